@@ -1,0 +1,1 @@
+//! Credentials: login keys, tokens, tickets, passwords. Pure functions of secrets and time.

@@ -1,0 +1,1 @@
+//! The HTTP side of the public listener, and the ops listener.

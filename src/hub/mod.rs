@@ -1,0 +1,1 @@
+//! The only door for the edges: live connections, presence, requests and sessions.

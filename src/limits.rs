@@ -1,0 +1,223 @@
+//! Every number of the server, once, with its reason.
+//!
+//! What an operator may change is also a field of [`crate::config`] whose default is the constant here.
+//! Related numbers are checked together in `config::Config::check`.
+
+use std::time::Duration;
+
+// ── Connections ────────────────────────────────────────────────────────────────────────────────
+
+/// How long a fresh WebSocket may stay silent before its first message. Half: slow phones on a lossy
+/// network are cut off; double: twice the silent sockets an attacker can hold.
+pub const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+
+/// How long an HTTP client may take over its request head (slowloris).
+pub const HTTP_HEADER: Duration = Duration::from_secs(5);
+
+/// Largest HTTP request head.
+pub const HTTP_HEAD_BYTES: usize = 8 * 1024;
+
+/// Largest body of an HTTP request: credentials and names only.
+pub const HTTP_BODY_BYTES: usize = 16 * 1024;
+
+/// Between two pings of one connection. Below the shortest idle time-out usual in proxies (30–60 s).
+pub const HEARTBEAT: Duration = Duration::from_secs(25);
+
+/// Without a byte for this long the peer is taken for dead: two missed heartbeats and some slack.
+pub const DEAD_AFTER: Duration = Duration::from_secs(60);
+
+/// Slots of the heartbeat wheel: one slot is served each `HEARTBEAT / WHEEL_SLOTS` = 100 ms, so that
+/// pings of many connections are spread evenly and no connection needs a timer of its own.
+pub const WHEEL_SLOTS: usize = 250;
+
+/// How long a close handshake may take before the socket is dropped.
+pub const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
+
+/// Connections from one address. High, because offices and mobile carriers share addresses.
+pub const CONNECTIONS_PER_IP: usize = 1_000;
+
+/// Live connections (tabs) of one visitor ID.
+pub const CONNECTIONS_PER_VISITOR: usize = 20;
+
+/// File descriptors kept back for the store, the log, and the ops and admin listeners.
+pub const RESERVED_FILES: u64 = 200;
+
+/// How long the accept loop waits after running out of file descriptors. Short enough to recover
+/// quickly, long enough not to spin.
+pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+
+// ── Messages ───────────────────────────────────────────────────────────────────────────────────
+
+/// Largest message of a visitor. Presence data (4 KiB) in JSON with its envelope fits twice.
+pub const VISITOR_MESSAGE: usize = 8 * 1024;
+
+/// Largest presence data of a visitor: page, client facts and custom data together.
+pub const PRESENCE_DATA: usize = 4 * 1024;
+
+/// Largest message of an agent: 1,000 visitor IDs of 62 characters fit.
+pub const AGENT_MESSAGE: usize = 64 * 1024;
+
+/// Largest text message on a session socket.
+pub const SESSION_TEXT: usize = 16 * 1024;
+
+/// Largest frame with its header: a 4K key frame with room to spare.
+pub const FRAME: usize = 4 * 1024 * 1024;
+
+/// Bytes that may arrive beyond a message's limit before the message is complete: the headers of 64
+/// fragments of 14 bytes. Endless empty fragments end here.
+pub const FRAGMENT_OVERHEAD: usize = 64 * 14;
+
+/// Keys in custom presence data; longest key; longest text value.
+pub const DATA_KEYS: usize = 32;
+/// See [`DATA_KEYS`].
+pub const DATA_KEY_BYTES: usize = 64;
+/// See [`DATA_KEYS`].
+pub const DATA_VALUE_BYTES: usize = 512;
+
+/// Longest page address, title and referrer; more is cut at a character boundary.
+pub const PAGE_URL_BYTES: usize = 2_000;
+/// See [`PAGE_URL_BYTES`].
+pub const PAGE_TITLE_BYTES: usize = 300;
+
+/// Longest name of a signal or message between page and agent.
+pub const SIGNAL_NAME_BYTES: usize = 64;
+
+/// Longest chat text and longest free reason.
+pub const CHAT_BYTES: usize = 4_000;
+
+/// Sustained messages a second and burst, per visitor connection.
+pub const VISITOR_RATE: (u32, u32) = (5, 20);
+
+/// Sustained messages a second and burst, per agent connection.
+pub const AGENT_RATE: (u32, u32) = (50, 200);
+
+/// Sustained messages a second and burst, per session connection. Pointer input arrives at display
+/// rate; frames are bounded by bytes instead.
+pub const SESSION_RATE: (u32, u32) = (200, 400);
+
+/// Pings and pongs a second and burst that a peer may send.
+pub const PING_RATE: (u32, u32) = (10, 20);
+
+/// Refused messages (unknown type, bad fields) after which a connection is closed as `bad_message`.
+pub const BAD_MESSAGES: u32 = 50;
+
+// ── Presence ───────────────────────────────────────────────────────────────────────────────────
+
+/// Absence is told only this long after the last connection went. Page loads take 0.3–3 s; half would
+/// flicker on slow sites, double would keep the lamp lit for people who left.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// Longest grace that a group may set.
+pub const GRACE_MAX: Duration = Duration::from_secs(60);
+
+/// Signals held for a visitor within grace.
+pub const HELD_SIGNALS: usize = 16;
+
+/// Visitor IDs that one agent connection may watch.
+pub const WATCHED: usize = 1_000;
+
+/// Records that one agent connection may hold open.
+pub const OPEN_RECORDS: usize = 100;
+
+/// Visitors in a page of the live list: default and most.
+pub const LIVE_PAGE: usize = 100;
+/// See [`LIVE_PAGE`].
+pub const LIVE_PAGE_MAX: usize = 500;
+
+/// How long changes are gathered into one `liveDiff`. People read tables; machines watch IDs.
+pub const LIVE_DIFF: Duration = Duration::from_millis(250);
+
+/// Changes in one `liveDiff`; more ask the client to read the list again.
+pub const LIVE_DIFF_MAX: usize = 500;
+
+/// Digits of the short code of a unique visitor, and how long it lives.
+pub const CODE_DIGITS: u32 = 6;
+/// See [`CODE_DIGITS`].
+pub const CODE_LIFE: Duration = Duration::from_secs(300);
+
+// ── Requests and sessions ──────────────────────────────────────────────────────────────────────
+
+/// How long a visitor has to answer an offer.
+pub const OFFER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long a session waits for its other side to attach.
+pub const WAITING: Duration = Duration::from_secs(600);
+
+/// A ticket must be used within this time.
+pub const TICKET_LIFE: Duration = Duration::from_secs(60);
+
+/// A participant that lost its connection may come back within this time.
+pub const RESUME_WINDOW: Duration = Duration::from_secs(60);
+
+/// Longest session.
+pub const SESSION_LENGTH: Duration = Duration::from_secs(8 * 3600);
+
+/// Viewers of one session.
+pub const VIEWERS: usize = 64;
+
+/// Sessions that one group may have pending or active on a node.
+pub const SESSIONS_PER_GROUP: usize = 10_000;
+
+// ── Relay ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Streams in one session: screen, camera, and two announced ones.
+pub const STREAMS: usize = 4;
+
+/// What a stream keeps for late joiners and slow viewers: bytes, and span between its key frame and
+/// its newest frame. One group of pictures of scrolling 1080p is about 2 MB in 10 s.
+pub const CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// See [`CACHE_BYTES`].
+pub const CACHE_SPAN: Duration = Duration::from_secs(10);
+
+/// A late joiner is served the cache, but a fresh key frame is asked for as well when the cached group
+/// is longer than this: older pictures are history, not the screen.
+pub const FRESH_SPAN: Duration = Duration::from_secs(2);
+/// See [`FRESH_SPAN`].
+pub const FRESH_BYTES: usize = 1024 * 1024;
+
+/// A viewer behind by more than this gets only the base temporal layer.
+pub const SHED_BYTES: usize = 256 * 1024;
+/// See [`SHED_BYTES`].
+pub const SHED_AGE: Duration = Duration::from_millis(150);
+
+/// A viewer behind by more than this gets nothing until a key frame.
+pub const OUTBOX_BYTES: usize = 2 * 1024 * 1024;
+/// See [`OUTBOX_BYTES`].
+pub const OUTBOX_AGE: Duration = Duration::from_secs(2);
+
+/// A viewer that makes no progress for this long is closed as `too_slow`.
+pub const STUCK: Duration = Duration::from_secs(20);
+
+/// Control messages waiting for one connection. At 50 a second it is five seconds of silence.
+pub const CONTROL_LANE: usize = 256;
+
+/// Between two key-frame requests of one session.
+pub const KEY_FRAME_SPACING: Duration = Duration::from_millis(300);
+
+/// Between two feedback messages to a publisher.
+pub const FEEDBACK: Duration = Duration::from_secs(1);
+
+/// Events in one input message, and input messages waiting for a publisher.
+pub const INPUT_EVENTS: usize = 64;
+
+// ── Process ────────────────────────────────────────────────────────────────────────────────────
+
+/// How long a drain lets connections finish.
+pub const DRAIN: Duration = Duration::from_secs(30);
+
+/// Wrong passwords and login keys from one address, or for one agent, within [`LOCK_WINDOW`] before
+/// the door is locked for [`LOCK_TIME`].
+pub const WRONG_TRIES: u32 = 10;
+/// See [`WRONG_TRIES`].
+pub const LOCK_WINDOW: Duration = Duration::from_secs(600);
+/// See [`WRONG_TRIES`].
+pub const LOCK_TIME: Duration = Duration::from_secs(900);
+
+/// Life of a login, and so of an agent's token, unless the group says otherwise.
+pub const LOGIN_EXPIRATION: Duration = Duration::from_secs(3600);
+
+/// Furthest expiry that a login key or a visitor token may name.
+pub const TOKEN_AHEAD: Duration = Duration::from_secs(24 * 3600);
+
+/// Difference between two machines' wall clocks that is forgiven.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(30);

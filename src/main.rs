@@ -1,0 +1,3 @@
+//! The `porchlight` binary: arguments in, exit code out; nothing else.
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! The rules of the domain, without I/O: time, ids and chance are arguments.
+//!
+//! One shape for every rule: `handle(&mut self, now, input, &mut Vec<Output>)`, `next_deadline(&self)` and
+//! `on_deadline(&mut self, now, &mut Vec<Output>)`. No tokio, lock, clock, randomness, log or metric.

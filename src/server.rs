@@ -1,0 +1,1 @@
+//! Builds the parts, runs, drains, stops.

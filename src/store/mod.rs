@@ -1,0 +1,1 @@
+//! What outlives the process: groups with their settings, agents, API keys.

@@ -1,0 +1,1 @@
+//! The three WebSockets: visitor, agent, session. One task per connection.
