@@ -38,6 +38,11 @@ impl Control {
         Self { allowed, state: ControlState::Off, holder: None, epoch: 0 }
     }
 
+    /// Whether control may be asked for at all.
+    pub fn allowed(&self) -> bool {
+        self.allowed
+    }
+
     /// As participants see it.
     pub fn view(&self) -> ControlView {
         ControlView { state: self.state, participant_id: self.holder, epoch: self.epoch }

@@ -6,5 +6,5 @@
 pub mod control;
 pub mod relay;
 pub mod request;
-//S
+pub mod session;
 pub mod ticket;

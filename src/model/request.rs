@@ -8,6 +8,8 @@
 //! [`Admission`], and without an `Admission` no ticket can be made: the terms cannot be skipped. Who asks
 //! and who is told is decided in [`super::session`].
 
+#![expect(clippy::result_large_err, reason = "a request that was not answered is handed back whole")]
+
 use std::sync::Arc;
 
 use super::ticket::{Chance, Secret, Token};
