@@ -67,6 +67,12 @@ impl Outbox {
         self.waker.wake();
     }
 
+    /// Queues the first message of all: what others pushed since the connection was admitted comes after.
+    pub fn push_first(&self, text: Text) {
+        self.lanes.lock().control.push_front(text);
+        self.waker.wake();
+    }
+
     /// Queues the newest word on a visitor, in place of an older one that still waits.
     pub fn push_news(&self, visitor: &VisitorId, text: Text) {
         let mut lanes = self.lanes.lock();

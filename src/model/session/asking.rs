@@ -35,11 +35,10 @@ impl Session {
             let agent = self.askers.first().map_or_else(|| Arc::from(""), |asker| Arc::clone(&asker.name));
             out.push(Output::Offer { to, agent, expires_at: request.expires_at() });
         }
-        if !request.terms().required {
-            if let Ok(admission) = self.consume(|request| request.waive(now).map_err(|request| ((), request)))
-            {
-                self.open(now, admission, chance, out);
-            }
+        if !request.terms().required
+            && let Ok(admission) = self.consume(|request| request.waive(now).map_err(|request| ((), request)))
+        {
+            self.open(now, admission, chance, out);
         }
     }
 
