@@ -135,6 +135,10 @@ pub const CODE_DIGITS: u32 = 6;
 /// See [`CODE_DIGITS`].
 pub const CODE_LIFE: Duration = Duration::from_secs(300);
 
+/// Live codes of one group on a node, and never more than one in ten of all that its digits allow: a
+/// mistyped digit then seldom names somebody else. Half turns visitors of a big site away.
+pub const CODES_PER_GROUP: usize = 100_000;
+
 // ── Requests and sessions ──────────────────────────────────────────────────────────────────────
 
 /// How long a visitor has to answer an offer.
