@@ -79,6 +79,12 @@ pub const PAGE_URL_BYTES: usize = 2_000;
 /// See [`PAGE_URL_BYTES`].
 pub const PAGE_TITLE_BYTES: usize = 300;
 
+/// Longest client fact (platform, language, screen) and longest user agent; more is cut at a character
+/// boundary. They are kept for each connection, so half a user agent more is a fifth of an idle visitor.
+pub const CLIENT_FACT_BYTES: usize = 64;
+/// See [`CLIENT_FACT_BYTES`].
+pub const USER_AGENT_BYTES: usize = 256;
+
 /// Longest name of a signal or message between page and agent.
 pub const SIGNAL_NAME_BYTES: usize = 64;
 

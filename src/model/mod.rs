@@ -4,3 +4,9 @@
 //! `on_deadline(&mut self, now, &mut Vec<Output>)`. No tokio, lock, clock, randomness, log or metric.
 
 pub mod codes;
+pub mod facts;
+pub mod lease;
+pub mod live;
+pub mod presence;
+pub mod signal;
+pub mod visitor;
