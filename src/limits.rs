@@ -79,6 +79,12 @@ pub const PAGE_URL_BYTES: usize = 2_000;
 /// See [`PAGE_URL_BYTES`].
 pub const PAGE_TITLE_BYTES: usize = 300;
 
+/// Longest client fact (platform, language, screen) and longest user agent; more is cut at a character
+/// boundary. They are kept for each connection, so half a user agent more is a fifth of an idle visitor.
+pub const CLIENT_FACT_BYTES: usize = 64;
+/// See [`CLIENT_FACT_BYTES`].
+pub const USER_AGENT_BYTES: usize = 256;
+
 /// Longest name of a signal or message between page and agent.
 pub const SIGNAL_NAME_BYTES: usize = 64;
 
@@ -134,6 +140,10 @@ pub const LIVE_DIFF_MAX: usize = 500;
 pub const CODE_DIGITS: u32 = 6;
 /// See [`CODE_DIGITS`].
 pub const CODE_LIFE: Duration = Duration::from_secs(300);
+
+/// Live codes of one group on a node, and never more than one in ten of all that its digits allow: a
+/// mistyped digit then seldom names somebody else. Half turns visitors of a big site away.
+pub const CODES_PER_GROUP: usize = 100_000;
 
 // ── Requests and sessions ──────────────────────────────────────────────────────────────────────
 

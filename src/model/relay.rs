@@ -660,6 +660,8 @@ mod tests {
         assert!(limits::FRAME < limits::CACHE_BYTES);
         assert!(limits::SHED_AGE.as_millis() < limits::OUTBOX_AGE.as_millis());
         assert!(limits::OUTBOX_AGE.as_millis() < limits::CACHE_SPAN.as_millis());
-        assert!(ACK_SHED.as_millis() < ACK_LOST.as_millis() && ACK_LOST.as_millis() < limits::STUCK.as_millis());
+        assert!(
+            ACK_SHED.as_millis() < ACK_LOST.as_millis() && ACK_LOST.as_millis() < limits::STUCK.as_millis()
+        );
     };
 }
