@@ -88,6 +88,13 @@ pub const USER_AGENT_BYTES: usize = 256;
 /// Longest name of a signal or message between page and agent.
 pub const SIGNAL_NAME_BYTES: usize = 64;
 
+/// Largest data of a signal or message between page and agent: [`HELD_SIGNALS`] of them may wait for each
+/// visitor within grace.
+pub const SIGNAL_BYTES: usize = 4 * 1024;
+
+/// Longest object name and longest id of a record.
+pub const RECORD_NAME_BYTES: usize = 128;
+
 /// Longest chat text and longest free reason.
 pub const CHAT_BYTES: usize = 4_000;
 
@@ -165,8 +172,8 @@ pub const SESSION_LENGTH: Duration = Duration::from_secs(8 * 3600);
 /// Viewers of one session.
 pub const VIEWERS: usize = 64;
 
-/// Sessions that one group may have pending or active on a node.
-pub const SESSIONS_PER_GROUP: usize = 10_000;
+/// Sessions that a node may have pending or active.
+pub const SESSIONS_PER_NODE: usize = 10_000;
 
 // ── Relay ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -95,6 +95,11 @@ impl Relay {
         self.state.lock().publisher = Some(connection);
     }
 
+    /// Whose frames are taken.
+    pub fn publisher(&self) -> Option<ConnectionId> {
+        self.state.lock().publisher
+    }
+
     /// Pauses or goes on. A pause drops what is kept: a paused screen is shown to nobody.
     pub fn set_paused(&self, paused: bool) {
         let mut state = self.state.lock();
