@@ -116,6 +116,9 @@ pub const HELD_SIGNALS: usize = 16;
 /// Visitor IDs that one agent connection may watch.
 pub const WATCHED: usize = 1_000;
 
+/// Bytes of one visitor ID in a JSON list: 62 characters, quotes and comma.
+pub const WATCHED_ENTRY: usize = 65;
+
 /// Records that one agent connection may hold open.
 pub const OPEN_RECORDS: usize = 100;
 
@@ -221,3 +224,13 @@ pub const TOKEN_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// Difference between two machines' wall clocks that is forgiven.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
+
+/// Ports of the three listeners: neighbours, above the privileged ones, below the ephemeral ones.
+pub const PUBLIC_PORT: u16 = 7400;
+/// See [`PUBLIC_PORT`].
+pub const OPS_PORT: u16 = 7401;
+/// See [`PUBLIC_PORT`].
+pub const ADMIN_PORT: u16 = 7402;
+
+/// Fewest characters of a secret given by the operator: 128 bits in hexadecimal.
+pub const SECRET_CHARS: usize = 32;
