@@ -17,6 +17,9 @@ pub const HTTP_HEADER: Duration = Duration::from_secs(5);
 /// Largest HTTP request head.
 pub const HTTP_HEAD_BYTES: usize = 8 * 1024;
 
+/// What one HTTP connection may buffer. The head may fill half of it, the rest is the start of a body.
+pub const HTTP_BUFFER: usize = 2 * HTTP_HEAD_BYTES;
+
 /// Largest body of an HTTP request: credentials and names only.
 pub const HTTP_BODY_BYTES: usize = 16 * 1024;
 
@@ -45,6 +48,16 @@ pub const RESERVED_FILES: u64 = 200;
 /// How long the accept loop waits after running out of file descriptors. Short enough to recover
 /// quickly, long enough not to spin.
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+
+/// What a client is told to wait when the node has no room: long enough to matter, short enough that
+/// a person still waits.
+pub const COME_BACK: Duration = Duration::from_secs(5);
+
+/// Connections the kernel may hold for the accept loop: a second of arrivals after a restart.
+pub const BACKLOG: i32 = 4096;
+
+/// How long a client may take over the body of a request, as long as over its first message.
+pub const HTTP_BODY: Duration = Duration::from_secs(10);
 
 // ── Messages ───────────────────────────────────────────────────────────────────────────────────
 
@@ -224,6 +237,26 @@ pub const TOKEN_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// Difference between two machines' wall clocks that is forgiven.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
+
+/// Calls at once on one admin connection. Consoles hold a few streams; scripts run one after another.
+pub const ADMIN_CALLS: u32 = 64;
+
+/// Longest admin call up to its first answer.
+pub const ADMIN_CALL: Duration = Duration::from_secs(30);
+
+/// Between two pings of an idle admin connection, and how long one may stay unanswered.
+pub const ADMIN_KEEPALIVE: Duration = Duration::from_secs(30);
+/// See [`ADMIN_KEEPALIVE`].
+pub const ADMIN_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Largest request of an operator: a lookup of [`WATCHED`] visitors fits three times.
+pub const ADMIN_MESSAGE: usize = 256 * 1024;
+
+/// Longest request id a caller may choose: a UUID with a prefix fits.
+pub const REQUEST_ID_BYTES: usize = 64;
+
+/// Streams a client may reset before they were served (rapid reset, CVE-2023-44487).
+pub const ADMIN_RESETS: usize = 20;
 
 /// Ports of the three listeners: neighbours, above the privileged ones, below the ephemeral ones.
 pub const PUBLIC_PORT: u16 = 7400;
