@@ -1,4 +1,9 @@
 //! What goes over the WebSockets: messages, frame headers, close codes. Bytes only; no rules of the domain.
 
+pub mod agent;
 pub mod close;
+pub mod error;
 pub mod frame;
+pub mod message;
+pub mod session;
+pub mod visitor;

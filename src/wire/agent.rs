@@ -1,0 +1,512 @@
+//! Messages of the agent socket, both ways.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::message::{Empty, Raw, incoming};
+use super::session::Role;
+use super::visitor::{SessionKind, Value};
+use crate::clock::Wall;
+use crate::ids::{AgentId, ConnectionId, GroupId, RequestId, SessionId, VisitorId};
+
+incoming! {
+    /// What an agent's page may send.
+    FromAgent {
+        /// Comes first: the token.
+        "connect" => Connect(Connect),
+        /// Tell me of these visitors from now on.
+        "watch" => Watch(VisitorIds),
+        /// No longer of these.
+        "unwatch" => Unwatch(VisitorIds),
+        /// The group's live list, and its changes.
+        "watchLive" => WatchLive(WatchLive),
+        /// No longer.
+        "unwatchLive" => UnwatchLive(Empty),
+        /// How are these visitors now?
+        "lookup" => Lookup(VisitorIds),
+        /// A record is on the screen.
+        "openRecord" => OpenRecord(OpenRecord),
+        /// It is no longer.
+        "closeRecord" => CloseRecord(RecordRef),
+        /// Join a visitor's screen.
+        "join" => Join(Join),
+        /// Take the question back.
+        "cancel" => Cancel(Cancel),
+        /// Show my own screen.
+        "show" => Show(Show),
+        /// See a guest's whole screen.
+        "view" => View(View),
+        /// Invite another agent or a guest.
+        "invite" => Invite(Invite),
+        /// A message to the visitor's page.
+        "signal" => Signal(Signal),
+        /// End a session.
+        "endSession" => EndSession(EndSession),
+        /// Tell me of posts on this record.
+        "follow" => Follow(RecordRef),
+        /// No longer.
+        "unfollow" => Unfollow(RecordRef),
+        /// Posts of this record.
+        "feed" => Feed(Feed),
+    }
+}
+
+/// The first message.
+#[derive(Debug, Deserialize)]
+pub struct Connect {
+    /// An agent token.
+    pub token: String,
+}
+
+/// Some visitors of the agent's group.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VisitorIds {
+    /// Their ids.
+    pub visitor_ids: Vec<VisitorId>,
+}
+
+/// The live list.
+#[derive(Debug, Default, Deserialize)]
+pub struct WatchLive {
+    /// Which visitors.
+    #[serde(default)]
+    pub filter: Option<LiveFilter>,
+    /// How many in this page.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// Where the last page ended.
+    #[serde(default)]
+    pub cursor: Option<String>,
+}
+
+/// What a visitor must match to be in the live list; all that is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct LiveFilter {
+    /// Part of the page's address.
+    #[serde(default)]
+    pub page: Option<String>,
+    /// One of these states.
+    #[serde(default)]
+    pub states: Option<Vec<PresenceState>>,
+    /// Custom data with these values.
+    #[serde(default)]
+    pub data: Option<BTreeMap<String, Value>>,
+    /// Part of the visitor ID or of the page's title, in any case.
+    #[serde(default)]
+    pub text: Option<String>,
+}
+
+/// Whether a visitor is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PresenceState {
+    /// At least one tab can be seen.
+    Present,
+    /// All tabs are in the background.
+    Hidden,
+    /// No tab is left.
+    Absent,
+    /// The node that knows cannot be reached.
+    Unknown,
+}
+
+impl PresenceState {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Hidden => "hidden",
+            Self::Absent => "absent",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A row of a CRM object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Record {
+    /// Case, Contact, Lead, Opportunity, ….
+    pub object: Box<str>,
+    /// Its id there.
+    pub id: Box<str>,
+    /// Name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Box<str>>,
+    /// Where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<Box<str>>,
+}
+
+/// Fields of a record, as the agent's page reads them.
+pub type Fields = BTreeMap<String, serde_json::Value>;
+
+/// A record on the agent's screen.
+#[derive(Debug, Deserialize)]
+pub struct OpenRecord {
+    /// Which one.
+    pub record: Record,
+    /// Its fields.
+    #[serde(default)]
+    pub fields: Fields,
+    /// Fields of its parents, by object name.
+    #[serde(default)]
+    pub parents: BTreeMap<String, Fields>,
+}
+
+/// Names a record.
+#[derive(Debug, Deserialize)]
+pub struct RecordRef {
+    /// Which one.
+    pub record: Record,
+}
+
+/// Whom to join: exactly one of the four.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Join {
+    /// This visitor.
+    #[serde(default)]
+    pub visitor_id: Option<VisitorId>,
+    /// The visitor of this open record.
+    #[serde(default)]
+    pub record: Option<Record>,
+    /// The session with this key.
+    #[serde(default)]
+    pub session_key: Option<String>,
+    /// This running session.
+    #[serde(default)]
+    pub session_id: Option<SessionId>,
+    /// What to start; the group's setting when absent.
+    #[serde(default)]
+    pub kind: Option<SessionKind>,
+    /// Whether control may be asked for later.
+    #[serde(default)]
+    pub control: bool,
+}
+
+/// Takes a question back.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cancel {
+    /// Which one.
+    pub request_id: RequestId,
+}
+
+/// Starts an agent's own screen share.
+#[derive(Debug, Deserialize)]
+pub struct Show {
+    /// On behalf of this record.
+    #[serde(default)]
+    pub record: Option<Record>,
+    /// What guests read above it.
+    #[serde(default)]
+    pub title: Option<String>,
+}
+
+/// Waits for a guest's screen.
+#[derive(Debug, Deserialize)]
+pub struct View {
+    /// On behalf of this record.
+    #[serde(default)]
+    pub record: Option<Record>,
+    /// Whether control may be asked for later.
+    #[serde(default)]
+    pub control: bool,
+}
+
+/// Invites somebody into a session.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Invite {
+    /// Which session.
+    pub session_id: SessionId,
+    /// An agent.
+    #[serde(default)]
+    pub agent_id: Option<AgentId>,
+    /// Or a guest.
+    #[serde(default)]
+    pub guest: Option<GuestName>,
+}
+
+/// What is known of an invited guest.
+#[derive(Debug, Deserialize)]
+pub struct GuestName {
+    /// Name for people.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Where to write to.
+    #[serde(default)]
+    pub email: Option<String>,
+}
+
+/// A message to the visitor's page.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Signal {
+    /// To whom.
+    pub visitor_id: VisitorId,
+    /// Its name.
+    pub name: String,
+    /// Its data.
+    #[serde(default)]
+    pub data: Option<Raw>,
+}
+
+/// Ends a session.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndSession {
+    /// Which one.
+    pub session_id: SessionId,
+}
+
+/// A page of posts.
+#[derive(Debug, Deserialize)]
+pub struct Feed {
+    /// Of this record.
+    pub record: Record,
+    /// Older than this post.
+    #[serde(default)]
+    pub before: Option<String>,
+    /// Newer than this post.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// How many.
+    #[serde(default)]
+    pub limit: Option<usize>,
+}
+
+/// The agent of a connection.
+#[derive(Debug, Serialize)]
+pub struct AgentView<'a> {
+    /// Its id.
+    pub id: &'a AgentId,
+    /// Name for people.
+    pub name: &'a str,
+    /// Its profile.
+    pub profile: Option<&'a str>,
+    /// What it may do.
+    pub permissions: Vec<&'static str>,
+}
+
+/// Group settings that an agent's page acts on.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentSettings {
+    /// Whether the session record is to be opened on join.
+    pub open_session_records: bool,
+    /// Whether visitors are tracked at all.
+    pub presence_enabled: bool,
+}
+
+/// How a signal went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    /// The focused tab has it.
+    Delivered,
+    /// It waits for the visitor's next page.
+    Held,
+}
+
+/// Where a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestState {
+    /// The question is on its way.
+    Offered,
+    /// It is on the visitor's screen.
+    Displayed,
+    /// The visitor said yes, or need not be asked.
+    Accepted,
+    /// The visitor's page is attaching.
+    Connecting,
+    /// The session runs.
+    Active,
+    /// The session is over.
+    Ended,
+    /// The visitor said no.
+    Declined,
+    /// An agent took it back.
+    Cancelled,
+    /// Nobody answered in time.
+    Expired,
+    /// The visitor went.
+    VisitorGone,
+    /// It could not go on.
+    Failed,
+}
+
+impl RequestState {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Displayed => "displayed",
+            Self::Accepted => "accepted",
+            Self::Connecting => "connecting",
+            Self::Active => "active",
+            Self::Ended => "ended",
+            Self::Declined => "declined",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::VisitorGone => "visitor_gone",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What the server sends to an agent.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ToAgent<'a> {
+    /// Answers `connect`.
+    Connected {
+        /// This connection.
+        connection_id: ConnectionId,
+        /// Who you are.
+        agent: AgentView<'a>,
+        /// Your group.
+        group: &'a GroupId,
+        /// Settings to act on.
+        settings: AgentSettings,
+        /// Silent seconds after which the client should give up.
+        heartbeat: u64,
+        /// The server's clock.
+        server_time: Wall,
+    },
+    /// A request was taken.
+    Ok {},
+    /// Answers `watch`: how these visitors are now.
+    Watching {
+        /// In the order asked.
+        visitors: Vec<&'a RawValue>,
+    },
+    /// Answers `lookup`.
+    Visitors {
+        /// In the order asked.
+        visitors: Vec<&'a RawValue>,
+    },
+    /// A watched visitor changed.
+    Presence {
+        /// How it is now.
+        visitor: &'a RawValue,
+    },
+    /// Answers `watchLive`.
+    Live {
+        /// This page.
+        visitors: Vec<&'a RawValue>,
+        /// All that match.
+        total: usize,
+        /// Where the next page starts.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<&'a str>,
+    },
+    /// The live list changed.
+    LiveDiff {
+        /// New in it.
+        joined: Vec<&'a RawValue>,
+        /// Still in it, but different.
+        changed: Vec<&'a RawValue>,
+        /// No longer in it.
+        left: Vec<VisitorId>,
+        /// All that match now.
+        total: usize,
+        /// Too much changed: read the list again.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        reset: bool,
+    },
+    /// A record's buttons; answers `openRecord` and is pushed on any change.
+    Record {
+        /// Which record.
+        record: &'a Record,
+        /// The visitor it leads to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        visitor_id: Option<&'a VisitorId>,
+        /// How that visitor is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        visitor: Option<&'a RawValue>,
+        /// Show, join and view.
+        buttons: &'a RawValue,
+        /// The running session of the visitor.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session_id: Option<SessionId>,
+        /// Why there are no buttons at all.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+    },
+    /// A step of a request; answers `join` and is pushed on each step.
+    Request {
+        /// The request.
+        request_id: RequestId,
+        /// The session it is about.
+        session_id: SessionId,
+        /// The visitor asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        visitor_id: Option<VisitorId>,
+        /// Where it stands.
+        state: RequestState,
+        /// Why, where that is not plain from the state.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+    },
+    /// The way into a session.
+    Ready {
+        /// The request that led here.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request_id: Option<RequestId>,
+        /// The session.
+        session_id: SessionId,
+        /// `viewer` or `publisher`.
+        role: Role,
+        /// What to attach with.
+        ticket: &'a str,
+        /// When the ticket ends.
+        ticket_expires_at: Wall,
+        /// What is shared.
+        kind: SessionKind,
+        /// Whose screen it is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        visitor_id: Option<VisitorId>,
+    },
+    /// Answers `signal`.
+    Signalled {
+        /// How it went.
+        delivery: Delivery,
+    },
+    /// A watched visitor's page says something.
+    Message {
+        /// Who.
+        visitor_id: &'a VisitorId,
+        /// Its name.
+        name: &'a str,
+        /// Its data.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<&'a Raw>,
+    },
+    /// A session you are in or asked for is over.
+    SessionEnded {
+        /// Which one.
+        session_id: SessionId,
+        /// Whose screen it was.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        visitor_id: Option<VisitorId>,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Settings changed.
+    Settings {
+        /// What they are now.
+        settings: AgentSettings,
+    },
+    /// Come back after a while.
+    Reconnect {
+        /// How long to wait; our clients add jitter.
+        after_ms: u64,
+        /// Why.
+        reason: &'a str,
+    },
+}
