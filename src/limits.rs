@@ -245,3 +245,25 @@ pub const PASSWORD_CHECKS: usize = 4;
 /// How long a sign-in waits for its turn to be checked: 4 × 250 checks, after which a browser has
 /// given up anyway.
 pub const PASSWORD_WAIT: Duration = Duration::from_secs(5);
+
+// ── Company settings ───────────────────────────────────────────────────────────────────────────
+
+/// Shortest and longest time to answer an offer that a group may set. Below it nobody can read terms;
+/// above it the agent has long hung up, and the question would surprise.
+pub const OFFER_DEADLINE_RANGE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
+
+/// Shortest and longest login that a group may set: a renewal needs some time, and a day is
+/// [`SIGN_IN_CHAIN`].
+pub const LOGIN_EXPIRATION_RANGE: (Duration, Duration) = (Duration::from_secs(60), SIGN_IN_CHAIN);
+
+/// Entries in one list of a group's settings: origins of an audience, objects, profiles.
+pub const SETTINGS_LIST: usize = 500;
+
+/// Agents in one list of a group's permission set.
+pub const PERMISSION_LIST: usize = 100_000;
+
+/// Longest name in settings: of an object, a field, a profile, a terms version.
+pub const SETTINGS_NAME_BYTES: usize = 255;
+
+/// Longest terms text. It goes out in one offer, and people read it on a phone.
+pub const TERMS_TEXT_BYTES: usize = 16 * 1024;

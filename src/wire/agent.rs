@@ -510,4 +510,3 @@ pub enum ToAgent<'a> {
         reason: &'a str,
     },
 }
-
