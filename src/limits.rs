@@ -238,6 +238,54 @@ pub const TOKEN_AHEAD: Duration = Duration::from_secs(24 * 3600);
 /// Difference between two machines' wall clocks that is forgiven.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
+/// Longest time that one sign-in may be stretched by renewing its token. A working day with overtime; after
+/// it the agent proves itself again, so that who left the company loses access within a day.
+pub const SIGN_IN_CHAIN: Duration = Duration::from_secs(24 * 3600);
+
+/// Keys that a lockout counter remembers in each of its two generations (about 200 bytes a key). One
+/// address adds ten keys before it is locked itself, so that forgetting takes thousands of addresses.
+pub const LOCKOUT_KEYS: usize = 50_000;
+
+// ── Passwords ──────────────────────────────────────────────────────────────────────────────────
+
+/// Argon2id memory in KiB, passes and lanes: the first choice of OWASP's password storage sheet. About
+/// 20 ms on a server core; half the memory doubles what a cracker's card can hold.
+pub const PASSWORD_COST: (u32, u32, u32) = (19 * 1024, 2, 1);
+
+/// Shortest and longest password in bytes. NIST SP 800-63B asks for 8 at least and 64 at most or more.
+pub const PASSWORD_BYTES: (usize, usize) = (8, 256);
+
+/// Passwords checked at the same time: each holds a blocking thread and 19 MiB.
+pub const PASSWORD_CHECKS: usize = 4;
+
+/// How long a sign-in waits for its turn to be checked: 4 × 250 checks, after which a browser has
+/// given up anyway.
+pub const PASSWORD_WAIT: Duration = Duration::from_secs(5);
+
+// ── Company settings ───────────────────────────────────────────────────────────────────────────
+
+/// Shortest and longest time to answer an offer that a group may set. Below it nobody can read terms;
+/// above it the agent has long hung up, and the question would surprise.
+pub const OFFER_DEADLINE_RANGE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
+
+/// Shortest and longest login that a group may set: a renewal needs some time, and a day is
+/// [`SIGN_IN_CHAIN`].
+pub const LOGIN_EXPIRATION_RANGE: (Duration, Duration) = (Duration::from_secs(60), SIGN_IN_CHAIN);
+
+/// Entries in one list of a group's settings: origins of an audience, objects, profiles.
+pub const SETTINGS_LIST: usize = 500;
+
+/// Agents in one list of a group's permission set.
+pub const PERMISSION_LIST: usize = 100_000;
+
+/// Longest name in settings: of an object, a field, a profile, a terms version.
+pub const SETTINGS_NAME_BYTES: usize = 255;
+
+/// Longest terms text. It goes out in one offer, and people read it on a phone.
+pub const TERMS_TEXT_BYTES: usize = 16 * 1024;
+
+// ── Operators and listeners ────────────────────────────────────────────────────────────────────
+
 /// Calls at once on one admin connection. Consoles hold a few streams; scripts run one after another.
 pub const ADMIN_CALLS: u32 = 64;
 

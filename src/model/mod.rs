@@ -3,8 +3,11 @@
 //! One shape for every rule: `handle(&mut self, now, input, &mut Vec<Output>)`, `next_deadline(&self)` and
 //! `on_deadline(&mut self, now, &mut Vec<Output>)`. No tokio, lock, clock, randomness, log or metric.
 
+pub mod buttons;
 pub mod control;
+pub mod origin;
 pub mod relay;
 pub mod request;
 pub mod session;
+pub mod settings;
 pub mod ticket;
