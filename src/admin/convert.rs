@@ -3,12 +3,12 @@
 use prost_types::value::Kind;
 use prost_types::{Struct, Timestamp, Value};
 
-use super::{
-    NodeRow, ParticipantRole, ParticipantRow, PresenceState, SessionKind, SessionRow, SessionState,
-    VisitorRow,
-};
+use super::{NodeRow, ParticipantRow, SessionRow, SessionState, VisitorRow};
 use crate::clock::Wall;
 use crate::pb::v1;
+use crate::wire::agent::PresenceState;
+use crate::wire::session::Role;
+use crate::wire::visitor::SessionKind;
 
 /// A moment as protobuf tells it.
 fn timestamp(wall: Wall) -> Timestamp {
@@ -99,8 +99,8 @@ impl From<SessionState> for v1::SessionState {
 impl From<ParticipantRow> for v1::Participant {
     fn from(row: ParticipantRow) -> Self {
         let role = match row.role {
-            ParticipantRole::Publisher => v1::ParticipantRole::Publisher,
-            ParticipantRole::Viewer => v1::ParticipantRole::Viewer,
+            Role::Publisher => v1::ParticipantRole::Publisher,
+            Role::Viewer => v1::ParticipantRole::Viewer,
         };
         Self {
             participant_id: row.participant.to_string(),

@@ -14,6 +14,9 @@ use futures_util::stream::BoxStream;
 
 use crate::clock::Wall;
 use crate::ids::{AgentId, GroupId, ParticipantId, SessionId, VisitorId};
+use crate::wire::agent::PresenceState;
+use crate::wire::session::Role;
+use crate::wire::visitor::SessionKind;
 
 pub use gate::{Scope, VerifyKey};
 pub use serve::AdminListener;
@@ -58,19 +61,6 @@ pub enum Ended {
     Now,
     /// It had ended before.
     Before,
-}
-
-/// Whether a visitor is here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PresenceState {
-    /// At least one visible tab.
-    Present,
-    /// Only hidden tabs.
-    Hidden,
-    /// Nobody.
-    Absent,
-    /// The node that would know can't be reached.
-    Unknown,
 }
 
 /// Which visitors to list.
@@ -157,19 +147,6 @@ pub struct ClientRow {
     pub user_agent: String,
 }
 
-/// Whose screen, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionKind {
-    /// The visitor's page, as its DOM.
-    Cobrowse,
-    /// The visitor's tab, window or screen, as pixels.
-    Screen,
-    /// A guest's whole screen.
-    View,
-    /// An agent's screen.
-    Show,
-}
-
 /// How far a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionState {
@@ -204,22 +181,13 @@ pub struct SessionRow {
     pub paused: bool,
 }
 
-/// Which way a participant's frames go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ParticipantRole {
-    /// Shows.
-    Publisher,
-    /// Watches.
-    Viewer,
-}
-
 /// Somebody in a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParticipantRow {
     /// Which.
     pub participant: ParticipantId,
     /// Which way frames go.
-    pub role: ParticipantRole,
+    pub role: Role,
     /// The agent, unless a guest.
     pub agent: Option<AgentId>,
     /// The name shown to the others.

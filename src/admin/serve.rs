@@ -82,12 +82,13 @@ impl AdminListener {
 mod tests {
     use super::super::gate::Scope;
     use super::super::status::reason_of;
-    use super::super::{AdminError, Ended, NodeRow, PresenceState, SessionRow, VisitorFilter, VisitorRow};
+    use super::super::{AdminError, Ended, NodeRow, SessionRow, VisitorFilter, VisitorRow};
     use super::*;
     use crate::clock::Wall;
     use crate::ids::{GroupId, SessionId, VisitorId};
     use crate::pb::v1;
     use crate::pb::v1::admin_client::AdminClient;
+    use crate::wire::agent::PresenceState;
     use futures_util::StreamExt as _;
     use futures_util::stream::BoxStream;
     use tonic::transport::Channel;
