@@ -267,3 +267,21 @@ pub const SETTINGS_NAME_BYTES: usize = 255;
 
 /// Longest terms text. It goes out in one offer, and people read it on a phone.
 pub const TERMS_TEXT_BYTES: usize = 16 * 1024;
+
+// ── Store ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Writes that wait for the store's one writer. When it is full the callers wait: what they write is
+/// asked for by people or bounded elsewhere, and must not be lost.
+pub const STORE_QUEUE: usize = 1024;
+
+/// Writes that share one commit, and so one flush of the disk. None waits for another to arrive.
+pub const STORE_BATCH: usize = 128;
+
+/// Reads of the store at the same time; each has a connection and a blocking thread.
+pub const STORE_READERS: usize = 4;
+
+/// How long the store waits for a lock that another process holds (a back-up, a shell).
+pub const STORE_BUSY: Duration = Duration::from_secs(5);
+
+/// Entries of a settings history in one answer.
+pub const SETTINGS_CHANGES: usize = 100;
