@@ -216,6 +216,38 @@ pub const FEEDBACK: Duration = Duration::from_secs(1);
 /// Events in one input message, and input messages waiting for a publisher.
 pub const INPUT_EVENTS: usize = 64;
 
+// ── Operators and listeners ────────────────────────────────────────────────────────────────────
+
+/// Calls at once on one admin connection. Consoles hold a few streams; scripts run one after another.
+pub const ADMIN_CALLS: u32 = 64;
+
+/// Longest admin call up to its first answer.
+pub const ADMIN_CALL: Duration = Duration::from_secs(30);
+
+/// Between two pings of an idle admin connection, and how long one may stay unanswered.
+pub const ADMIN_KEEPALIVE: Duration = Duration::from_secs(30);
+/// See [`ADMIN_KEEPALIVE`].
+pub const ADMIN_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Largest request of an operator: a lookup of [`WATCHED`] visitors fits three times.
+pub const ADMIN_MESSAGE: usize = 256 * 1024;
+
+/// Longest request id a caller may choose: a UUID with a prefix fits.
+pub const REQUEST_ID_BYTES: usize = 64;
+
+/// Streams a client may reset before they were served (rapid reset, CVE-2023-44487).
+pub const ADMIN_RESETS: usize = 20;
+
+/// Ports of the three listeners: neighbours, above the privileged ones, below the ephemeral ones.
+pub const PUBLIC_PORT: u16 = 7400;
+/// See [`PUBLIC_PORT`].
+pub const OPS_PORT: u16 = 7401;
+/// See [`PUBLIC_PORT`].
+pub const ADMIN_PORT: u16 = 7402;
+
+/// Fewest characters of a secret given by the operator: 128 bits in hexadecimal.
+pub const SECRET_CHARS: usize = 32;
+
 // ── Process ────────────────────────────────────────────────────────────────────────────────────
 
 /// How long a drain lets connections finish.
@@ -284,34 +316,20 @@ pub const SETTINGS_NAME_BYTES: usize = 255;
 /// Longest terms text. It goes out in one offer, and people read it on a phone.
 pub const TERMS_TEXT_BYTES: usize = 16 * 1024;
 
-// ── Operators and listeners ────────────────────────────────────────────────────────────────────
+// ── Store ──────────────────────────────────────────────────────────────────────────────────────
 
-/// Calls at once on one admin connection. Consoles hold a few streams; scripts run one after another.
-pub const ADMIN_CALLS: u32 = 64;
+/// Writes that wait for the store's one writer. When it is full the callers wait: what they write is
+/// asked for by people or bounded elsewhere, and must not be lost.
+pub const STORE_QUEUE: usize = 1024;
 
-/// Longest admin call up to its first answer.
-pub const ADMIN_CALL: Duration = Duration::from_secs(30);
+/// Writes that share one commit, and so one flush of the disk. None waits for another to arrive.
+pub const STORE_BATCH: usize = 128;
 
-/// Between two pings of an idle admin connection, and how long one may stay unanswered.
-pub const ADMIN_KEEPALIVE: Duration = Duration::from_secs(30);
-/// See [`ADMIN_KEEPALIVE`].
-pub const ADMIN_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Reads of the store at the same time; each has a connection and a blocking thread.
+pub const STORE_READERS: usize = 4;
 
-/// Largest request of an operator: a lookup of [`WATCHED`] visitors fits three times.
-pub const ADMIN_MESSAGE: usize = 256 * 1024;
+/// How long the store waits for a lock that another process holds (a back-up, a shell).
+pub const STORE_BUSY: Duration = Duration::from_secs(5);
 
-/// Longest request id a caller may choose: a UUID with a prefix fits.
-pub const REQUEST_ID_BYTES: usize = 64;
-
-/// Streams a client may reset before they were served (rapid reset, CVE-2023-44487).
-pub const ADMIN_RESETS: usize = 20;
-
-/// Ports of the three listeners: neighbours, above the privileged ones, below the ephemeral ones.
-pub const PUBLIC_PORT: u16 = 7400;
-/// See [`PUBLIC_PORT`].
-pub const OPS_PORT: u16 = 7401;
-/// See [`PUBLIC_PORT`].
-pub const ADMIN_PORT: u16 = 7402;
-
-/// Fewest characters of a secret given by the operator: 128 bits in hexadecimal.
-pub const SECRET_CHARS: usize = 32;
+/// Entries of a settings history in one answer.
+pub const SETTINGS_CHANGES: usize = 100;
