@@ -16,6 +16,8 @@ const PREFIX: &str = "PORCHLIGHT__";
 /// What the settings are made of, lowest first.
 #[derive(Debug, Default)]
 pub struct Sources<'a> {
+    /// Keys and values of a command whose defaults differ.
+    pub defaults: Vec<(&'static str, String)>,
     /// The file, if any.
     pub file: Option<&'a Path>,
     /// The environment, or the part of it that is to be seen.
@@ -30,7 +32,8 @@ impl<'a> Sources<'a> {
         let text = |(key, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((key.into_string().ok()?, value.into_string().ok()?))
         };
-        Self { file, environment: std::env::vars_os().filter_map(text).collect(), flags }
+        let environment = std::env::vars_os().filter_map(text).collect();
+        Self { defaults: Vec::new(), file, environment, flags }
     }
 }
 
@@ -93,6 +96,9 @@ pub enum LoadError {
 pub fn load(sources: &Sources<'_>) -> Result<Loaded, LoadError> {
     let known = known_keys();
     let mut builder = config::Config::builder();
+    for (key, value) in &sources.defaults {
+        builder = builder.set_default(*key, value.as_str())?;
+    }
     if let Some(path) = sources.file {
         let text = read(path)?;
         let table: toml::Table = toml::from_str(&text)
@@ -218,11 +224,12 @@ mod tests {
                 ("PORCHLIGHT__LOG__FORMAT", "json"),
             ]),
             flags: vec![("public.addr", "127.0.0.1:3".to_owned()), ("public.insecure", "true".to_owned())],
+            defaults: vec![("public.addr", "127.0.0.1:0".to_owned()), ("demo.enabled", "true".to_owned())],
         })
         .unwrap();
         let config = loaded.config;
         assert_eq!(config.public.addr, "127.0.0.1:3".parse().unwrap());
-        assert!(config.public.insecure && config.admin.reflection);
+        assert!(config.public.insecure && config.admin.reflection && config.demo.enabled);
         assert_eq!(config.limits.viewers, 6);
         assert_eq!(config.limits.connections, Some(1234));
         assert_eq!(config.limits.heartbeat, Duration::from_secs(11));
