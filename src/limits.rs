@@ -17,6 +17,9 @@ pub const HTTP_HEADER: Duration = Duration::from_secs(5);
 /// Largest HTTP request head.
 pub const HTTP_HEAD_BYTES: usize = 8 * 1024;
 
+/// What one HTTP connection may buffer. The head may fill half of it, the rest is the start of a body.
+pub const HTTP_BUFFER: usize = 2 * HTTP_HEAD_BYTES;
+
 /// Largest body of an HTTP request: credentials and names only.
 pub const HTTP_BODY_BYTES: usize = 16 * 1024;
 
@@ -45,6 +48,16 @@ pub const RESERVED_FILES: u64 = 200;
 /// How long the accept loop waits after running out of file descriptors. Short enough to recover
 /// quickly, long enough not to spin.
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+
+/// What a client is told to wait when the node has no room: long enough to matter, short enough that
+/// a person still waits.
+pub const COME_BACK: Duration = Duration::from_secs(5);
+
+/// Connections the kernel may hold for the accept loop: a second of arrivals after a restart.
+pub const BACKLOG: i32 = 4096;
+
+/// How long a client may take over the body of a request, as long as over its first message.
+pub const HTTP_BODY: Duration = Duration::from_secs(10);
 
 // ── Messages ───────────────────────────────────────────────────────────────────────────────────
 
@@ -128,6 +141,9 @@ pub const HELD_SIGNALS: usize = 16;
 
 /// Visitor IDs that one agent connection may watch.
 pub const WATCHED: usize = 1_000;
+
+/// Bytes of one visitor ID in a JSON list: 62 characters, quotes and comma.
+pub const WATCHED_ENTRY: usize = 65;
 
 /// Records that one agent connection may hold open.
 pub const OPEN_RECORDS: usize = 100;
@@ -217,6 +233,38 @@ pub const FEEDBACK: Duration = Duration::from_secs(1);
 /// Events in one input message, and input messages waiting for a publisher.
 pub const INPUT_EVENTS: usize = 64;
 
+// ── Operators and listeners ────────────────────────────────────────────────────────────────────
+
+/// Calls at once on one admin connection. Consoles hold a few streams; scripts run one after another.
+pub const ADMIN_CALLS: u32 = 64;
+
+/// Longest admin call up to its first answer.
+pub const ADMIN_CALL: Duration = Duration::from_secs(30);
+
+/// Between two pings of an idle admin connection, and how long one may stay unanswered.
+pub const ADMIN_KEEPALIVE: Duration = Duration::from_secs(30);
+/// See [`ADMIN_KEEPALIVE`].
+pub const ADMIN_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Largest request of an operator: a lookup of [`WATCHED`] visitors fits three times.
+pub const ADMIN_MESSAGE: usize = 256 * 1024;
+
+/// Longest request id a caller may choose: a UUID with a prefix fits.
+pub const REQUEST_ID_BYTES: usize = 64;
+
+/// Streams a client may reset before they were served (rapid reset, CVE-2023-44487).
+pub const ADMIN_RESETS: usize = 20;
+
+/// Ports of the three listeners: neighbours, above the privileged ones, below the ephemeral ones.
+pub const PUBLIC_PORT: u16 = 7400;
+/// See [`PUBLIC_PORT`].
+pub const OPS_PORT: u16 = 7401;
+/// See [`PUBLIC_PORT`].
+pub const ADMIN_PORT: u16 = 7402;
+
+/// Fewest characters of a secret given by the operator: 128 bits in hexadecimal.
+pub const SECRET_CHARS: usize = 32;
+
 // ── Process ────────────────────────────────────────────────────────────────────────────────────
 
 /// How long a drain lets connections finish.
@@ -238,3 +286,67 @@ pub const TOKEN_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// Difference between two machines' wall clocks that is forgiven.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
+
+/// Longest time that one sign-in may be stretched by renewing its token. A working day with overtime; after
+/// it the agent proves itself again, so that who left the company loses access within a day.
+pub const SIGN_IN_CHAIN: Duration = Duration::from_secs(24 * 3600);
+
+/// Keys that a lockout counter remembers in each of its two generations (about 200 bytes a key). One
+/// address adds ten keys before it is locked itself, so that forgetting takes thousands of addresses.
+pub const LOCKOUT_KEYS: usize = 50_000;
+
+// ── Passwords ──────────────────────────────────────────────────────────────────────────────────
+
+/// Argon2id memory in KiB, passes and lanes: the first choice of OWASP's password storage sheet. About
+/// 20 ms on a server core; half the memory doubles what a cracker's card can hold.
+pub const PASSWORD_COST: (u32, u32, u32) = (19 * 1024, 2, 1);
+
+/// Shortest and longest password in bytes. NIST SP 800-63B asks for 8 at least and 64 at most or more.
+pub const PASSWORD_BYTES: (usize, usize) = (8, 256);
+
+/// Passwords checked at the same time: each holds a blocking thread and 19 MiB.
+pub const PASSWORD_CHECKS: usize = 4;
+
+/// How long a sign-in waits for its turn to be checked: 4 × 250 checks, after which a browser has
+/// given up anyway.
+pub const PASSWORD_WAIT: Duration = Duration::from_secs(5);
+
+// ── Company settings ───────────────────────────────────────────────────────────────────────────
+
+/// Shortest and longest time to answer an offer that a group may set. Below it nobody can read terms;
+/// above it the agent has long hung up, and the question would surprise.
+pub const OFFER_DEADLINE_RANGE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
+
+/// Shortest and longest login that a group may set: a renewal needs some time, and a day is
+/// [`SIGN_IN_CHAIN`].
+pub const LOGIN_EXPIRATION_RANGE: (Duration, Duration) = (Duration::from_secs(60), SIGN_IN_CHAIN);
+
+/// Entries in one list of a group's settings: origins of an audience, objects, profiles.
+pub const SETTINGS_LIST: usize = 500;
+
+/// Agents in one list of a group's permission set.
+pub const PERMISSION_LIST: usize = 100_000;
+
+/// Longest name in settings: of an object, a field, a profile, a terms version.
+pub const SETTINGS_NAME_BYTES: usize = 255;
+
+/// Longest terms text. It goes out in one offer, and people read it on a phone.
+pub const TERMS_TEXT_BYTES: usize = 16 * 1024;
+
+// ── Store ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Writes that wait for the store's one writer. When it is full the callers wait: what they write is
+/// asked for by people or bounded elsewhere, and must not be lost.
+pub const STORE_QUEUE: usize = 1024;
+
+/// Writes that share one commit, and so one flush of the disk. None waits for another to arrive.
+pub const STORE_BATCH: usize = 128;
+
+/// Reads of the store at the same time; each has a connection and a blocking thread.
+pub const STORE_READERS: usize = 4;
+
+/// How long the store waits for a lock that another process holds (a back-up, a shell).
+pub const STORE_BUSY: Duration = Duration::from_secs(5);
+
+/// Entries of a settings history in one answer.
+pub const SETTINGS_CHANGES: usize = 100;

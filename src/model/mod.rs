@@ -3,15 +3,18 @@
 //! One shape for every rule: `handle(&mut self, now, input, &mut Vec<Output>)`, `next_deadline(&self)` and
 //! `on_deadline(&mut self, now, &mut Vec<Output>)`. No tokio, lock, clock, randomness, log or metric.
 
+pub mod buttons;
 pub mod codes;
 pub mod control;
 pub mod facts;
 pub mod lease;
 pub mod live;
+pub mod origin;
 pub mod presence;
 pub mod relay;
 pub mod request;
 pub mod session;
+pub mod settings;
 pub mod signal;
 pub mod ticket;
 pub mod visitor;

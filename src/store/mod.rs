@@ -1,1 +1,216 @@
-//! What outlives the process: groups with their settings, agents, API keys.
+//! What outlives the process: groups with their settings, agents, API keys, revocations.
+//!
+//! Decides what is kept and what an acknowledgement means: when a call returns `Ok`, what it wrote survives
+//! the death of the process and of the machine. Does not decide who may do what; the hub does, the only
+//! caller. No secret is kept in clear: passwords are hashed, API key secrets are derived anew.
+//!
+//! Two implementations, one suite of obligations (`suite`): SQLite for one node, Redis for a cluster.
+
+pub mod sqlite;
+#[cfg(test)]
+pub(crate) mod suite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::auth::password::PasswordHash;
+use crate::clock::Wall;
+use crate::ids::{AgentId, AgentKey, GroupId, KeyId};
+use crate::model::settings::Settings;
+
+/// A group as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupRow {
+    /// Its name.
+    pub id: GroupId,
+    /// Its settings.
+    pub settings: Settings,
+    /// Counts the changes of its settings, from 1.
+    pub version: u64,
+    /// When it was created; also the phase of its sync runs.
+    pub created_at: Wall,
+}
+
+/// One change of a group's settings, for the audit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsChange {
+    /// The version that it made.
+    pub version: u64,
+    /// When.
+    pub at: Wall,
+    /// Who.
+    pub by: String,
+    /// What was before; none for the creation.
+    pub before: Option<Settings>,
+    /// What is since.
+    pub after: Settings,
+}
+
+/// An agent as the administrator describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// Its group and its name there.
+    pub key: AgentKey,
+    /// What it signs in with and what guests type; unique in the group.
+    pub address: String,
+    /// Its user ID in the CRM; unique in the group.
+    pub partner_user_id: Option<String>,
+    /// Name for people.
+    pub name: String,
+    /// Its profile in the CRM.
+    pub profile: Option<String>,
+    /// What it is subscribed to, for the list of users.
+    pub subscription: Option<String>,
+}
+
+/// An agent as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentRow {
+    /// What the administrator wrote.
+    pub agent: Agent,
+    /// Its password, unless it signs in by login key alone.
+    pub password: Option<PasswordHash>,
+    /// Tokens of another generation are revoked. Never goes back, not even when the agent is removed and
+    /// created again.
+    pub generation: u64,
+    /// When it was created.
+    pub created_at: Wall,
+}
+
+/// An API key as stored; its secret is derived, not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeyRow {
+    /// Whose it is.
+    pub group: GroupId,
+    /// Its name.
+    pub id: KeyId,
+    /// What it is for, in the words of who made it.
+    pub label: String,
+    /// When it was created.
+    pub created_at: Wall,
+    /// When it was revoked, for good.
+    pub revoked_at: Option<Wall>,
+    /// When it was last used, to a minute or so.
+    pub last_used_at: Option<Wall>,
+}
+
+/// Why the store did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The settings were changed by somebody else in the meantime.
+    #[error("group {group} is at version {actual:?}, not {expected:?}")]
+    Conflict {
+        /// The group.
+        group: GroupId,
+        /// What the caller had read; none to create.
+        expected: Option<u64>,
+        /// What is stored; none when the group does not exist.
+        actual: Option<u64>,
+    },
+    /// A value that must be unique in its group belongs to another row.
+    #[error("{what} is taken")]
+    Taken {
+        /// Which value: `address`, `partner user id`, `key id`.
+        what: &'static str,
+    },
+    /// The group does not exist.
+    #[error("no group {0}")]
+    NoGroup(GroupId),
+    /// The store was closed.
+    #[error("store is closed")]
+    Closed,
+    /// A row cannot be read: written by hand or by a newer version.
+    #[error("stored {what} cannot be read: {why}")]
+    Unreadable {
+        /// Which row.
+        what: String,
+        /// What the reader said.
+        why: String,
+    },
+    /// The store itself failed.
+    #[error("store failed")]
+    Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+/// What every store does. Group ids start every key; there is no look-up without one.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// All groups.
+    async fn groups(&self) -> Result<Vec<GroupRow>, StoreError>;
+
+    /// One group.
+    async fn group(&self, id: &GroupId) -> Result<Option<GroupRow>, StoreError>;
+
+    /// Creates a group (`expected` none) or replaces its settings if they are still at that version.
+    /// Returns the new version and notes the change in the history, both or neither.
+    async fn put_group(
+        &self,
+        id: &GroupId,
+        settings: &Settings,
+        expected: Option<u64>,
+        by: &str,
+        at: Wall,
+    ) -> Result<u64, StoreError>;
+
+    /// Changes of a group's settings before a version, newest first, at most
+    /// [`crate::limits::SETTINGS_CHANGES`].
+    async fn settings_changes(
+        &self,
+        id: &GroupId,
+        before: Option<u64>,
+    ) -> Result<Vec<SettingsChange>, StoreError>;
+
+    /// All agents of a group, by id.
+    async fn agents(&self, group: &GroupId) -> Result<Vec<AgentRow>, StoreError>;
+
+    /// One agent.
+    async fn agent(&self, key: &AgentKey) -> Result<Option<AgentRow>, StoreError>;
+
+    /// The agent with this address, in exactly this spelling.
+    async fn agent_by_address(&self, group: &GroupId, address: &str) -> Result<Option<AgentRow>, StoreError>;
+
+    /// The agent with this user ID in the CRM.
+    async fn agent_by_partner(
+        &self,
+        group: &GroupId,
+        partner_user_id: &str,
+    ) -> Result<Option<AgentRow>, StoreError>;
+
+    /// Creates an agent or changes its description. Password and generation stay.
+    async fn upsert_agent(&self, agent: &Agent, at: Wall) -> Result<AgentRow, StoreError>;
+
+    /// Sets or deletes an agent's password and revokes its tokens; none when there is no such agent.
+    async fn set_password(
+        &self,
+        key: &AgentKey,
+        password: Option<PasswordHash>,
+    ) -> Result<Option<AgentRow>, StoreError>;
+
+    /// Removes an agent and revokes its tokens; says whether there was one.
+    async fn remove_agent(&self, key: &AgentKey) -> Result<bool, StoreError>;
+
+    /// Revokes the tokens of one agent, or of all agents of the group.
+    async fn revoke_tokens(&self, group: &GroupId, agent: Option<&AgentId>) -> Result<(), StoreError>;
+
+    /// All API keys of a group, revoked ones too, oldest first.
+    async fn api_keys(&self, group: &GroupId) -> Result<Vec<ApiKeyRow>, StoreError>;
+
+    /// Adds an API key. A revoked key's id stays taken.
+    async fn insert_api_key(
+        &self,
+        group: &GroupId,
+        id: &KeyId,
+        label: &str,
+        at: Wall,
+    ) -> Result<ApiKeyRow, StoreError>;
+
+    /// Revokes an API key for good; says whether there is one. The first time of revocation stays.
+    async fn revoke_api_key(&self, group: &GroupId, id: &KeyId, at: Wall) -> Result<bool, StoreError>;
+
+    /// Notes that an API key was used; an earlier time than the stored one changes nothing.
+    async fn touch_api_key(&self, group: &GroupId, id: &KeyId, at: Wall) -> Result<(), StoreError>;
+
+    /// Finishes the writes already taken and closes; later calls are refused.
+    async fn close(&self);
+}

@@ -1,0 +1,529 @@
+//! The embedded store: one SQLite file, for one node.
+//!
+//! Decides how rows become tables. Durability and threads are [`engine`]'s.
+
+mod engine;
+mod schema;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+pub use engine::OpenError;
+
+use super::{Agent, AgentRow, ApiKeyRow, GroupRow, SettingsChange, Store, StoreError};
+use crate::auth::password::PasswordHash;
+use crate::clock::Wall;
+use crate::ids::{AgentId, AgentKey, BadId, GroupId, KeyId};
+use crate::limits;
+use crate::model::settings::Settings;
+
+/// A [`Store`] in one SQLite file.
+pub struct SqliteStore {
+    engine: engine::Engine,
+}
+
+impl SqliteStore {
+    /// Opens or creates the file. Blocks.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self { engine: engine::Engine::open(path, &schema::MIGRATIONS)? })
+    }
+
+    /// A store that ends with the process, for `--ephemeral` and tests.
+    pub fn in_memory() -> Result<Self, OpenError> {
+        Ok(Self { engine: engine::Engine::in_memory(&schema::MIGRATIONS)? })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn groups(&self) -> Result<Vec<GroupRow>, StoreError> {
+        self.engine
+            .read(|db| all(db, "SELECT grp, settings, version, created_at FROM groups", params![], group_row))
+            .await
+    }
+
+    async fn group(&self, id: &GroupId) -> Result<Option<GroupRow>, StoreError> {
+        let id = id.clone();
+        self.engine.read(move |db| find_group(db, &id)).await
+    }
+
+    async fn put_group(
+        &self,
+        id: &GroupId,
+        settings: &Settings,
+        expected: Option<u64>,
+        by: &str,
+        at: Wall,
+    ) -> Result<u64, StoreError> {
+        let (id, settings, by) = (id.clone(), json(settings), by.to_owned());
+        self.engine
+            .write(move |db| {
+                let stored = db
+                    .query_row(
+                        "SELECT version, settings FROM groups WHERE grp = ?1",
+                        params![id.as_str()],
+                        |row| Ok((unsigned(row, 0)?, row.get::<_, String>(1)?)),
+                    )
+                    .optional()?;
+                let actual = stored.as_ref().map(|row| row.0);
+                if actual != expected {
+                    return Err(StoreError::Conflict { group: id, expected, actual });
+                }
+                let version = actual.unwrap_or(0) + 1;
+                db.execute(
+                    "INSERT INTO groups (grp, settings, version, created_at) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT DO UPDATE SET settings = ?2, version = ?3",
+                    params![id.as_str(), settings, signed(version), signed(at.0)],
+                )?;
+                db.execute(
+                    "INSERT INTO settings_changes (grp, version, at, actor, before, after)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    params![
+                        id.as_str(),
+                        signed(version),
+                        signed(at.0),
+                        by,
+                        stored.map(|row| row.1),
+                        settings
+                    ],
+                )?;
+                Ok(version)
+            })
+            .await
+    }
+
+    async fn settings_changes(
+        &self,
+        id: &GroupId,
+        before: Option<u64>,
+    ) -> Result<Vec<SettingsChange>, StoreError> {
+        let id = id.clone();
+        self.engine
+            .read(move |db| {
+                all(
+                    db,
+                    "SELECT version, at, actor, before, after FROM settings_changes
+                     WHERE grp = ?1 AND version < ?2 ORDER BY version DESC LIMIT ?3",
+                    params![
+                        id.as_str(),
+                        before.map_or(i64::MAX, signed),
+                        signed(limits::SETTINGS_CHANGES as u64)
+                    ],
+                    |row| {
+                        let before: Option<String> = row.get(3)?;
+                        Ok(SettingsChange {
+                            version: unsigned(row, 0)?,
+                            at: Wall(unsigned(row, 1)?),
+                            by: row.get(2)?,
+                            before: before.map(|text| settings_of(&text)).transpose()?,
+                            after: settings_of(&row.get::<_, String>(4)?)?,
+                        })
+                    },
+                )
+            })
+            .await
+    }
+
+    async fn agents(&self, group: &GroupId) -> Result<Vec<AgentRow>, StoreError> {
+        let group = group.clone();
+        let sql = format!("{AGENT} WHERE a.grp = ?1 ORDER BY a.agent");
+        self.engine.read(move |db| all(db, &sql, params![group.as_str()], agent_row)).await
+    }
+
+    async fn agent(&self, key: &AgentKey) -> Result<Option<AgentRow>, StoreError> {
+        let key = key.clone();
+        self.engine.read(move |db| find_agent(db, &key)).await
+    }
+
+    async fn agent_by_address(&self, group: &GroupId, address: &str) -> Result<Option<AgentRow>, StoreError> {
+        let (group, address) = (group.clone(), address.to_owned());
+        let sql = format!("{AGENT} WHERE a.grp = ?1 AND a.address = ?2");
+        self.engine.read(move |db| one(db, &sql, params![group.as_str(), address], agent_row)).await
+    }
+
+    async fn agent_by_partner(
+        &self,
+        group: &GroupId,
+        partner_user_id: &str,
+    ) -> Result<Option<AgentRow>, StoreError> {
+        let (group, partner) = (group.clone(), partner_user_id.to_owned());
+        let sql = format!("{AGENT} WHERE a.grp = ?1 AND a.partner_user_id = ?2");
+        self.engine.read(move |db| one(db, &sql, params![group.as_str(), partner], agent_row)).await
+    }
+
+    async fn upsert_agent(&self, agent: &Agent, at: Wall) -> Result<AgentRow, StoreError> {
+        let agent = agent.clone();
+        self.engine
+            .write(move |db| {
+                let (group, id) = (agent.key.group.as_str(), agent.key.agent.as_str());
+                need_group(db, &agent.key.group)?;
+                for (what, column, value) in [
+                    ("address", "address", Some(&agent.address)),
+                    ("partner user id", "partner_user_id", agent.partner_user_id.as_ref()),
+                ] {
+                    let sql = format!(
+                        "SELECT EXISTS (SELECT 1 FROM agents WHERE grp = ?1 AND agent <> ?2 AND {column} = ?3)"
+                    );
+                    if db.query_row(&sql, params![group, id, value], |row| row.get(0))? {
+                        return Err(StoreError::Taken { what });
+                    }
+                }
+                db.execute(
+                    "INSERT INTO agents
+                         (grp, agent, address, partner_user_id, name, profile, subscription, created_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                     ON CONFLICT (grp, agent) DO UPDATE SET
+                         address = ?3, partner_user_id = ?4, name = ?5, profile = ?6, subscription = ?7",
+                    params![
+                        group,
+                        id,
+                        agent.address,
+                        agent.partner_user_id,
+                        agent.name,
+                        agent.profile,
+                        agent.subscription,
+                        signed(at.0)
+                    ],
+                )?;
+                find_agent(db, &agent.key)?.ok_or_else(|| StoreError::NoGroup(agent.key.group.clone()))
+            })
+            .await
+    }
+
+    async fn set_password(
+        &self,
+        key: &AgentKey,
+        password: Option<PasswordHash>,
+    ) -> Result<Option<AgentRow>, StoreError> {
+        let key = key.clone();
+        self.engine
+            .write(move |db| {
+                let changed = db.execute(
+                    "UPDATE agents SET password = ?3 WHERE grp = ?1 AND agent = ?2",
+                    params![
+                        key.group.as_str(),
+                        key.agent.as_str(),
+                        password.as_ref().map(PasswordHash::as_str)
+                    ],
+                )?;
+                if changed > 0 {
+                    revoke(db, &key.group, Some(&key.agent))?;
+                }
+                find_agent(db, &key)
+            })
+            .await
+    }
+
+    async fn remove_agent(&self, key: &AgentKey) -> Result<bool, StoreError> {
+        let key = key.clone();
+        self.engine
+            .write(move |db| {
+                revoke(db, &key.group, Some(&key.agent))?;
+                let removed = db.execute(
+                    "DELETE FROM agents WHERE grp = ?1 AND agent = ?2",
+                    params![key.group.as_str(), key.agent.as_str()],
+                )?;
+                Ok(removed > 0)
+            })
+            .await
+    }
+
+    async fn revoke_tokens(&self, group: &GroupId, agent: Option<&AgentId>) -> Result<(), StoreError> {
+        let (group, agent) = (group.clone(), agent.cloned());
+        self.engine.write(move |db| revoke(db, &group, agent.as_ref())).await
+    }
+
+    async fn api_keys(&self, group: &GroupId) -> Result<Vec<ApiKeyRow>, StoreError> {
+        let group = group.clone();
+        let sql = format!("{API_KEY} WHERE grp = ?1 ORDER BY created_at, id");
+        self.engine.read(move |db| all(db, &sql, params![group.as_str()], api_key_row)).await
+    }
+
+    async fn insert_api_key(
+        &self,
+        group: &GroupId,
+        id: &KeyId,
+        label: &str,
+        at: Wall,
+    ) -> Result<ApiKeyRow, StoreError> {
+        let row = ApiKeyRow {
+            group: group.clone(),
+            id: id.clone(),
+            label: label.to_owned(),
+            created_at: at,
+            revoked_at: None,
+            last_used_at: None,
+        };
+        self.engine
+            .write(move |db| {
+                need_group(db, &row.group)?;
+                let added = db.execute(
+                    "INSERT INTO api_keys (grp, id, label, created_at) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT DO NOTHING",
+                    params![row.group.as_str(), row.id.as_str(), row.label, signed(at.0)],
+                )?;
+                if added == 0 { Err(StoreError::Taken { what: "key id" }) } else { Ok(row) }
+            })
+            .await
+    }
+
+    async fn revoke_api_key(&self, group: &GroupId, id: &KeyId, at: Wall) -> Result<bool, StoreError> {
+        let (group, id) = (group.clone(), id.clone());
+        self.engine
+            .write(move |db| {
+                let found = db.execute(
+                    "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?3) WHERE grp = ?1 AND id = ?2",
+                    params![group.as_str(), id.as_str(), signed(at.0)],
+                )?;
+                Ok(found > 0)
+            })
+            .await
+    }
+
+    async fn touch_api_key(&self, group: &GroupId, id: &KeyId, at: Wall) -> Result<(), StoreError> {
+        let (group, id) = (group.clone(), id.clone());
+        self.engine
+            .write(move |db| {
+                db.execute(
+                    "UPDATE api_keys SET last_used_at = max(coalesce(last_used_at, 0), ?3)
+                     WHERE grp = ?1 AND id = ?2",
+                    params![group.as_str(), id.as_str(), signed(at.0)],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn close(&self) {
+        self.engine.close().await;
+    }
+}
+
+const AGENT: &str = "
+    SELECT a.grp, a.agent, a.address, a.partner_user_id, a.name, a.profile, a.subscription, a.password,
+           coalesce(t.generation, 0), a.created_at
+    FROM agents a LEFT JOIN token_generations t ON t.grp = a.grp AND t.agent = a.agent";
+
+const API_KEY: &str = "SELECT grp, id, label, created_at, revoked_at, last_used_at FROM api_keys";
+
+fn find_group(db: &Connection, id: &GroupId) -> Result<Option<GroupRow>, StoreError> {
+    let sql = "SELECT grp, settings, version, created_at FROM groups WHERE grp = ?1";
+    one(db, sql, params![id.as_str()], group_row)
+}
+
+fn find_agent(db: &Connection, key: &AgentKey) -> Result<Option<AgentRow>, StoreError> {
+    let sql = format!("{AGENT} WHERE a.grp = ?1 AND a.agent = ?2");
+    one(db, &sql, params![key.group.as_str(), key.agent.as_str()], agent_row)
+}
+
+fn need_group(db: &Connection, id: &GroupId) -> Result<(), StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM groups WHERE grp = ?1)";
+    if db.query_row(sql, params![id.as_str()], |row| row.get(0))? {
+        Ok(())
+    } else {
+        Err(StoreError::NoGroup(id.clone()))
+    }
+}
+
+fn revoke(db: &Connection, group: &GroupId, agent: Option<&AgentId>) -> Result<(), StoreError> {
+    db.execute(
+        "INSERT INTO token_generations (grp, agent, generation)
+         SELECT grp, agent, 1 FROM agents WHERE grp = ?1 AND (?2 IS NULL OR agent = ?2)
+         ON CONFLICT (grp, agent) DO UPDATE SET generation = generation + 1",
+        params![group.as_str(), agent.map(AgentId::as_str)],
+    )?;
+    Ok(())
+}
+
+fn group_row(row: &Row<'_>) -> Result<GroupRow, StoreError> {
+    Ok(GroupRow {
+        id: name(&row.get::<_, String>(0)?, GroupId::new)?,
+        settings: settings_of(&row.get::<_, String>(1)?)?,
+        version: unsigned(row, 2)?,
+        created_at: Wall(unsigned(row, 3)?),
+    })
+}
+
+fn agent_row(row: &Row<'_>) -> Result<AgentRow, StoreError> {
+    let key = AgentKey {
+        group: name(&row.get::<_, String>(0)?, GroupId::new)?,
+        agent: name(&row.get::<_, String>(1)?, AgentId::new)?,
+    };
+    let password: Option<String> = row.get(7)?;
+    let password = password
+        .map(|text| PasswordHash::parse(&text))
+        .transpose()
+        .map_err(|error| unreadable(format!("password of {}", key.agent), &error))?;
+    Ok(AgentRow {
+        agent: Agent {
+            key,
+            address: row.get(2)?,
+            partner_user_id: row.get(3)?,
+            name: row.get(4)?,
+            profile: row.get(5)?,
+            subscription: row.get(6)?,
+        },
+        password,
+        generation: unsigned(row, 8)?,
+        created_at: Wall(unsigned(row, 9)?),
+    })
+}
+
+fn api_key_row(row: &Row<'_>) -> Result<ApiKeyRow, StoreError> {
+    Ok(ApiKeyRow {
+        group: name(&row.get::<_, String>(0)?, GroupId::new)?,
+        id: name(&row.get::<_, String>(1)?, KeyId::new)?,
+        label: row.get(2)?,
+        created_at: Wall(unsigned(row, 3)?),
+        revoked_at: row.get::<_, Option<i64>>(4)?.map(|at| Wall(at.unsigned_abs())),
+        last_used_at: row.get::<_, Option<i64>>(5)?.map(|at| Wall(at.unsigned_abs())),
+    })
+}
+
+fn all<T>(
+    db: &Connection,
+    sql: &str,
+    values: &[&dyn rusqlite::ToSql],
+    read: fn(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    db.prepare_cached(sql)?.query_and_then(values, read)?.collect()
+}
+
+fn one<T>(
+    db: &Connection,
+    sql: &str,
+    values: &[&dyn rusqlite::ToSql],
+    read: fn(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    db.prepare_cached(sql)?.query_and_then(values, read)?.next().transpose()
+}
+
+fn name<T>(text: &str, read: fn(&str) -> Result<T, BadId>) -> Result<T, StoreError> {
+    read(text).map_err(|error| unreadable(format!("name {text:?}"), &error))
+}
+
+fn settings_of(text: &str) -> Result<Settings, StoreError> {
+    serde_json::from_str(text).map_err(|error| unreadable("settings".to_owned(), &error))
+}
+
+fn json(settings: &Settings) -> String {
+    serde_json::to_string(settings).expect("settings have text keys only")
+}
+
+fn unreadable(what: String, why: &dyn std::error::Error) -> StoreError {
+    StoreError::Unreadable { what, why: why.to_string() }
+}
+
+/// SQLite's integers are signed; ours stay far below the border.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::unsigned_abs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+    use tempfile::TempDir;
+
+    crate::store::suite::obligations!(memory, async || (SqliteStore::in_memory().unwrap(), ()));
+    crate::store::suite::obligations!(file, async || {
+        let folder = TempDir::new().unwrap();
+        (SqliteStore::open(&folder.path().join("store.db")).unwrap(), folder)
+    });
+
+    fn group() -> GroupId {
+        GroupId::new("g").unwrap()
+    }
+
+    const AT: Wall = Wall(1);
+
+    #[tokio::test]
+    async fn what_was_acknowledged_survives_a_kill() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("deep/store.db");
+        let store = SqliteStore::open(&path).unwrap();
+        store.put_group(&group(), &Settings::default(), None, "t", AT).await.unwrap();
+        // What the disk holds at this very moment, without a close or a checkpoint.
+        let copy = folder.path().join("copy");
+        std::fs::create_dir(&copy).unwrap();
+        for name in ["store.db", "store.db-wal"] {
+            std::fs::copy(path.with_file_name(name), copy.join(name)).unwrap();
+        }
+        let revived = SqliteStore::open(&copy.join("store.db")).unwrap();
+        assert_eq!(revived.group(&group()).await.unwrap().unwrap().version, 1);
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn closing_leaves_one_whole_and_private_file() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("store.db");
+        let store = SqliteStore::open(&path).unwrap();
+        store.put_group(&group(), &Settings::default(), None, "t", AT).await.unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(path.with_extension("db-wal")).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        store.close().await;
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the log is gone");
+        let again = SqliteStore::open(&path).unwrap();
+        assert!(again.group(&group()).await.unwrap().is_some());
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("store.db");
+        let db = Connection::open(&path).unwrap();
+        db.pragma_update(None, "user_version", 1_000).unwrap();
+        drop(db);
+        assert!(matches!(SqliteStore::open(&path), Err(OpenError::Schema(_))));
+    }
+
+    #[tokio::test]
+    async fn commits_are_flushed() {
+        let folder = TempDir::new().unwrap();
+        let store = SqliteStore::open(&folder.path().join("store.db")).unwrap();
+        let modes = |db: &Connection| {
+            let journal: String = db.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+            let synchronous: i64 = db.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+            Ok((journal, synchronous))
+        };
+        let full = 2;
+        // Inside a transaction, as each write runs.
+        assert_eq!(store.engine.write(modes).await.unwrap(), ("wal".to_owned(), full));
+    }
+
+    #[tokio::test]
+    async fn a_lock_held_by_another_process_fails_the_write_alone() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("store.db");
+        let store = SqliteStore::open(&path).unwrap();
+        let other = Connection::open(&path).unwrap();
+        store.engine.write(|db| Ok(db.busy_timeout(std::time::Duration::ZERO)?)).await.unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let refused = store.put_group(&group(), &Settings::default(), None, "t", AT).await;
+        assert!(matches!(refused, Err(StoreError::Failed(_))), "{refused:?}");
+        other.execute_batch("ROLLBACK").unwrap();
+        store.put_group(&group(), &Settings::default(), None, "t", AT).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn unreadable_settings_are_told_not_guessed() {
+        let store = SqliteStore::in_memory().unwrap();
+        store.put_group(&group(), &Settings::default(), None, "t", AT).await.unwrap();
+        store
+            .engine
+            .write(|db| Ok(db.execute("UPDATE groups SET settings = '{\"graceSeconds\":\"x\"}'", [])?))
+            .await
+            .unwrap();
+        assert!(matches!(store.group(&group()).await, Err(StoreError::Unreadable { .. })));
+    }
+}
