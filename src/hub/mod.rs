@@ -1,1 +1,3 @@
 //! The only door for the edges: live connections, presence, requests and sessions.
+
+pub mod accounts;
