@@ -166,6 +166,11 @@ macro_rules! uuid_type {
                 Self(Uuid::from_u128(bits))
             }
 
+            /// Its 16 bytes, big-endian.
+            pub const fn bytes(self) -> [u8; 16] {
+                self.0.into_bytes()
+            }
+
             /// Reads the hyphenated or the simple form.
             pub fn parse(text: &str) -> Result<Self, BadId> {
                 Uuid::parse_str(text)

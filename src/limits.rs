@@ -17,6 +17,9 @@ pub const HTTP_HEADER: Duration = Duration::from_secs(5);
 /// Largest HTTP request head.
 pub const HTTP_HEAD_BYTES: usize = 8 * 1024;
 
+/// What one HTTP connection may buffer. The head may fill half of it, the rest is the start of a body.
+pub const HTTP_BUFFER: usize = 2 * HTTP_HEAD_BYTES;
+
 /// Largest body of an HTTP request: credentials and names only.
 pub const HTTP_BODY_BYTES: usize = 16 * 1024;
 
@@ -45,6 +48,16 @@ pub const RESERVED_FILES: u64 = 200;
 /// How long the accept loop waits after running out of file descriptors. Short enough to recover
 /// quickly, long enough not to spin.
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+
+/// What a client is told to wait when the node has no room: long enough to matter, short enough that
+/// a person still waits.
+pub const COME_BACK: Duration = Duration::from_secs(5);
+
+/// Connections the kernel may hold for the accept loop: a second of arrivals after a restart.
+pub const BACKLOG: i32 = 4096;
+
+/// How long a client may take over the body of a request, as long as over its first message.
+pub const HTTP_BODY: Duration = Duration::from_secs(10);
 
 // ── Messages ───────────────────────────────────────────────────────────────────────────────────
 
@@ -79,8 +92,21 @@ pub const PAGE_URL_BYTES: usize = 2_000;
 /// See [`PAGE_URL_BYTES`].
 pub const PAGE_TITLE_BYTES: usize = 300;
 
+/// Longest client fact (platform, language, screen) and longest user agent; more is cut at a character
+/// boundary. They are kept for each connection, so half a user agent more is a fifth of an idle visitor.
+pub const CLIENT_FACT_BYTES: usize = 64;
+/// See [`CLIENT_FACT_BYTES`].
+pub const USER_AGENT_BYTES: usize = 256;
+
 /// Longest name of a signal or message between page and agent.
 pub const SIGNAL_NAME_BYTES: usize = 64;
+
+/// Largest data of a signal or message between page and agent: [`HELD_SIGNALS`] of them may wait for each
+/// visitor within grace.
+pub const SIGNAL_BYTES: usize = 4 * 1024;
+
+/// Longest object name and longest id of a record.
+pub const RECORD_NAME_BYTES: usize = 128;
 
 /// Longest chat text and longest free reason.
 pub const CHAT_BYTES: usize = 4_000;
@@ -116,6 +142,9 @@ pub const HELD_SIGNALS: usize = 16;
 /// Visitor IDs that one agent connection may watch.
 pub const WATCHED: usize = 1_000;
 
+/// Bytes of one visitor ID in a JSON list: 62 characters, quotes and comma.
+pub const WATCHED_ENTRY: usize = 65;
+
 /// Records that one agent connection may hold open.
 pub const OPEN_RECORDS: usize = 100;
 
@@ -134,6 +163,10 @@ pub const LIVE_DIFF_MAX: usize = 500;
 pub const CODE_DIGITS: u32 = 6;
 /// See [`CODE_DIGITS`].
 pub const CODE_LIFE: Duration = Duration::from_secs(300);
+
+/// Live codes of one group on a node, and never more than one in ten of all that its digits allow: a
+/// mistyped digit then seldom names somebody else. Half turns visitors of a big site away.
+pub const CODES_PER_GROUP: usize = 100_000;
 
 // ── Requests and sessions ──────────────────────────────────────────────────────────────────────
 
@@ -155,8 +188,8 @@ pub const SESSION_LENGTH: Duration = Duration::from_secs(8 * 3600);
 /// Viewers of one session.
 pub const VIEWERS: usize = 64;
 
-/// Sessions that one group may have pending or active on a node.
-pub const SESSIONS_PER_GROUP: usize = 10_000;
+/// Sessions that a node may have pending or active.
+pub const SESSIONS_PER_NODE: usize = 10_000;
 
 // ── Relay ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -199,6 +232,38 @@ pub const FEEDBACK: Duration = Duration::from_secs(1);
 
 /// Events in one input message, and input messages waiting for a publisher.
 pub const INPUT_EVENTS: usize = 64;
+
+// ── Operators and listeners ────────────────────────────────────────────────────────────────────
+
+/// Calls at once on one admin connection. Consoles hold a few streams; scripts run one after another.
+pub const ADMIN_CALLS: u32 = 64;
+
+/// Longest admin call up to its first answer.
+pub const ADMIN_CALL: Duration = Duration::from_secs(30);
+
+/// Between two pings of an idle admin connection, and how long one may stay unanswered.
+pub const ADMIN_KEEPALIVE: Duration = Duration::from_secs(30);
+/// See [`ADMIN_KEEPALIVE`].
+pub const ADMIN_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Largest request of an operator: a lookup of [`WATCHED`] visitors fits three times.
+pub const ADMIN_MESSAGE: usize = 256 * 1024;
+
+/// Longest request id a caller may choose: a UUID with a prefix fits.
+pub const REQUEST_ID_BYTES: usize = 64;
+
+/// Streams a client may reset before they were served (rapid reset, CVE-2023-44487).
+pub const ADMIN_RESETS: usize = 20;
+
+/// Ports of the three listeners: neighbours, above the privileged ones, below the ephemeral ones.
+pub const PUBLIC_PORT: u16 = 7400;
+/// See [`PUBLIC_PORT`].
+pub const OPS_PORT: u16 = 7401;
+/// See [`PUBLIC_PORT`].
+pub const ADMIN_PORT: u16 = 7402;
+
+/// Fewest characters of a secret given by the operator: 128 bits in hexadecimal.
+pub const SECRET_CHARS: usize = 32;
 
 // ── Process ────────────────────────────────────────────────────────────────────────────────────
 

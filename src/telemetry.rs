@@ -1,1 +1,390 @@
-//! Every metric name, once.
+//! Every metric name and the set-up of log and metrics.
+//!
+//! Decides names, kinds, units and help of what the server counts, and how log lines look. Decides
+//! nothing about when something is counted: the layers above hold [`Meters`] and say so. No metric is
+//! labelled by visitor, session or agent: their number has no bound, and they are nobody's business.
+//! Meters belong to a server, not to the process, so that two nodes in one test count apart.
+
+use std::sync::Arc;
+
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt, reload};
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Counts observations in buckets.
+    Histogram,
+}
+
+/// One row of [`METRICS`].
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// The name as scraped.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// What it counts in.
+    pub unit: Unit,
+    /// One sentence for people.
+    pub help: &'static str,
+}
+
+/// Declares the names and, from the same text, the table.
+macro_rules! metrics_table {
+    ($($constant:ident = $name:literal, $kind:ident, $unit:ident, $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: &str = $name;)*
+
+        /// Every metric the server emits.
+        pub const METRICS: &[Metric] = &[
+            $(Metric { name: $name, kind: Kind::$kind, unit: Unit::$unit, help: $help },)*
+        ];
+    };
+}
+
+metrics_table! {
+    CONNECTIONS = "porchlight_connections", Gauge, Count,
+        "WebSockets open now, by kind.";
+    CONNECTS = "porchlight_connects_total", Counter, Count,
+        "WebSocket handshakes, by kind and outcome.";
+    CLOSES = "porchlight_closes_total", Counter, Count,
+        "WebSockets ended by the server, by the name of the close code.";
+    VISITORS_PRESENT = "porchlight_visitors_present", Gauge, Count,
+        "Visitors with at least one live connection to this node.";
+    PRESENCE_CHANGES = "porchlight_presence_changes_total", Counter, Count,
+        "Changes of a visitor's presence.";
+    LAMP_PUSHES = "porchlight_lamp_pushes_total", Counter, Count,
+        "Presence pushes to agents.";
+    OFFERS = "porchlight_offers_total", Counter, Count,
+        "Offers to visitors, by outcome.";
+    SESSIONS_ACTIVE = "porchlight_sessions_active", Gauge, Count,
+        "Sessions not yet ended.";
+    SESSIONS_ENDED = "porchlight_sessions_ended_total", Counter, Count,
+        "Sessions ended, by reason.";
+    FRAMES_IN = "porchlight_frames_in_total", Counter, Count,
+        "Frames received from publishers.";
+    FRAMES_OUT = "porchlight_frames_out_total", Counter, Count,
+        "Frames sent to viewers.";
+    FRAME_BYTES_IN = "porchlight_frame_bytes_in_total", Counter, Bytes,
+        "Bytes of frames received from publishers.";
+    FRAME_BYTES_OUT = "porchlight_frame_bytes_out_total", Counter, Bytes,
+        "Bytes of frames sent to viewers.";
+    FRAMES_SHED = "porchlight_frames_shed_total", Counter, Count,
+        "Frames not sent to a viewer that could not keep up, by reason.";
+    VIEWERS_LAGGING = "porchlight_viewers_lagging", Gauge, Count,
+        "Viewers that wait for a key frame.";
+    KEY_FRAME_REQUESTS = "porchlight_key_frame_requests_total", Counter, Count,
+        "Key frames asked of publishers.";
+    SIGN_INS = "porchlight_sign_ins_total", Counter, Count,
+        "Sign-ins of agents, by outcome.";
+    SIGN_IN_SECONDS = "porchlight_sign_in_seconds", Histogram, Seconds,
+        "Time to answer a sign-in, most of it the deliberate cost of a password hash.";
+    REFUSALS = "porchlight_refusals_total", Counter, Count,
+        "Connections, requests and messages refused, by the limit they met.";
+    BUILD_INFO = "porchlight_build_info", Gauge, Count,
+        "Always 1; the version is a label.";
+    FILE_LIMIT = "porchlight_process_file_limit", Gauge, Count,
+        "File descriptors the process may open.";
+}
+
+/// Buckets of [`SIGN_IN_SECONDS`]: a login key takes under a millisecond, a password hash 20–200 ms.
+const SIGN_IN_BUCKETS: &[f64] = &[0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+
+/// Which WebSocket a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SocketKind {
+    /// A page of the website.
+    Visitor,
+    /// An agent's client.
+    Agent,
+    /// A participant of a session.
+    Session,
+}
+
+impl SocketKind {
+    /// The label's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Visitor => "visitor",
+            Self::Agent => "agent",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// Handles of one server's metrics, made once. The hot ones are fields, ready to use without a lookup;
+/// the labelled ones are methods.
+pub struct Meters {
+    recorder: PrometheusRecorder,
+    visitor_connections: Gauge,
+    agent_connections: Gauge,
+    session_connections: Gauge,
+    /// See [`VISITORS_PRESENT`].
+    pub visitors_present: Gauge,
+    /// See [`PRESENCE_CHANGES`].
+    pub presence_changes: Counter,
+    /// See [`LAMP_PUSHES`].
+    pub lamp_pushes: Counter,
+    /// See [`SESSIONS_ACTIVE`].
+    pub sessions_active: Gauge,
+    /// See [`FRAMES_IN`].
+    pub frames_in: Counter,
+    /// See [`FRAMES_OUT`].
+    pub frames_out: Counter,
+    /// See [`FRAME_BYTES_IN`].
+    pub frame_bytes_in: Counter,
+    /// See [`FRAME_BYTES_OUT`].
+    pub frame_bytes_out: Counter,
+    /// See [`FRAMES_SHED`]: a droppable temporal layer.
+    pub frames_shed_layer: Counter,
+    /// See [`FRAMES_SHED`]: everything up to the next key frame.
+    pub frames_shed_lagging: Counter,
+    /// See [`VIEWERS_LAGGING`].
+    pub viewers_lagging: Gauge,
+    /// See [`KEY_FRAME_REQUESTS`].
+    pub key_frame_requests: Counter,
+    /// See [`SIGN_IN_SECONDS`].
+    pub sign_in_seconds: Histogram,
+}
+
+impl std::fmt::Debug for Meters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meters").finish_non_exhaustive()
+    }
+}
+
+const METADATA: Metadata<'static> = Metadata::new("porchlight", Level::INFO, None);
+
+impl Meters {
+    /// A fresh registry with every metric described, and the handle that renders it.
+    pub fn new() -> (Arc<Self>, PrometheusHandle) {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(SIGN_IN_SECONDS.to_owned()), SIGN_IN_BUCKETS)
+            .expect("the buckets are a constant that is not empty")
+            .build_recorder();
+        describe(&recorder);
+        let handle = recorder.handle();
+        let gauge = |name| recorder.register_gauge(&Key::from_static_name(name), &METADATA);
+        let counter = |name| recorder.register_counter(&Key::from_static_name(name), &METADATA);
+        let connections = |kind: SocketKind| {
+            recorder.register_gauge(&labelled(CONNECTIONS, &[("kind", kind.name())]), &METADATA)
+        };
+        let shed =
+            |reason| recorder.register_counter(&labelled(FRAMES_SHED, &[("reason", reason)]), &METADATA);
+        recorder
+            .register_gauge(&labelled(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]), &METADATA)
+            .set(1.0);
+        let meters = Self {
+            visitor_connections: connections(SocketKind::Visitor),
+            agent_connections: connections(SocketKind::Agent),
+            session_connections: connections(SocketKind::Session),
+            visitors_present: gauge(VISITORS_PRESENT),
+            presence_changes: counter(PRESENCE_CHANGES),
+            lamp_pushes: counter(LAMP_PUSHES),
+            sessions_active: gauge(SESSIONS_ACTIVE),
+            frames_in: counter(FRAMES_IN),
+            frames_out: counter(FRAMES_OUT),
+            frame_bytes_in: counter(FRAME_BYTES_IN),
+            frame_bytes_out: counter(FRAME_BYTES_OUT),
+            frames_shed_layer: shed("layer"),
+            frames_shed_lagging: shed("lagging"),
+            viewers_lagging: gauge(VIEWERS_LAGGING),
+            key_frame_requests: counter(KEY_FRAME_REQUESTS),
+            sign_in_seconds: recorder.register_histogram(&Key::from_static_name(SIGN_IN_SECONDS), &METADATA),
+            recorder,
+        };
+        (Arc::new(meters), handle)
+    }
+
+    /// The gauge of open WebSockets of one kind.
+    pub fn connections(&self, kind: SocketKind) -> &Gauge {
+        match kind {
+            SocketKind::Visitor => &self.visitor_connections,
+            SocketKind::Agent => &self.agent_connections,
+            SocketKind::Session => &self.session_connections,
+        }
+    }
+
+    /// Counts a WebSocket handshake. `outcome` is `ok` or the error code it was refused with.
+    pub fn connect(&self, kind: SocketKind, outcome: &'static str) {
+        self.count(CONNECTS, &[("kind", kind.name()), ("outcome", outcome)]);
+    }
+
+    /// Counts a WebSocket ended by the server; `code` is the name in the close table.
+    pub fn close(&self, code: &'static str) {
+        self.count(CLOSES, &[("code", code)]);
+    }
+
+    /// Counts an offer that came to its end.
+    pub fn offer(&self, outcome: &'static str) {
+        self.count(OFFERS, &[("outcome", outcome)]);
+    }
+
+    /// Counts a session that ended.
+    pub fn session_ended(&self, reason: &'static str) {
+        self.count(SESSIONS_ENDED, &[("reason", reason)]);
+    }
+
+    /// Counts a sign-in.
+    pub fn sign_in(&self, outcome: &'static str) {
+        self.count(SIGN_INS, &[("outcome", outcome)]);
+    }
+
+    /// Counts something refused; `limit` names the limit it met.
+    pub fn refusal(&self, limit: &'static str) {
+        self.count(REFUSALS, &[("limit", limit)]);
+    }
+
+    /// Tells how many files the process may open.
+    pub fn file_limit(&self, files: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "a file limit is far below 2^52")]
+        self.recorder.register_gauge(&Key::from_static_name(FILE_LIMIT), &METADATA).set(files as f64);
+    }
+
+    fn count(&self, name: &'static str, labels: &[(&'static str, &'static str)]) {
+        self.recorder.register_counter(&labelled(name, labels), &METADATA).increment(1);
+    }
+}
+
+fn labelled(name: &'static str, labels: &[(&'static str, &'static str)]) -> Key {
+    let labels: Vec<Label> = labels.iter().map(|(key, value)| Label::from_static_parts(key, value)).collect();
+    Key::from_parts(name, labels)
+}
+
+/// Tells a recorder what each metric means.
+pub fn describe(recorder: &impl Recorder) {
+    for metric in METRICS {
+        let (name, unit, help) = (metric.name.into(), Some(metric.unit), metric.help.into());
+        match metric.kind {
+            Kind::Counter => recorder.describe_counter(name, unit, help),
+            Kind::Gauge => recorder.describe_gauge(name, unit, help),
+            Kind::Histogram => recorder.describe_histogram(name, unit, help),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter does not parse.
+    #[error("log filter {filter:?} is not understood")]
+    Filter {
+        /// The text as given.
+        filter: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// Somebody else set up logging for the process.
+    #[error("a log is set up already")]
+    Taken,
+    /// The subscriber is gone.
+    #[error("the log's filter can no longer be changed")]
+    Gone(#[from] reload::Error),
+}
+
+/// Changes the filter of a running log.
+#[derive(Debug, Clone)]
+pub struct LogControl(reload::Handle<EnvFilter, tracing_subscriber::Registry>);
+
+impl LogControl {
+    /// Takes another filter from now on.
+    pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
+        Ok(self.0.reload(parse_filter(filter)?)?)
+    }
+}
+
+/// Reads a filter such as `info,porchlight::ws=debug`.
+pub fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::builder()
+        .parse(filter)
+        .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })
+}
+
+/// Sends the process's log to standard error. Once per process.
+pub fn init_log(format: LogFormat, filter: &str) -> Result<LogControl, LogError> {
+    let (filter, control) = reload::Layer::new(parse_filter(filter)?);
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => registry.with(lines).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+    }
+    .map_err(|_| LogError::Taken)?;
+    Ok(LogControl(control))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_follow_the_convention() {
+        let names: BTreeSet<_> = METRICS.iter().map(|m| m.name).collect();
+        assert_eq!(names.len(), METRICS.len());
+        for metric in METRICS {
+            assert!(metric.name.starts_with("porchlight_"), "{}", metric.name);
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn every_metric_is_emitted_with_its_help() {
+        let (meters, handle) = Meters::new();
+        for kind in [SocketKind::Visitor, SocketKind::Agent, SocketKind::Session] {
+            meters.connections(kind).increment(1.0);
+            meters.connect(kind, "ok");
+        }
+        meters.close("drain");
+        meters.offer("accepted");
+        meters.session_ended("agent_ended");
+        meters.sign_in("ok");
+        meters.sign_in_seconds.record(0.03);
+        meters.refusal("connections_per_ip");
+        meters.file_limit(20_000);
+        let text = handle.render();
+        for metric in METRICS {
+            assert!(
+                text.contains(&format!("# HELP {} {}", metric.name, metric.help)),
+                "{}\n{text}",
+                metric.name
+            );
+        }
+        assert!(text.contains(r#"porchlight_connects_total{kind="visitor",outcome="ok"} 1"#), "{text}");
+        assert!(text.contains(r#"porchlight_sign_in_seconds_bucket{le="0.05"} 1"#), "{text}");
+    }
+
+    #[test]
+    fn servers_count_apart() {
+        let (one, _) = Meters::new();
+        let (_two, other) = Meters::new();
+        one.frames_in.increment(7);
+        assert!(other.render().contains("porchlight_frames_in_total 0"));
+    }
+
+    #[test]
+    fn filters_are_checked() {
+        assert!(parse_filter("info,porchlight::ws=debug").is_ok());
+        assert!(parse_filter("porchlight=loud").is_err());
+    }
+}

@@ -1,1 +1,214 @@
-//! The gRPC admin service.
+//! The operators' edge: gRPC on a listener of its own.
+//!
+//! Decides who may call and how answers look on the wire. What the answers are comes from an
+//! [`AdminHub`]; the types here are that seam, free of protobuf. Built and run by `server`.
+
+mod convert;
+mod gate;
+mod serve;
+mod service;
+mod status;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use crate::clock::Wall;
+use crate::ids::{AgentId, GroupId, ParticipantId, SessionId, VisitorId};
+use crate::wire::agent::PresenceState;
+use crate::wire::session::Role;
+use crate::wire::visitor::SessionKind;
+
+pub use gate::{Scope, VerifyKey};
+pub use serve::AdminListener;
+pub use status::{AdminError, reason_of};
+
+/// What the hub does for operators. Each call concerns one group, which the caller's key has been
+/// checked against; [`AdminError::NotFound`] answers for a group that does not exist.
+#[async_trait]
+pub trait AdminHub: Send + Sync + 'static {
+    /// The presence of these visitors, in this order. A visitor nobody has heard of is absent.
+    async fn lookup_visitors(
+        &self,
+        group: &GroupId,
+        visitors: &[VisitorId],
+    ) -> Result<Vec<VisitorRow>, AdminError>;
+
+    /// Every visitor of the group who is not absent and passes the filter, at about one moment.
+    async fn list_visitors(
+        &self,
+        group: &GroupId,
+        filter: VisitorFilter,
+    ) -> Result<BoxStream<'static, VisitorRow>, AdminError>;
+
+    /// The sessions that have not ended, oldest first; only those of one visitor when named.
+    async fn list_sessions(
+        &self,
+        group: &GroupId,
+        visitor: Option<&VisitorId>,
+    ) -> Result<Vec<SessionRow>, AdminError>;
+
+    /// Ends a session with reason `operator_ended`.
+    async fn end_session(&self, group: &GroupId, session: SessionId) -> Result<Ended, AdminError>;
+
+    /// This node, now.
+    async fn node(&self) -> NodeRow;
+}
+
+/// What ending a session came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It has ended through this call.
+    Now,
+    /// It had ended before.
+    Before,
+}
+
+/// Which visitors to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VisitorFilter {
+    /// Only these states; empty means all.
+    pub states: Vec<PresenceState>,
+    /// Only those whose focused page's address contains this text; empty means all.
+    pub page_contains: String,
+}
+
+impl VisitorFilter {
+    /// Whether a visitor passes.
+    pub fn admits(&self, visitor: &VisitorRow) -> bool {
+        (self.states.is_empty() || self.states.contains(&visitor.state))
+            && visitor.page.url.contains(&self.page_contains)
+    }
+}
+
+/// A visitor's presence at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VisitorRow {
+    /// Who.
+    pub visitor: VisitorId,
+    /// Whether here.
+    pub state: PresenceState,
+    /// Since when.
+    pub since: Wall,
+    /// Rises with each change.
+    pub version: u64,
+    /// Live connections.
+    pub connections: u32,
+    /// The page with focus.
+    pub page: PageRow,
+    /// The client with focus.
+    pub client: ClientRow,
+    /// Custom data.
+    pub data: serde_json::Map<String, serde_json::Value>,
+    /// Whether a token vouches for the ID.
+    pub verified: bool,
+    /// The session in progress.
+    pub session: Option<SessionId>,
+}
+
+impl VisitorRow {
+    /// A visitor nobody has heard of.
+    pub fn absent(visitor: VisitorId, since: Wall) -> Self {
+        Self {
+            visitor,
+            state: PresenceState::Absent,
+            since,
+            version: 0,
+            connections: 0,
+            page: PageRow::default(),
+            client: ClientRow::default(),
+            data: serde_json::Map::new(),
+            verified: false,
+            session: None,
+        }
+    }
+}
+
+/// What a visitor looks at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PageRow {
+    /// Address.
+    pub url: String,
+    /// Title.
+    pub title: String,
+    /// Where the visitor came from.
+    pub referrer: String,
+}
+
+/// What a visitor looks with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientRow {
+    /// Operating system.
+    pub platform: String,
+    /// Preferred language.
+    pub language: String,
+    /// Screen size.
+    pub screen: String,
+    /// The browser's user agent.
+    pub user_agent: String,
+}
+
+/// How far a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionState {
+    /// The visitor has been asked.
+    Requested,
+    /// Somebody's turn to connect.
+    Connecting,
+    /// Publisher and viewers are together.
+    Active,
+    /// Over.
+    Ended,
+}
+
+/// One engagement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Which.
+    pub session: SessionId,
+    /// Whose screen, and how.
+    pub kind: SessionKind,
+    /// How far.
+    pub state: SessionState,
+    /// The visitor, if it has one.
+    pub visitor: Option<VisitorId>,
+    /// When it was made.
+    pub created: Wall,
+    /// When the first frame could flow.
+    pub started: Option<Wall>,
+    /// Who is in it.
+    pub participants: Vec<ParticipantRow>,
+    /// Whether the publisher has paused.
+    pub paused: bool,
+}
+
+/// Somebody in a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParticipantRow {
+    /// Which.
+    pub participant: ParticipantId,
+    /// Which way frames go.
+    pub role: Role,
+    /// The agent, unless a guest.
+    pub agent: Option<AgentId>,
+    /// The name shown to the others.
+    pub name: String,
+    /// Whether the connection is up.
+    pub connected: bool,
+}
+
+/// One process of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRow {
+    /// Its name.
+    pub node: String,
+    /// When it started.
+    pub started: Wall,
+    /// Whether it is on its way out.
+    pub draining: bool,
+    /// Open connections of visitors, agents and session participants.
+    pub connections: [u64; 3],
+    /// Visitors with a live connection to it.
+    pub visitors_present: u64,
+    /// Sessions not yet ended.
+    pub sessions: u64,
+}

@@ -1,1 +1,54 @@
-//! The HTTP side of the public listener, and the ops listener.
+//! The HTTP edge: listeners, routes, sign-in, pages and scripts, health.
+//!
+//! Decides how requests become answers and who may open a connection at all. Does not decide what a
+//! WebSocket says: the three socket paths are handed, unparsed, to an [`UpgradeHook`]. Built and run by
+//! `server`.
+
+mod admission;
+mod assets;
+mod error;
+mod health;
+mod listener;
+mod ops;
+mod routes;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use futures_util::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+
+use crate::telemetry::SocketKind;
+
+pub use admission::{Admission, Ceilings, ConnectionGuard, Refused};
+pub use error::ApiError;
+pub use health::{Health, PartState};
+pub use listener::{Edge, Listener, Timing, bind};
+pub use ops::ops_router;
+pub use routes::{PublicState, public_router};
+
+/// Who is at the other end of a connection. It travels as a request extension as well.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its address.
+    pub addr: SocketAddr,
+    /// Its place among the admitted connections. Whoever takes a connection over keeps this until the
+    /// socket is closed.
+    pub guard: Arc<ConnectionGuard>,
+}
+
+/// Takes over a request to one of the three WebSocket paths: checks it, answers it (101 or a refusal)
+/// and runs the socket on a task of its own. Called before any routing, for speed.
+pub type UpgradeHook =
+    Arc<dyn Fn(SocketKind, Request<Incoming>, Peer) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
+
+/// A hook for a node without sockets: every handshake is told to come back later.
+pub fn no_sockets() -> UpgradeHook {
+    Arc::new(|_, _, _| {
+        let answer =
+            ApiError::unavailable("sockets are not served").after(crate::limits::COME_BACK).respond();
+        Box::pin(std::future::ready(answer))
+    })
+}

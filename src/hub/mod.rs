@@ -1,3 +1,351 @@
 //! The only door for the edges: live connections, presence, requests and sessions.
+//!
+//! Drives the machines of [`crate::model`] and performs what they say. The edges hold seats
+//! ([`visitors::VisitorSeat`], [`agents::AgentSeat`], [`rooms::Participant`]) whose end, however it comes,
+//! gives back whatever was admitted. Nothing here waits for a socket.
 
 pub mod accounts;
+pub mod agents;
+pub mod driver;
+pub mod outbox;
+pub mod records;
+pub mod registry;
+pub mod relay;
+pub mod rooms;
+pub mod sessions;
+pub mod timers;
+pub mod tracker;
+pub mod visitors;
+pub mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::random;
+use crate::clock::{Clock, Wall};
+use crate::cluster::{Bus, Directory, Hint, NodeId, PresenceSource, Sink};
+use crate::hub::accounts::Accounts;
+use crate::hub::registry::Registry;
+use crate::hub::sessions::Sessions;
+use crate::hub::timers::{Due, Timers};
+use crate::hub::tracker::{Lazy, Told, Tracker};
+use crate::hub::watch::Watchers;
+use crate::ids::{GroupId, ParticipantId, VisitorKey};
+use crate::limits;
+use crate::model::codes::Codes;
+use crate::model::presence::{Input, Output};
+use crate::model::ticket::{Chance, SECRET};
+use crate::model::visitor::{Snapshot, VisitorView};
+use crate::telemetry::Meters;
+use crate::wire::close::{Close, CloseCode};
+use crate::wire::error::Refusal;
+use crate::wire::message::Text;
+use crate::wire::visitor::ToVisitor;
+
+/// What a hub is made of.
+pub struct Parts {
+    /// The process's clocks.
+    pub clock: Clock,
+    /// Groups, agents and their credentials.
+    pub accounts: Arc<Accounts>,
+    /// Where other nodes' visitors are found.
+    pub directory: Arc<dyn Directory>,
+    /// How other nodes are told.
+    pub bus: Arc<dyn Bus>,
+    /// What is counted.
+    pub meters: Arc<Meters>,
+}
+
+/// Everything live on this node.
+pub struct Hub {
+    clock: Clock,
+    node: NodeId,
+    started: Wall,
+    accounts: Arc<Accounts>,
+    registry: Arc<Registry>,
+    tracker: Tracker,
+    watchers: Watchers,
+    sessions: Sessions,
+    codes: DashMap<GroupId, Arc<Mutex<Codes>>>,
+    timers: Timers,
+    directory: Arc<dyn Directory>,
+    bus: Arc<dyn Bus>,
+    meters: Arc<Meters>,
+    draining: AtomicBool,
+    /// Keeps the bus's sink alive.
+    sink: Mutex<Option<Arc<Sink>>>,
+}
+
+impl Hub {
+    /// Builds a hub and makes it known to the other nodes.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let hub = Arc::new(Self {
+            node: NodeId(random::u128()),
+            started: crate::clock::wall(),
+            clock: parts.clock,
+            accounts: parts.accounts,
+            registry: Arc::new(Registry::default()),
+            tracker: Tracker::default(),
+            watchers: Watchers::default(),
+            sessions: Sessions::default(),
+            codes: DashMap::new(),
+            timers: Timers::default(),
+            directory: parts.directory,
+            bus: parts.bus,
+            meters: parts.meters,
+            draining: AtomicBool::new(false),
+            sink: Mutex::new(None),
+        });
+        let source: Arc<dyn PresenceSource> = Arc::clone(&hub) as _;
+        hub.directory.enroll(hub.node, Arc::downgrade(&source));
+        let listening = Arc::downgrade(&hub);
+        let sink: Arc<Sink> = Arc::new(move |hint| {
+            if let Some(hub) = listening.upgrade() {
+                hub.hear(hint);
+            }
+        });
+        hub.bus.subscribe(hub.node, Arc::downgrade(&sink));
+        *hub.sink.lock() = Some(sink);
+        hub
+    }
+
+    /// Serves deadlines and heartbeats until told to stop.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let turn = limits::HEARTBEAT / 2 / u32::try_from(limits::WHEEL_SLOTS).unwrap_or(u32::MAX);
+        let mut wheel = tokio::time::interval(turn);
+        wheel.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+        let mut turns = 0;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = wheel.tick() => {
+                    self.registry.beat(turns, self.clock.tick());
+                    turns += 1;
+                    self.meters.visitors_present.set(self.tracker.len() as f64);
+                }
+                due = self.timers.next(&self.clock) => self.on_due(due),
+            }
+        }
+    }
+
+    /// The process's clocks.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Groups, agents and their credentials.
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
+    }
+
+    /// The live connections.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// What is counted.
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.meters
+    }
+
+    /// This node's name.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// When this node started.
+    pub fn started(&self) -> Wall {
+        self.started
+    }
+
+    /// Visitors here, those within grace included.
+    pub fn visitors(&self) -> usize {
+        self.tracker.len()
+    }
+
+    /// Whether the node is going away.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Goes away: every connection is asked to come back elsewhere, spread over the grace, and closed.
+    pub async fn drain(self: &Arc<Self>, grace: Duration) {
+        self.draining.store(true, Ordering::Relaxed);
+        let connections = self.registry.all();
+        let Ok(count) = u32::try_from(connections.len().max(1)) else { return };
+        // Half the time for telling, the other half for going.
+        let batches = 50u32.min(count);
+        let pause = grace / 2 / batches;
+        for batch in connections.chunks(connections.len().div_ceil(batches as usize).max(1)) {
+            for connection in batch {
+                let reconnect =
+                    ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() };
+                connection.outbox.push(Text::of(&reconnect));
+                connection.outbox.close(Close::new(CloseCode::Drain, "the node is going away"));
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    // ── Presence ───────────────────────────────────────────────────────────────────────────────
+
+    /// Hands an input to a visitor's presence and performs what it leads to.
+    fn presence(self: &Arc<Self>, key: &VisitorKey, input: Input) -> tracker::Came {
+        let came = self.tracker.handle(self.clock.now(), key, input, |told| self.perform_presence(told));
+        if let Some(at) = came.deadline {
+            self.timers.at(at, Due::Visitor(key.clone()));
+        }
+        came
+    }
+
+    fn perform_presence(self: &Arc<Self>, (key, output): Told) {
+        match output {
+            Output::Changed { .. } => {
+                self.meters.presence_changes.increment(1);
+                self.tell_change(&mut Lazy::new(&self.tracker, &key), &key);
+            }
+            Output::Gone { version, .. } => {
+                self.meters.presence_changes.increment(1);
+                self.forget_code(&key);
+                let absent = VisitorView::absent(&key, self.clock.now().wall, version).snapshot();
+                self.tell_change(&mut Lazy::of(&self.tracker, &key, Arc::new(absent)), &key);
+                self.visitor_gone(&key);
+            }
+            Output::Focus { connection, focused, .. } => {
+                if let Some(tab) = self.registry.get(connection) {
+                    tab.outbox.push(Text::of(&ToVisitor::Focus { focused }));
+                }
+                if focused {
+                    self.visitor_focus(&key, connection);
+                }
+            }
+            Output::Deliver { connection, signal } => self.deliver_signal(connection, &signal),
+            Output::Dismiss { connection } => {
+                if let Some(tab) = self.registry.get(connection) {
+                    tab.outbox.close(Close::new(CloseCode::Ended, "the visitor left"));
+                }
+            }
+            Output::Refused { connection, reason } => {
+                if let Some(tab) = self.registry.get(connection) {
+                    let refusal = Refusal::new(reason.code(), reason.to_string());
+                    tab.outbox.push(Text::refusal(None, &refusal));
+                }
+            }
+            // Taken out by the tracker, which hands it to whoever sent the signal.
+            Output::Signalled { .. } => {}
+        }
+    }
+
+    /// A visitor of this node changed: tells this node's agents, and the other nodes.
+    fn tell_change(self: &Arc<Self>, snapshot: &mut Lazy<'_>, key: &VisitorKey) {
+        if self.watchers.has_any(key)
+            && let Some(snapshot) = snapshot.get()
+        {
+            self.tell_agents(snapshot);
+        }
+        if self.bus.has_listeners(self.node)
+            && let Some(snapshot) = snapshot.get()
+        {
+            self.bus.publish(self.node, &Hint::Visitor(Arc::clone(snapshot)));
+        }
+    }
+
+    /// Tells this node's agents of a visitor, wherever it is.
+    fn tell_agents(self: &Arc<Self>, snapshot: &Arc<Snapshot>) {
+        let key = snapshot.key();
+        let told = self.watchers.tell_presence(snapshot);
+        self.meters.lamp_pushes.increment(told as u64);
+        for list in self.watchers.live(&key.group) {
+            let due = {
+                let mut view = list.view.lock();
+                let before = view.next_deadline();
+                view.handle(self.clock.tick(), snapshot);
+                view.next_deadline().filter(|_| before.is_none())
+            };
+            if let Some(at) = due {
+                self.timers.at(at, Due::Live(list.connection.id));
+            }
+        }
+        for record in self.watchers.records(key) {
+            self.push_record(&record, Some(snapshot));
+        }
+    }
+
+    /// Another node says something.
+    fn hear(self: &Arc<Self>, hint: Hint) {
+        match hint {
+            Hint::Visitor(snapshot) => {
+                // Who has a tab here as well is told of by this node's own machine.
+                if self.tracker.look(snapshot.key(), |_| ()).is_none() {
+                    self.tell_agents(&snapshot);
+                }
+            }
+        }
+    }
+
+    // ── Deadlines ──────────────────────────────────────────────────────────────────────────────
+
+    fn on_due(self: &Arc<Self>, due: Due) {
+        match due {
+            Due::Visitor(key) => {
+                let now = self.clock.now();
+                let next = self.tracker.on_deadline(now, &key, |told| self.perform_presence(told));
+                if let Some(at) = next {
+                    self.timers.at(at, Due::Visitor(key));
+                }
+            }
+            Due::Live(connection) => {
+                if let Some(list) = self.watchers.live_of(connection) {
+                    let (diffs, next) = {
+                        let mut view = list.view.lock();
+                        let mut diffs = Vec::new();
+                        view.on_deadline(self.clock.tick(), &mut diffs);
+                        (diffs, view.next_deadline())
+                    };
+                    for diff in &diffs {
+                        list.connection.outbox.push(watch::live_diff(diff));
+                    }
+                    if let Some(at) = next {
+                        self.timers.at(at, Due::Live(connection));
+                    }
+                }
+            }
+            Due::Codes(group) => self.codes_due(&group),
+            Due::Session(session) => self.session_due(session),
+            Due::KeyFrame(session) => self.key_frame_due(session),
+            Due::Forget(session) => self.sessions.forget(session),
+        }
+    }
+}
+
+impl PresenceSource for Hub {
+    fn snapshot(&self, key: &VisitorKey) -> Option<Snapshot> {
+        self.tracker.snapshot(key)
+    }
+
+    fn snapshots(&self, group: &GroupId) -> Vec<Arc<Snapshot>> {
+        let mut all = Vec::new();
+        self.tracker.each(group, |visitor| all.push(Arc::new(visitor.snapshot())));
+        all
+    }
+}
+
+/// Chance from the system's random source.
+#[derive(Debug, Default)]
+struct SystemChance;
+
+impl Chance for SystemChance {
+    fn secret(&mut self) -> [u8; SECRET] {
+        random::bytes()
+    }
+
+    fn participant(&mut self) -> ParticipantId {
+        ParticipantId::fresh()
+    }
+}

@@ -4,5 +4,17 @@
 //! `on_deadline(&mut self, now, &mut Vec<Output>)`. No tokio, lock, clock, randomness, log or metric.
 
 pub mod buttons;
+pub mod codes;
+pub mod control;
+pub mod facts;
+pub mod lease;
+pub mod live;
 pub mod origin;
+pub mod presence;
+pub mod relay;
+pub mod request;
+pub mod session;
 pub mod settings;
+pub mod signal;
+pub mod ticket;
+pub mod visitor;

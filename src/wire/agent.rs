@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::message::{Empty, Raw, incoming};
 use super::session::Role;
-use super::visitor::{SessionKind, Value};
+use super::visitor::SessionKind;
 use crate::clock::Wall;
 use crate::ids::{AgentId, ConnectionId, GroupId, RequestId, SessionId, VisitorId};
 
@@ -82,25 +83,23 @@ pub struct WatchLive {
     pub cursor: Option<String>,
 }
 
-/// What a visitor must match to be in the live list; all that is given must hold.
+/// Which visitors the live list is to hold; all that is given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct LiveFilter {
-    /// Part of the page's address.
-    #[serde(default)]
+    /// A part of the page's address; case does not matter.
     pub page: Option<String>,
-    /// One of these states.
-    #[serde(default)]
-    pub states: Option<Vec<PresenceState>>,
-    /// Custom data with these values.
-    #[serde(default)]
-    pub data: Option<BTreeMap<String, Value>>,
-    /// Part of the visitor ID or of the page's title, in any case.
-    #[serde(default)]
+    /// Any of these states.
+    pub states: Vec<PresenceState>,
+    /// Custom data that must be equal, key by key; numbers are compared as numbers.
+    pub data: BTreeMap<String, Value>,
+    /// A part of the visitor ID, the code, the page's address or title, or of a data value; case does not
+    /// matter.
     pub text: Option<String>,
 }
 
 /// Whether a visitor is here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PresenceState {
     /// At least one tab can be seen.

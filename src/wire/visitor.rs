@@ -1,10 +1,10 @@
 //! Messages of the visitor socket, both ways.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::message::{Empty, Raw, incoming};
 use crate::clock::Wall;
@@ -32,52 +32,31 @@ incoming! {
     }
 }
 
-/// Where the visitor is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The page that a tab shows, as the tab tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
 pub struct Page {
-    /// Address of the page.
-    #[serde(default)]
+    /// Its address; the fragment is never kept.
     pub url: String,
     /// Its title.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub title: String,
-    /// Where the visitor came from.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub referrer: String,
+    pub title: Option<String>,
+    /// Where the visitor came from; the first to go when room is short.
+    pub referrer: Option<String>,
 }
 
-/// What the visitor's browser is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// What runs the page.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct Client {
-    /// Operating system or device.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub platform: String,
-    /// Preferred language, as the browser names it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub language: String,
-    /// Size of the screen, `1280x720`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub screen: String,
-    /// The browser's own name; taken from the upgrade request.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub user_agent: String,
+    /// The operating system's name.
+    pub platform: Option<String>,
+    /// The preferred language, as a BCP 47 tag.
+    pub language: Option<String>,
+    /// Width and height of the screen: `1280x720`.
+    pub screen: Option<String>,
+    /// The browser's own name for itself.
+    pub user_agent: Option<String>,
 }
-
-/// A value of custom presence data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Value {
-    /// A yes or no.
-    Bool(bool),
-    /// A number; JSON has no infinities.
-    Number(serde_json::Number),
-    /// Text.
-    Text(String),
-}
-
-/// A change of custom presence data: `null` deletes a key.
-pub type DataPatch = BTreeMap<String, Option<Value>>;
 
 /// Whether the tab can be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,14 +91,14 @@ pub struct Connect {
     pub client: Option<Client>,
     /// Custom data.
     #[serde(default)]
-    pub data: Option<DataPatch>,
+    pub data: Option<Value>,
     /// Whether the tab can be seen; visible when absent.
     #[serde(default)]
     pub visibility: Option<Visibility>,
 }
 
 /// A change of presence.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 pub struct PresenceUpdate {
     /// The page is another one.
     #[serde(default)]
@@ -132,7 +111,7 @@ pub struct PresenceUpdate {
     pub active: bool,
     /// Merged into the custom data.
     #[serde(default)]
-    pub data: Option<DataPatch>,
+    pub data: Option<Value>,
 }
 
 /// The offer is on the screen.

@@ -1,0 +1,253 @@
+//! The admin listener: gRPC with its limits, health, and reflection where it is wanted.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use super::AdminHub;
+use super::gate::{Gate, VerifyKey};
+use super::service::Service;
+use crate::limits;
+use crate::pb::DESCRIPTORS;
+use crate::pb::v1::admin_server::AdminServer;
+use crate::telemetry::Meters;
+
+/// The admin listener with all that serves it.
+pub struct AdminListener {
+    /// The open socket.
+    pub socket: TcpListener,
+    /// What answers.
+    pub hub: Arc<dyn AdminHub>,
+    /// Who may ask.
+    pub verify: VerifyKey,
+    /// Whether callers may read the service's description.
+    pub reflection: bool,
+    /// What is counted.
+    pub meters: Arc<Meters>,
+}
+
+impl std::fmt::Debug for AdminListener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminListener").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+impl AdminListener {
+    /// Serves until `stop`, then lets open calls finish, or until `force`.
+    pub async fn run(
+        self,
+        stop: CancellationToken,
+        force: CancellationToken,
+    ) -> Result<(), tonic::transport::Error> {
+        let Self { socket, hub, verify, reflection, meters } = self;
+        let service = AdminServer::new(Service { gate: Gate { verify, meters }, hub })
+            .max_decoding_message_size(limits::ADMIN_MESSAGE);
+        let (reporter, health) = tonic_health::server::health_reporter();
+        reporter.set_serving::<AdminServer<Service>>().await;
+        let reflection = reflection.then(|| {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .build_v1()
+                .expect("the embedded descriptors were written by the build")
+        });
+        let header_bytes = u32::try_from(limits::HTTP_HEAD_BYTES).expect("a few kilobytes");
+        let served = Server::builder()
+            .max_concurrent_streams(limits::ADMIN_CALLS)
+            .concurrency_limit_per_connection(limits::ADMIN_CALLS as usize)
+            .timeout(limits::ADMIN_CALL)
+            .http2_keepalive_interval(Some(limits::ADMIN_KEEPALIVE))
+            .http2_keepalive_timeout(Some(limits::ADMIN_KEEPALIVE_TIMEOUT))
+            .http2_max_header_list_size(header_bytes)
+            .http2_max_pending_accept_reset_streams(Some(limits::ADMIN_RESETS))
+            .add_service(health)
+            .add_optional_service(reflection)
+            .add_service(service)
+            .serve_with_incoming_shutdown(TcpIncoming::from(socket).with_nodelay(Some(true)), async move {
+                stop.cancelled().await;
+                // Watchers of health hear of it before their streams end.
+                reporter.set_not_serving::<AdminServer<Service>>().await;
+            });
+        tokio::select! {
+            served = served => served,
+            () = force.cancelled() => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gate::Scope;
+    use super::super::status::reason_of;
+    use super::super::{AdminError, Ended, NodeRow, SessionRow, VisitorFilter, VisitorRow};
+    use super::*;
+    use crate::clock::Wall;
+    use crate::ids::{GroupId, SessionId, VisitorId};
+    use crate::pb::v1;
+    use crate::pb::v1::admin_client::AdminClient;
+    use crate::wire::agent::PresenceState;
+    use futures_util::StreamExt as _;
+    use futures_util::stream::BoxStream;
+    use tonic::transport::Channel;
+    use tonic::{Code, Request};
+
+    /// A hub in which group `acme` has one visitor and one session.
+    struct Sample;
+
+    const SESSION: SessionId = SessionId::from_u128(7);
+
+    fn known(group: &GroupId) -> Result<(), AdminError> {
+        if group.as_str() == "acme" { Ok(()) } else { Err(AdminError::NotFound) }
+    }
+
+    fn present(id: &VisitorId) -> VisitorRow {
+        VisitorRow { state: PresenceState::Present, ..VisitorRow::absent(id.clone(), Wall(1)) }
+    }
+
+    #[async_trait::async_trait]
+    impl AdminHub for Sample {
+        async fn lookup_visitors(
+            &self,
+            group: &GroupId,
+            visitors: &[VisitorId],
+        ) -> Result<Vec<VisitorRow>, AdminError> {
+            known(group)?;
+            Ok(visitors.iter().map(present).collect())
+        }
+
+        async fn list_visitors(
+            &self,
+            group: &GroupId,
+            filter: VisitorFilter,
+        ) -> Result<BoxStream<'static, VisitorRow>, AdminError> {
+            known(group)?;
+            let here = present(&VisitorId::new("C-1").unwrap());
+            let rows: Vec<_> = Some(here).into_iter().filter(|row| filter.admits(row)).collect();
+            Ok(futures_util::stream::iter(rows).boxed())
+        }
+
+        async fn list_sessions(
+            &self,
+            group: &GroupId,
+            _visitor: Option<&VisitorId>,
+        ) -> Result<Vec<SessionRow>, AdminError> {
+            known(group).map(|()| Vec::new())
+        }
+
+        async fn end_session(&self, group: &GroupId, session: SessionId) -> Result<Ended, AdminError> {
+            known(group)?;
+            if session == SESSION { Ok(Ended::Now) } else { Err(AdminError::NotFound) }
+        }
+
+        async fn node(&self) -> NodeRow {
+            NodeRow {
+                node: "n1".into(),
+                started: Wall(1),
+                draining: false,
+                connections: [1, 2, 3],
+                visitors_present: 1,
+                sessions: 1,
+            }
+        }
+    }
+
+    async fn start() -> AdminClient<Channel> {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = socket.local_addr().unwrap();
+        let verify: VerifyKey = Arc::new(|key| {
+            Box::pin(async move {
+                Ok(match key.as_str() {
+                    "operator" => Some(Scope::Operator),
+                    "acme" | "other" => Some(Scope::Group(GroupId::new(&key).unwrap())),
+                    _ => None,
+                })
+            })
+        });
+        let meters = Meters::new().0;
+        let listener = AdminListener { socket, hub: Arc::new(Sample), verify, reflection: true, meters };
+        tokio::spawn(listener.run(CancellationToken::new(), CancellationToken::new()));
+        AdminClient::connect(format!("http://{addr}")).await.unwrap()
+    }
+
+    fn with_key<T>(key: &str, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if !key.is_empty() {
+            request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        }
+        request
+    }
+
+    fn lookup(group: &str) -> v1::LookupVisitorsRequest {
+        v1::LookupVisitorsRequest { group: group.into(), visitor_ids: vec!["C-1".into()] }
+    }
+
+    #[tokio::test]
+    async fn keys_open_what_they_reach_and_nothing_else() {
+        let mut client = start().await;
+        let refused = |code, reason: &str| Err((code, reason.to_owned()));
+        let table = [
+            ("operator", "acme", Ok(1)),
+            ("acme", "acme", Ok(1)),
+            ("acme", "", Ok(1)),
+            ("", "acme", refused(Code::Unauthenticated, "UNAUTHORIZED")),
+            ("wrong", "acme", refused(Code::Unauthenticated, "UNAUTHORIZED")),
+            ("operator", "", refused(Code::InvalidArgument, "BAD_FIELD")),
+            ("operator", "nowhere", refused(Code::NotFound, "NOT_FOUND")),
+            ("other", "acme", refused(Code::NotFound, "NOT_FOUND")),
+            ("other", "nowhere", refused(Code::NotFound, "NOT_FOUND")),
+        ];
+        for (key, group, expected) in table {
+            let answer = client.lookup_visitors(with_key(key, lookup(group))).await;
+            let answer = answer
+                .map(|found| found.into_inner().visitors.len())
+                .map_err(|status| (status.code(), reason_of(&status).unwrap_or_default()));
+            assert_eq!(answer, expected, "{key} {group}");
+        }
+    }
+
+    #[tokio::test]
+    async fn unknown_and_foreign_groups_get_the_very_same_answer() {
+        let mut client = start().await;
+        let mut answers = Vec::new();
+        for group in ["acme", "nowhere"] {
+            let status = client.lookup_visitors(with_key("other", lookup(group))).await.unwrap_err();
+            answers.push((status.code(), status.message().to_owned(), status.details().to_vec()));
+        }
+        assert_eq!(answers[0], answers[1]);
+    }
+
+    #[tokio::test]
+    async fn the_live_list_streams_and_filters() {
+        let mut client = start().await;
+        for (states, count) in [(vec![], 1), (vec![v1::PresenceState::Hidden.into()], 0)] {
+            let message =
+                v1::ListVisitorsRequest { group: "acme".into(), states, page_contains: String::new() };
+            let stream = client.list_visitors(with_key("acme", message)).await.unwrap().into_inner();
+            assert_eq!(stream.collect::<Vec<_>>().await.len(), count);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_node_is_for_operators() {
+        let mut client = start().await;
+        let node = client.get_node(with_key("operator", v1::GetNodeRequest {})).await.unwrap().into_inner();
+        assert_eq!(node.node.unwrap().node_id, "n1");
+        let status = client.get_node(with_key("acme", v1::GetNodeRequest {})).await.unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied);
+    }
+
+    #[tokio::test]
+    async fn sessions_end_by_id() {
+        let mut client = start().await;
+        let mut end = async |session_id: String| {
+            let message = v1::EndSessionRequest { session_id, request_id: "r1".into(), ..Default::default() };
+            client.end_session(with_key("acme", message)).await.map(|answer| answer.into_inner().ended_now)
+        };
+        assert!(end(SESSION.to_string()).await.unwrap());
+        assert_eq!(end(SessionId::from_u128(8).to_string()).await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(end("x".into()).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+}

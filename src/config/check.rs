@@ -1,0 +1,231 @@
+//! Which settings contradict each other or the server's safety.
+//!
+//! Looks at all of them and reports all that is wrong, so that a file is mended in one go. Called by
+//! `check-config` and before every start.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Config, Limits, Rate};
+use crate::{limits, telemetry};
+
+/// One contradiction: the key to change and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The key, with its section.
+    pub key: &'static str,
+    /// What is wrong with its value.
+    pub problem: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.problem)
+    }
+}
+
+/// Gathers violations.
+struct Findings(Vec<Violation>);
+
+impl Findings {
+    fn require(&mut self, holds: bool, key: &'static str, problem: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(Violation { key, problem: problem() });
+        }
+    }
+}
+
+impl Config {
+    /// Everything that is wrong with the settings; empty when the server may start with them.
+    pub fn check(&self) -> Vec<Violation> {
+        let mut findings = Findings(Vec::new());
+        self.check_listeners(&mut findings);
+        findings.require(!self.store.data_dir.as_os_str().is_empty(), "store.data_dir", || {
+            "no directory is named".to_owned()
+        });
+        if let Err(error) = telemetry::parse_filter(&self.log.filter) {
+            findings.0.push(Violation { key: "log.filter", problem: error.to_string() });
+        }
+        for (key, secret) in
+            [("auth.master_secret", &self.auth.master_secret), ("auth.admin_key", &self.auth.admin_key)]
+        {
+            let length = secret.as_ref().map_or(usize::MAX, |secret| secret.expose().len());
+            findings.require(length >= limits::SECRET_CHARS, key, || {
+                format!("{length} characters are fewer than {}", limits::SECRET_CHARS)
+            });
+        }
+        check_limits(&self.limits, &mut findings);
+        findings.0
+    }
+
+    fn check_listeners(&self, findings: &mut Findings) {
+        let guarded = [
+            ("public.addr", self.public.addr, self.public.insecure, "--insecure"),
+            ("admin.addr", self.admin.addr, self.admin.insecure, "--insecure-admin"),
+        ];
+        for (key, addr, insecure, flag) in guarded {
+            findings.require(insecure || addr.ip().is_loopback(), key, || {
+                format!(
+                    "{addr} is reachable from other machines without TLS; put a proxy that terminates TLS \
+                     in front and say so with {flag}, or listen on 127.0.0.1"
+                )
+            });
+        }
+        let listeners =
+            [("public.addr", self.public.addr), ("ops.addr", self.ops.addr), ("admin.addr", self.admin.addr)];
+        for (index, (key, addr)) in listeners.iter().enumerate() {
+            for (other, taken) in &listeners[..index] {
+                findings.require(!collide(*addr, *taken), key, || format!("{addr} is taken by {other}"));
+            }
+        }
+    }
+}
+
+/// Whether two listeners can't both be opened.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (everywhere || one.ip() == other.ip())
+}
+
+fn check_limits(limits: &Limits, findings: &mut Findings) {
+    check_positive(limits, findings);
+    let mut longer = |key, value: Duration, than: Duration, other: &str| {
+        findings.require(value > than, key, || format!("{value:?} is not longer than {other} ({than:?})"));
+    };
+    longer("limits.dead_after", limits.dead_after, 2 * limits.heartbeat, "two limits.heartbeat");
+    longer("limits.outbox_age", limits.outbox_age, limits.shed_age, "limits.shed_age");
+    longer("limits.stuck", limits.stuck, limits.outbox_age, "limits.outbox_age");
+    longer("limits.session_length", limits.session_length, limits.waiting, "limits.waiting");
+    longer("limits.waiting", limits.waiting, limits.ticket_life, "limits.ticket_life");
+    longer("limits.cache_span", limits.cache_span, limits.key_frame_spacing, "limits.key_frame_spacing");
+
+    let mut holds = |key, value: usize, least: usize, why: &str| {
+        findings.require(value >= least, key, || format!("{value} is less than {least}: {why}"));
+    };
+    holds(
+        "limits.visitor_message",
+        limits.visitor_message,
+        limits.presence_data.saturating_mul(2),
+        "presence data must fit with its JSON, twice limits.presence_data",
+    );
+    holds(
+        "limits.presence_data",
+        limits.presence_data,
+        limits.data_key_bytes.saturating_add(limits.data_value_bytes),
+        "one key with its value must fit",
+    );
+    holds(
+        "limits.agent_message",
+        limits.agent_message,
+        limits.watched.saturating_mul(limits::WATCHED_ENTRY),
+        "limits.watched visitor IDs must fit in one message",
+    );
+    holds("limits.cache_bytes", limits.cache_bytes, limits.frame, "one limits.frame must fit");
+    holds("limits.outbox_bytes", limits.outbox_bytes, limits.shed_bytes, "limits.shed_bytes comes first");
+}
+
+/// Zero would switch the thing off, not its limit.
+fn check_positive(limits: &Limits, findings: &mut Findings) {
+    let counts = [
+        ("limits.connections", limits.connections.unwrap_or(1)),
+        ("limits.connections_per_ip", limits.connections_per_ip),
+        ("limits.connections_per_visitor", limits.connections_per_visitor),
+        ("limits.session_text", limits.session_text),
+        ("limits.frame", limits.frame),
+        ("limits.watched", limits.watched),
+        ("limits.viewers", limits.viewers),
+        ("limits.shed_bytes", limits.shed_bytes),
+        ("limits.control_lane", limits.control_lane),
+    ];
+    for (key, count) in counts {
+        findings.require(count > 0, key, || "must not be 0".to_owned());
+    }
+    let times = [
+        ("limits.http_header", limits.http_header),
+        ("limits.first_message", limits.first_message),
+        ("limits.heartbeat", limits.heartbeat),
+        ("limits.code_life", limits.code_life),
+        ("limits.ticket_life", limits.ticket_life),
+        ("limits.resume_window", limits.resume_window),
+        ("limits.shed_age", limits.shed_age),
+        ("limits.key_frame_spacing", limits.key_frame_spacing),
+    ];
+    for (key, time) in times {
+        findings.require(!time.is_zero(), key, || "must not be 0".to_owned());
+    }
+    let rates = [
+        ("limits.visitor_rate", limits.visitor_rate),
+        ("limits.agent_rate", limits.agent_rate),
+        ("limits.session_rate", limits.session_rate),
+    ];
+    for (key, Rate { per_second, burst }) in rates {
+        findings.require(per_second > 0 && burst >= per_second, key, || {
+            format!("burst {burst} must be at least per_second {per_second}, and both more than 0")
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken(change: impl FnOnce(&mut Config)) -> Vec<&'static str> {
+        let mut config = Config::default();
+        config.public.insecure = true;
+        change(&mut config);
+        config.check().into_iter().map(|violation| violation.key).collect()
+    }
+
+    #[test]
+    fn the_defaults_only_miss_a_decision_about_tls() {
+        let keys: Vec<_> = Config::default().check().into_iter().map(|violation| violation.key).collect();
+        assert_eq!(keys, ["public.addr"]);
+        assert!(broken(|_| ()).is_empty());
+    }
+
+    #[test]
+    fn each_contradiction_names_its_key() {
+        type Change = fn(&mut Config);
+        let table: &[(Change, &str)] = &[
+            (|c| c.limits.dead_after = c.limits.heartbeat * 2, "limits.dead_after"),
+            (|c| c.limits.visitor_message = 8191, "limits.visitor_message"),
+            (|c| c.limits.agent_message = 64_999, "limits.agent_message"),
+            (|c| c.limits.cache_bytes = c.limits.frame - 1, "limits.cache_bytes"),
+            (|c| c.limits.outbox_bytes = c.limits.shed_bytes - 1, "limits.outbox_bytes"),
+            (|c| c.limits.outbox_age = c.limits.shed_age, "limits.outbox_age"),
+            (|c| c.limits.visitor_rate.burst = 1, "limits.visitor_rate"),
+            (|c| c.limits.connections = Some(0), "limits.connections"),
+            (|c| c.limits.ticket_life = Duration::ZERO, "limits.ticket_life"),
+            (|c| c.log.filter = "porchlight=loud".to_owned(), "log.filter"),
+            (|c| c.auth.master_secret = Some("short".to_owned().into()), "auth.master_secret"),
+            (|c| c.store.data_dir = "".into(), "store.data_dir"),
+            (|c| c.admin.addr = "0.0.0.0:7402".parse().unwrap(), "admin.addr"),
+            (|c| c.ops.addr = "127.0.0.1:7400".parse().unwrap(), "ops.addr"),
+        ];
+        for (change, key) in table {
+            assert_eq!(broken(change), [*key]);
+        }
+    }
+
+    #[test]
+    fn all_contradictions_are_told_at_once() {
+        let keys = broken(|c| {
+            c.limits.dead_after = Duration::from_secs(1);
+            c.limits.frame = 0;
+            c.log.filter = "=".to_owned();
+        });
+        assert!(keys.len() >= 3, "{keys:?}");
+    }
+
+    #[test]
+    fn free_ports_and_loopback_never_collide() {
+        let config = |c: &mut Config| {
+            for addr in [&mut c.public.addr, &mut c.ops.addr, &mut c.admin.addr] {
+                *addr = "127.0.0.1:0".parse().unwrap();
+            }
+            c.public.insecure = false;
+        };
+        assert!(broken(config).is_empty());
+    }
+}

@@ -1,0 +1,128 @@
+//! Which path leads where on the public listener.
+//!
+//! Decides paths only; assets, sign-in and health answer. The three socket paths never come here.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use axum::routing::get;
+use hyper::HeaderMap;
+
+use super::assets::{self, Use};
+use super::error::ApiError;
+use super::health::Health;
+
+/// The scripts that sites name in their pages. They lie at the root, and again below `/v1/`, which pins
+/// the wire contract they speak.
+const SCRIPTS: [&str; 5] = ["porchlight.js", "agent.js", "share.js", "view.js", "terms.js"];
+
+/// Folders of modules that the scripts import relative to themselves.
+const MODULES: [&str; 3] = ["lib", "share", "view"];
+
+/// What the public routes need.
+#[derive(Debug, Clone)]
+pub struct PublicState {
+    /// For the probes of load balancers.
+    pub health: Arc<Health>,
+    /// Whether the demo pages are served.
+    pub demo: bool,
+}
+
+/// Every path of the public listener but the sockets.
+pub fn public_router(state: PublicState) -> Router {
+    let mut router = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/web/{*path}", get(web));
+    for script in SCRIPTS {
+        let serve = move |RawQuery(query): RawQuery, headers: HeaderMap| async move {
+            assets::serve(script, Use::Shared, version(query.as_deref()), &headers)
+        };
+        router = router.route(&format!("/{script}"), get(serve)).route(&format!("/v1/{script}"), get(serve));
+    }
+    for folder in MODULES {
+        let serve = move |Path(path): Path<String>, RawQuery(query): RawQuery, headers: HeaderMap| async move {
+            assets::serve(&format!("{folder}/{path}"), Use::Shared, version(query.as_deref()), &headers)
+        };
+        router = router
+            .route(&format!("/{folder}/{{*path}}"), get(serve))
+            .route(&format!("/v1/{folder}/{{*path}}"), get(serve));
+    }
+    if state.demo {
+        router =
+            router
+                .route("/demo/site", get(|headers: HeaderMap| async move { page("site", "index", &headers) }))
+                .route(
+                    "/demo/site/",
+                    get(|headers: HeaderMap| async move { page("site", "index", &headers) }),
+                )
+                .route(
+                    "/demo/site/{page}",
+                    get(|Path(name): Path<String>, headers: HeaderMap| async move {
+                        page("site", &name, &headers)
+                    }),
+                )
+                .route(
+                    "/demo/agent",
+                    get(|headers: HeaderMap| async move { page("agent", "index", &headers) }),
+                );
+    }
+    router
+        .fallback(|| async { ApiError::not_found() })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .with_state(state)
+}
+
+async fn livez(State(state): State<PublicState>) -> Response {
+    state.health.livez()
+}
+
+async fn readyz(State(state): State<PublicState>, RawQuery(query): RawQuery) -> Response {
+    state.health.readyz(wants_detail(query.as_deref()))
+}
+
+async fn web(Path(path): Path<String>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+    assets::serve(&path, Use::Shared, version(query.as_deref()), &headers)
+}
+
+/// A page of the demo; its name may or may not end in `.html`.
+fn page(folder: &str, name: &str, headers: &HeaderMap) -> Response {
+    let name = name.strip_suffix(".html").unwrap_or(name);
+    assets::serve(&format!("pages/{folder}/{name}.html"), Use::Page, None, headers)
+}
+
+/// Whether a probe asks for the parts one by one.
+pub(super) fn wants_detail(query: Option<&str>) -> bool {
+    parameter(query, "verbose").is_some_and(|value| value != "false" && value != "0")
+}
+
+/// The version an address asks for.
+fn version(query: Option<&str>) -> Option<&str> {
+    parameter(query, "v")
+}
+
+/// The first value of a parameter that needs no decoding; empty when it has none.
+fn parameter<'q>(query: Option<&'q str>, wanted: &str) -> Option<&'q str> {
+    query?.split('&').find_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name == wanted).then_some(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_found() {
+        assert_eq!(version(Some("a=1&v=abc")), Some("abc"));
+        assert_eq!(version(Some("vv=abc")), None);
+        assert_eq!(version(None), None);
+        assert!(wants_detail(Some("verbose")));
+        assert!(wants_detail(Some("verbose=1")));
+        assert!(!wants_detail(Some("verbose=0")));
+        assert!(!wants_detail(Some("v")));
+    }
+}

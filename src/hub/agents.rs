@@ -1,0 +1,468 @@
+//! The agent's door: what an agent's page may ask for, and what it hears of.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::accounts::{AgentIdentity, Group};
+use super::registry::Connection;
+use super::sessions::LiveSession;
+use super::visitors::{Caller, check_named};
+use super::watch::{LiveList, RecordWatch, raw};
+use super::Hub;
+use crate::ids::{SessionId, VisitorId, VisitorKey};
+use crate::limits;
+use crate::model::buttons;
+use crate::model::live::{Cursor, Filter, LiveView, Pager};
+use crate::model::presence;
+use crate::model::session::{Asker, EndReason, Input};
+use crate::model::settings::Audience;
+use crate::model::signal::{Delivery as Outcome, Signal};
+use crate::model::visitor::{Snapshot, State};
+use crate::wire::agent::{
+    AgentSettings, AgentView, Cancel, Connect, Delivery, EndSession, FromAgent, Join, OpenRecord, Record,
+    RecordRef, ToAgent, VisitorIds, WatchLive,
+};
+use crate::wire::close::{Close, CloseCode};
+use crate::wire::error::{ErrorCode, Refusal};
+use crate::wire::message::Text;
+use crate::wire::visitor::SessionKind;
+
+/// An agent's connection that has shown its token. Dropping it takes back all its wishes.
+pub struct AgentSeat {
+    hub: Arc<Hub>,
+    connection: Arc<Connection>,
+    identity: AgentIdentity,
+    watched: HashSet<VisitorId>,
+    live: bool,
+    records: HashMap<(Box<str>, Box<str>), Arc<RecordWatch>>,
+    /// Sessions it asked for from this connection.
+    asked: HashSet<SessionId>,
+}
+
+impl Hub {
+    /// An agent's page shows its token.
+    pub fn agent_arrives(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        caller: &Caller,
+        hello: &Connect,
+        id: Option<u64>,
+    ) -> Result<AgentSeat, Close> {
+        let unauthorized = || Close::new(CloseCode::Unauthorized, "the token is wrong, expired or revoked");
+        let identity = self.accounts.verify_agent(&hello.token).map_err(|_| unauthorized())?;
+        let group = self.accounts.group(&identity.group).ok_or_else(unauthorized)?;
+        let origin_fits = |origin: &str| group.settings.origin_allowed(Audience::Agent, origin);
+        if !caller.origin.as_deref().is_none_or(origin_fits) {
+            return Err(Close::new(CloseCode::Forbidden, "not allowed here"));
+        }
+        let connected = ToAgent::Connected {
+            connection_id: connection.id,
+            agent: AgentView {
+                id: &identity.agent,
+                name: &identity.name,
+                profile: identity.profile.as_deref(),
+                permissions: identity.permissions.names(),
+            },
+            group: &identity.group,
+            settings: agent_settings(&group),
+            heartbeat: limits::DEAD_AFTER.as_secs(),
+            server_time: self.clock.now().wall,
+        };
+        connection.outbox.push_first(Text::answer(id, &connected));
+        Ok(AgentSeat {
+            hub: Arc::clone(self),
+            connection: Arc::clone(connection),
+            identity,
+            watched: HashSet::new(),
+            live: false,
+            records: HashMap::new(),
+            asked: HashSet::new(),
+        })
+    }
+
+    /// Visitors as the agents of a group are told, in the order asked: this node's own word first, and
+    /// otherwise what other nodes say. Where those cannot be asked, nothing is certain.
+    pub async fn lookup(
+        &self,
+        group: &crate::ids::GroupId,
+        visitors: &[VisitorId],
+    ) -> Vec<Arc<Snapshot>> {
+        let now = self.clock.now().wall;
+        let key = |visitor: &VisitorId| VisitorKey { group: group.clone(), visitor: visitor.clone() };
+        let mut found: Vec<Option<Arc<Snapshot>>> =
+            visitors.iter().map(|visitor| self.tracker.snapshot(&key(visitor)).map(Arc::new)).collect();
+        let missing: Vec<VisitorId> = visitors
+            .iter()
+            .zip(&found)
+            .filter(|(_, found)| found.is_none())
+            .map(|(visitor, _)| visitor.clone())
+            .collect();
+        if !missing.is_empty() {
+            match self.directory.lookup(self.node, group, &missing).await {
+                Ok(elsewhere) => {
+                    let mut elsewhere = elsewhere.into_iter();
+                    for slot in found.iter_mut().filter(|slot| slot.is_none()) {
+                        *slot = elsewhere.next().flatten();
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "remote presence is unknown");
+                    for (slot, visitor) in found.iter_mut().zip(visitors).filter(|(slot, _)| slot.is_none()) {
+                        let key = key(visitor);
+                        let unknown = Self::absent(&key, now);
+                        *slot = Some(Arc::new(unknown.view().unknown(now).snapshot()));
+                    }
+                }
+            }
+        }
+        found
+            .into_iter()
+            .zip(visitors)
+            .map(|(found, visitor)| found.unwrap_or_else(|| Arc::new(Self::absent(&key(visitor), now))))
+            .collect()
+    }
+}
+
+fn agent_settings(group: &Group) -> AgentSettings {
+    AgentSettings {
+        open_session_records: group.settings.open_session_records,
+        presence_enabled: group.settings.presence_enabled,
+    }
+}
+
+fn unsupported(what: &'static str) -> Refusal {
+    Refusal::new(ErrorCode::Unsupported, format!("{what} is not offered by this server"))
+}
+
+impl AgentSeat {
+    /// Who it is.
+    pub fn identity(&self) -> &AgentIdentity {
+        &self.identity
+    }
+
+    /// Takes one message and returns its answer.
+    pub async fn take(&mut self, message: FromAgent, id: Option<u64>) -> Result<Text, Refusal> {
+        match message {
+            FromAgent::Connect(_) => {
+                Err(Refusal::new(ErrorCode::WrongState, "this connection is connected already"))
+            }
+            FromAgent::Watch(wanted) => self.watch(wanted, id).await,
+            FromAgent::Unwatch(VisitorIds { visitor_ids }) => {
+                for visitor in &visitor_ids {
+                    if self.watched.remove(visitor) {
+                        self.hub.watchers.unwatch(&self.key(visitor), self.connection.id);
+                    }
+                }
+                Ok(Text::answer(id, &ToAgent::Ok {}))
+            }
+            FromAgent::WatchLive(wanted) => self.watch_live(wanted, id).await,
+            FromAgent::UnwatchLive(_) => {
+                self.live = false;
+                self.hub.watchers.unwatch_live(&self.identity.group, self.connection.id);
+                Ok(Text::answer(id, &ToAgent::Ok {}))
+            }
+            FromAgent::Lookup(VisitorIds { visitor_ids }) => {
+                check_count(visitor_ids.len())?;
+                let found = self.hub.lookup(&self.identity.group, &visitor_ids).await;
+                let visitors = found.iter().map(|snapshot| raw(snapshot)).collect();
+                Ok(Text::answer(id, &ToAgent::Visitors { visitors }))
+            }
+            FromAgent::OpenRecord(open) => self.open_record(open, id),
+            FromAgent::CloseRecord(RecordRef { record }) => {
+                if let Some(open) = self.records.remove(&(record.object, record.id)) {
+                    self.hub.watchers.close_record(&open);
+                }
+                Ok(Text::answer(id, &ToAgent::Ok {}))
+            }
+            FromAgent::Join(join) => self.join(join, id).await,
+            FromAgent::Cancel(cancel) => self.cancel(cancel, id),
+            FromAgent::Signal(signal) => self.signal(signal, id),
+            FromAgent::EndSession(end) => self.end_session(end, id),
+            FromAgent::Show(_) => Err(unsupported("show")),
+            FromAgent::View(_) => Err(unsupported("view")),
+            FromAgent::Invite(_) => Err(unsupported("invite")),
+            FromAgent::Follow(_) | FromAgent::Unfollow(_) | FromAgent::Feed(_) => Err(unsupported("the feed")),
+        }
+    }
+
+    fn key(&self, visitor: &VisitorId) -> VisitorKey {
+        VisitorKey { group: self.identity.group.clone(), visitor: visitor.clone() }
+    }
+
+    fn group(&self) -> Result<Arc<Group>, Refusal> {
+        self.hub.accounts.group(&self.identity.group).ok_or_else(|| Refusal::not_found("group"))
+    }
+
+    // ── Presence ───────────────────────────────────────────────────────────────────────────────
+
+    async fn watch(&mut self, wanted: VisitorIds, id: Option<u64>) -> Result<Text, Refusal> {
+        let fresh = wanted.visitor_ids.iter().filter(|visitor| !self.watched.contains(*visitor)).count();
+        check_count(self.watched.len() + fresh)?;
+        // Subscribe, then read: what changes in between is pushed, and its version tells which is newer.
+        for visitor in &wanted.visitor_ids {
+            if self.watched.insert(visitor.clone()) {
+                self.hub.watchers.watch(self.key(visitor), &self.connection);
+            }
+        }
+        let found = self.hub.lookup(&self.identity.group, &wanted.visitor_ids).await;
+        let visitors = found.iter().map(|snapshot| raw(snapshot)).collect();
+        Ok(Text::answer(id, &ToAgent::Watching { visitors }))
+    }
+
+    async fn watch_live(&mut self, wanted: WatchLive, id: Option<u64>) -> Result<Text, Refusal> {
+        let cursor = match wanted.cursor.as_deref() {
+            None => None,
+            Some(text) => {
+                let bad = || Refusal::new(ErrorCode::BadValue, "the cursor is not one of this list");
+                Some(Cursor::parse(text).ok_or_else(bad)?)
+            }
+        };
+        let filter = Filter::from(wanted.filter.unwrap_or_default());
+        let group = self.identity.group.clone();
+        let mut pager = Pager::new(wanted.limit.unwrap_or(limits::LIVE_PAGE), cursor);
+        let list = Arc::new(LiveList {
+            connection: Arc::clone(&self.connection),
+            view: Mutex::new(LiveView::new(filter)),
+        });
+        // Listen, then read; the view sorts out what it heard meanwhile.
+        self.live = true;
+        self.hub.watchers.watch_live(&group, Arc::clone(&list));
+        let elsewhere = self.hub.directory.list(self.hub.node, &group).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the live list lacks other nodes' visitors");
+            Vec::new()
+        });
+        self.hub.tracker.each(&group, |visitor| {
+            if list.view.lock().read(visitor) {
+                pager.offer(visitor, || Arc::new(visitor.snapshot()));
+            }
+        });
+        for snapshot in elsewhere {
+            if self.hub.tracker.look(snapshot.key(), |_| ()).is_none()
+                && list.view.lock().read(&snapshot.view())
+            {
+                pager.offer(&snapshot.view(), || Arc::clone(&snapshot));
+            }
+        }
+        let next = {
+            let mut view = list.view.lock();
+            view.open();
+            view.next_deadline()
+        };
+        if let Some(at) = next {
+            self.hub.timers.at(at, super::timers::Due::Live(self.connection.id));
+        }
+        let page = pager.finish();
+        let cursor = page.cursor.map(|cursor| cursor.to_string());
+        let visitors = page.items.iter().map(|snapshot| raw(snapshot)).collect();
+        let live = ToAgent::Live { visitors, total: page.total, cursor: cursor.as_deref() };
+        Ok(Text::answer(id, &live))
+    }
+
+    fn signal(&self, signal: crate::wire::agent::Signal, id: Option<u64>) -> Result<Text, Refusal> {
+        self.may_help()?;
+        check_named(&signal.name, signal.data.as_ref())?;
+        let data = signal.data.map_or_else(|| "null".into(), |data| Box::from(data.0.get()));
+        let agent = Box::from(&*self.identity.name);
+        let input = presence::Input::Signal { signal: Signal { name: signal.name.into(), data, agent } };
+        let came = self.hub.presence(&self.key(&signal.visitor_id), input);
+        let delivery = match came.delivery {
+            Some(Outcome::Delivered) => Delivery::Delivered,
+            Some(Outcome::Held) => Delivery::Held,
+            Some(Outcome::HeldFull) => {
+                let limit = limits::HELD_SIGNALS;
+                return Err(Refusal::new(ErrorCode::TooMany, format!("{limit} signals are held already")));
+            }
+            Some(Outcome::NotPresent) | None => {
+                return Err(Refusal::new(ErrorCode::VisitorNotPresent, "the visitor is not here"));
+            }
+        };
+        Ok(Text::answer(id, &ToAgent::Signalled { delivery }))
+    }
+
+    // ── Records ────────────────────────────────────────────────────────────────────────────────
+
+    fn open_record(&mut self, open: OpenRecord, id: Option<u64>) -> Result<Text, Refusal> {
+        check_record(&open.record)?;
+        let group = self.group()?;
+        let place = (open.record.object.clone(), open.record.id.clone());
+        if !self.records.contains_key(&place) && self.records.len() >= limits::OPEN_RECORDS {
+            let limit = limits::OPEN_RECORDS;
+            return Err(Refusal::new(ErrorCode::TooMany, format!("{limit} records are open already")));
+        }
+        let leads_to = buttons::visitor_of(&group.settings, &open).ok();
+        let record = Arc::new(RecordWatch {
+            connection: Arc::clone(&self.connection),
+            agent: self.identity.agent.clone(),
+            permissions: group.settings.permissions_of(&self.identity.agent),
+            profile: self.identity.profile.clone(),
+            group: group.id.clone(),
+            open,
+            visitor: Mutex::new(leads_to),
+        });
+        // Listen, then look, as with every subscription.
+        self.hub.watchers.open_record(&record);
+        if let Some(before) = self.records.insert(place, Arc::clone(&record)) {
+            self.hub.watchers.close_record(&before);
+        }
+        Ok(self.hub.record_text(&group, &record, None, id))
+    }
+
+    // ── Join ───────────────────────────────────────────────────────────────────────────────────
+
+    /// The checks of every button press, whatever the page showed: presence is on, the agent holds the
+    /// permission, its profile has Join, and so has the record's object where there is a record.
+    fn may_join(&self, group: &Group, object: Option<&str>) -> Result<(), Refusal> {
+        let settings = &group.settings;
+        let forbidden = |reason: buttons::Reason| Refusal::new(ErrorCode::Forbidden, reason.message());
+        if !settings.presence_enabled {
+            let message = buttons::Reason::PresenceDisabled.message();
+            return Err(Refusal::new(ErrorCode::PresenceDisabled, message));
+        }
+        if !settings.permissions_of(&self.identity.agent).user {
+            return Err(forbidden(buttons::Reason::NoPermission));
+        }
+        let profile = self.identity.profile.as_deref().and_then(|name| settings.profile(name));
+        match profile {
+            None => return Err(forbidden(buttons::Reason::NoProfile)),
+            Some(profile) if !profile.join => return Err(forbidden(buttons::Reason::OffForProfile)),
+            Some(_) => {}
+        }
+        match object.map(|name| settings.object(name)) {
+            Some(None) => Err(forbidden(buttons::Reason::NoObject)),
+            Some(Some(object)) if !object.join => Err(forbidden(buttons::Reason::OffForObject)),
+            _ => Ok(()),
+        }
+    }
+
+    fn may_help(&self) -> Result<(), Refusal> {
+        if self.group()?.settings.permissions_of(&self.identity.agent).user {
+            Ok(())
+        } else {
+            Err(Refusal::new(ErrorCode::Forbidden, buttons::Reason::NoPermission.message()))
+        }
+    }
+
+    async fn join(&mut self, join: Join, id: Option<u64>) -> Result<Text, Refusal> {
+        let group = self.group()?;
+        let (visitor, object) = self.whom(&group, &join)?;
+        self.may_join(&group, object.as_deref())?;
+        let kind = match join.kind {
+            None => group.settings.join_kind(false),
+            Some(SessionKind::Screen) => SessionKind::Screen,
+            Some(_) => return Err(unsupported("this kind of session")),
+        };
+        let key = self.key(&visitor);
+        if self.hub.sessions.of_visitor(&key).is_none() {
+            // Sessions live where their visitor is connected.
+            let state = self.hub.tracker.look(&key, |presence| presence.state());
+            if state.is_none_or(|state| state == State::Absent) {
+                return Err(Refusal::new(ErrorCode::VisitorNotPresent, "the visitor is not here"));
+            }
+        }
+        let asker = Asker {
+            connection: self.connection.id,
+            agent: self.identity.agent.clone(),
+            name: Arc::clone(&self.identity.name),
+        };
+        let terms = group.settings.terms_shown();
+        let deadline = group.settings.offer_deadline();
+        let (session, state) = self.hub.ask(key, kind, join.control, terms, deadline, asker)?;
+        self.asked.insert(session.id);
+        Ok(self.hub.request_text(&session, state, id))
+    }
+
+    /// Which visitor, and the object of the record that led there.
+    fn whom(&self, group: &Group, join: &Join) -> Result<(VisitorId, Option<Box<str>>), Refusal> {
+        match (&join.visitor_id, &join.record, &join.session_key, &join.session_id) {
+            (Some(visitor), None, None, None) => Ok((visitor.clone(), None)),
+            (None, Some(record), None, None) => {
+                let open = self
+                    .records
+                    .get(&(record.object.clone(), record.id.clone()))
+                    .ok_or_else(|| Refusal::new(ErrorCode::WrongState, "open the record first"))?;
+                let visitor = buttons::visitor_of(&group.settings, &open.open)
+                    .map_err(|reason| Refusal::new(ErrorCode::BadValue, reason.message()))?;
+                Ok((visitor, Some(record.object.clone())))
+            }
+            (None, None, Some(_), None) => Err(unsupported("joining by session key")),
+            (None, None, None, Some(session)) => {
+                let visitor = self.hub.visitor_of_session(&group.id, *session);
+                Ok((visitor.ok_or_else(|| Refusal::not_found("session"))?, None))
+            }
+            _ => Err(Refusal::new(
+                ErrorCode::BadMessage,
+                "join takes one of visitorId, record, sessionKey and sessionId",
+            )),
+        }
+    }
+
+    fn cancel(&self, cancel: Cancel, id: Option<u64>) -> Result<Text, Refusal> {
+        let session = self
+            .hub
+            .sessions
+            .by_request(&self.identity.group, cancel.request_id)
+            .ok_or_else(|| Refusal::not_found("request"))?;
+        let input = Input::Cancel { request: cancel.request_id, by: self.connection.id };
+        self.hub.drive(&session, input)?;
+        Ok(Text::answer(id, &ToAgent::Ok {}))
+    }
+
+    fn end_session(&self, end: EndSession, id: Option<u64>) -> Result<Text, Refusal> {
+        self.may_help()?;
+        let session = self
+            .hub
+            .sessions
+            .get(&self.identity.group, end.session_id)
+            .filter(|session| self.takes_part(session))
+            .ok_or_else(|| Refusal::not_found("session"))?;
+        self.hub.end_session(&session, EndReason::AgentEnded);
+        Ok(Text::answer(id, &ToAgent::Ok {}))
+    }
+
+    /// Whether this agent asked for the session or is in it: others' sessions are not its to end.
+    fn takes_part(&self, session: &LiveSession) -> bool {
+        let view = session.view();
+        view.ended.is_none() && view.agents.contains(&self.identity.agent)
+    }
+}
+
+impl Drop for AgentSeat {
+    fn drop(&mut self) {
+        for visitor in &self.watched {
+            self.hub.watchers.unwatch(&self.key(visitor), self.connection.id);
+        }
+        if self.live {
+            self.hub.watchers.unwatch_live(&self.identity.group, self.connection.id);
+        }
+        for record in self.records.values() {
+            self.hub.watchers.close_record(record);
+        }
+        for id in &self.asked {
+            if let Some(session) = self.hub.sessions.get(&self.identity.group, *id)
+                && let Err(error) = self.hub.drive(&session, Input::AgentLost(self.connection.id))
+            {
+                tracing::debug!(session = %id, %error, "an agent was lost after the end");
+            }
+        }
+    }
+}
+
+fn check_count(count: usize) -> Result<(), Refusal> {
+    if count > limits::WATCHED {
+        let limit = limits::WATCHED;
+        return Err(Refusal::new(ErrorCode::TooMany, format!("{count} visitors exceed {limit}")));
+    }
+    Ok(())
+}
+
+fn check_record(record: &Record) -> Result<(), Refusal> {
+    let fits = |text: &str| !text.is_empty() && text.len() <= limits::RECORD_NAME_BYTES;
+    if !fits(&record.object) || !fits(&record.id) {
+        let limit = limits::RECORD_NAME_BYTES;
+        let message = format!("a record's object and id must have 1 to {limit} bytes");
+        return Err(Refusal::new(ErrorCode::BadValue, message));
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! The live connections of this node, laid out as the wheel of heartbeats.
+//!
+//! A connection is admitted once, found by its id, and removed by its guard, so that whatever way its task
+//! ends nothing stays behind. Slot by slot, the wheel pings who is silent and closes who is dead; no
+//! connection needs a timer of its own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::outbox::Outbox;
+use crate::clock::Tick;
+use crate::ids::ConnectionId;
+use crate::limits;
+use crate::wire::close::{Close, CloseCode};
+
+/// Which of the three sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A website's presence script.
+    Visitor,
+    /// An agent's page.
+    Agent,
+    /// A participant of a session.
+    Session,
+}
+
+impl Kind {
+    /// The name in metrics and paths.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Visitor => "visitor",
+            Self::Agent => "agent",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// One live WebSocket, as everybody but its own task sees it.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Which socket.
+    pub kind: Kind,
+    /// What waits to be sent.
+    pub outbox: Outbox,
+    /// When the last byte came.
+    heard: AtomicU64,
+}
+
+impl Connection {
+    /// Notes that the peer is alive.
+    pub fn heard(&self, now: Tick) {
+        self.heard.store(now.0, Ordering::Relaxed);
+    }
+}
+
+type Slot = Mutex<HashMap<ConnectionId, Arc<Connection>>>;
+
+/// All live connections of this node.
+#[derive(Debug)]
+pub struct Registry {
+    slots: Box<[Slot]>,
+    next: AtomicU64,
+    count: AtomicUsize,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let slots = (0..limits::WHEEL_SLOTS).map(|_| Slot::default()).collect();
+        Self { slots, next: AtomicU64::new(1), count: AtomicUsize::new(0) }
+    }
+}
+
+impl Registry {
+    /// Takes a connection in until its guard is dropped.
+    pub fn admit(self: &Arc<Self>, kind: Kind, now: Tick) -> Admitted {
+        let id = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
+        let connection =
+            Arc::new(Connection { id, kind, outbox: Outbox::default(), heard: AtomicU64::new(now.0) });
+        self.slot(id).lock().insert(id, Arc::clone(&connection));
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Admitted { registry: Arc::clone(self), connection }
+    }
+
+    /// Finds a live connection.
+    pub fn get(&self, id: ConnectionId) -> Option<Arc<Connection>> {
+        self.slot(id).lock().get(&id).map(Arc::clone)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A snapshot of all connections, for drains.
+    pub fn all(&self) -> Vec<Arc<Connection>> {
+        self.slots.iter().flat_map(|slot| slot.lock().values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// Serves one slot of the wheel: closes who was silent for too long and pings who is silent. Each slot
+    /// is served twice per heartbeat.
+    pub fn beat(&self, turn: u64, now: Tick) {
+        let at = (turn % self.slots.len() as u64) as usize;
+        let silent: Vec<_> = self.slots[at]
+            .lock()
+            .values()
+            .filter_map(|connection| {
+                let silence = now.since(Tick(connection.heard.load(Ordering::Relaxed)));
+                // Three quarters: between the two visits that fall into one heartbeat.
+                (silence >= limits::HEARTBEAT * 3 / 4).then(|| (Arc::clone(connection), silence))
+            })
+            .collect();
+        for (connection, silence) in silent {
+            if silence >= limits::DEAD_AFTER {
+                connection.outbox.close(Close::new(CloseCode::Timeout, "no sign of life"));
+            } else {
+                connection.outbox.ping();
+            }
+        }
+    }
+
+    fn slot(&self, id: ConnectionId) -> &Slot {
+        &self.slots[(id.0 % self.slots.len() as u64) as usize]
+    }
+}
+
+/// A connection that is in the registry for as long as this lives.
+#[derive(Debug)]
+pub struct Admitted {
+    registry: Arc<Registry>,
+    connection: Arc<Connection>,
+}
+
+impl std::ops::Deref for Admitted {
+    type Target = Arc<Connection>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.connection
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut slot = self.registry.slot(self.connection.id).lock();
+        slot.remove(&self.connection.id);
+        // A wave of connections leaves no empty table behind.
+        if slot.is_empty() {
+            slot.shrink_to_fit();
+        }
+        drop(slot);
+        self.registry.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outbox::Item;
+    use super::*;
+
+    #[test]
+    fn a_guard_releases_what_was_admitted() {
+        let registry = Arc::new(Registry::default());
+        let admitted = registry.admit(Kind::Visitor, Tick(0));
+        let id = admitted.id;
+        assert!(registry.get(id).is_some());
+        drop(admitted);
+        assert!(registry.get(id).is_none());
+        assert!(registry.is_empty());
+    }
+
+    #[test]
+    fn the_silent_are_pinged_and_the_dead_are_closed() {
+        let registry = Arc::new(Registry::default());
+        let quiet = registry.admit(Kind::Visitor, Tick(0));
+        let lively = registry.admit(Kind::Visitor, Tick(0));
+        let beat = |now: u64| {
+            for slot in 0..limits::WHEEL_SLOTS as u64 {
+                registry.beat(slot, Tick(now));
+            }
+        };
+        lively.heard(Tick(20_000));
+        beat(25_000);
+        assert_eq!(quiet.outbox.pop(), Some(Item::Ping));
+        assert_eq!(lively.outbox.pop(), None);
+        beat(60_000);
+        assert!(quiet.outbox.is_closing());
+        assert!(!lively.outbox.is_closing());
+    }
+}

@@ -1,0 +1,422 @@
+//! Requests and sessions of this node: finding them, driving them, performing what they say.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+use super::driver::Driver;
+use super::relay::Relay;
+use super::timers::Due;
+use super::{Hub, SystemChance};
+use crate::clock::Tick;
+use crate::ids::{ConnectionId, GroupId, RequestId, SessionId, VisitorId, VisitorKey};
+use crate::limits;
+use crate::model::presence;
+use crate::model::request::Question;
+use crate::model::session::{
+    Answer, Asker, EndReason, Happened, Input, Output, Session, SessionError, Setup, View,
+};
+use crate::wire::agent::{RequestState, ToAgent};
+use crate::wire::error::{ErrorCode, Refusal};
+use crate::wire::message::Text;
+use crate::wire::session::{Role, ToParticipant};
+use crate::wire::visitor::{AgentName, SessionKind, TermsShown, ToVisitor};
+
+/// A session and its frames.
+#[derive(Debug)]
+pub struct LiveSession {
+    /// Its id.
+    pub id: SessionId,
+    /// The request that opened it.
+    pub request: RequestId,
+    /// Whose screen.
+    pub key: VisitorKey,
+    /// What is shared.
+    pub kind: SessionKind,
+    /// What the visitor is asked.
+    pub terms: TermsShown,
+    /// Whether control may be asked for.
+    pub control: bool,
+    /// Its frames.
+    pub relay: Arc<Relay>,
+    driver: Driver<Session, Output>,
+    /// The earliest call asked of the timer that has not come yet.
+    scheduled: AtomicU64,
+}
+
+impl LiveSession {
+    /// The session as lists and buttons see it.
+    pub fn view(&self) -> View {
+        self.driver.read(Session::view)
+    }
+}
+
+/// The sessions of this node.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    live: DashMap<SessionId, Arc<LiveSession>>,
+    /// The pending or running session of each visitor: at most one.
+    of_visitor: DashMap<VisitorKey, Arc<LiveSession>>,
+    by_request: DashMap<RequestId, Arc<LiveSession>>,
+}
+
+impl Sessions {
+    /// Finds a session of a group; another group's is not found.
+    pub fn get(&self, group: &GroupId, id: SessionId) -> Option<Arc<LiveSession>> {
+        self.live.get(&id).map(|session| Arc::clone(&session)).filter(|session| session.key.group == *group)
+    }
+
+    /// Finds a session by what a token names; the token's secret is still to be checked.
+    pub fn routed(&self, id: SessionId) -> Option<Arc<LiveSession>> {
+        self.live.get(&id).map(|session| Arc::clone(&session))
+    }
+
+    /// The pending or running session of a visitor.
+    pub fn of_visitor(&self, key: &VisitorKey) -> Option<Arc<LiveSession>> {
+        self.of_visitor.get(key).map(|session| Arc::clone(&session))
+    }
+
+    /// Finds a session of a group by the request that opened it.
+    pub fn by_request(&self, group: &GroupId, request: RequestId) -> Option<Arc<LiveSession>> {
+        let found = self.by_request.get(&request).map(|session| Arc::clone(&session));
+        found.filter(|session| session.key.group == *group)
+    }
+
+    /// The sessions of a group, those that ended lately included.
+    pub fn list(&self, group: &GroupId) -> Vec<Arc<LiveSession>> {
+        let of_group = |session: &Arc<LiveSession>| session.key.group == *group;
+        self.live.iter().map(|entry| Arc::clone(entry.value())).filter(of_group).collect()
+    }
+
+    /// How many have not ended.
+    pub fn len(&self) -> usize {
+        self.of_visitor.len()
+    }
+
+    /// Whether none is pending or running.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Lets go of an ended session.
+    pub fn forget(&self, id: SessionId) {
+        if let Some((_, session)) = self.live.remove(&id) {
+            self.by_request.remove(&session.request);
+        }
+    }
+}
+
+/// How long an ended session answers that it has ended, rather than that nobody knows it.
+const REMEMBERED: std::time::Duration = limits::WAITING;
+
+impl Hub {
+    /// The sessions of this node.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// An agent wants to see a visitor's screen: joins the visitor's session, or puts the question.
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        key: VisitorKey,
+        kind: SessionKind,
+        control: bool,
+        terms: TermsShown,
+        deadline: std::time::Duration,
+        asker: Asker,
+    ) -> Result<(Arc<LiveSession>, RequestState), Refusal> {
+        // At most one round: whoever loses the race for the entry joins the winner's session.
+        loop {
+            if let Some(session) = self.sessions.of_visitor(&key) {
+                match self.drive(&session, Input::Join(asker.clone())) {
+                    Ok(Answer::Request(state)) => return Ok((session, state)),
+                    Ok(_) => return Err(Refusal::new(ErrorCode::WrongState, "the session cannot be joined")),
+                    // It ended this moment and is about to be taken off the list.
+                    Err(SessionError::Ended(_)) => {
+                        self.sessions.of_visitor.remove_if(&key, |_, listed| listed.id == session.id);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let started = self.start(&key, kind, control, &terms, deadline, asker.clone())?;
+            if let Some(session) = started {
+                self.drive_with(&session, |_, _| ());
+                let state = session.driver.read(|session| session.view().state);
+                return Ok((session, state));
+            }
+        }
+    }
+
+    /// Makes a session unless the visitor has one by now.
+    fn start(
+        self: &Arc<Self>,
+        key: &VisitorKey,
+        kind: SessionKind,
+        control: bool,
+        terms: &TermsShown,
+        deadline: std::time::Duration,
+        asker: Asker,
+    ) -> Result<Option<Arc<LiveSession>>, Refusal> {
+        if self.sessions.len() >= limits::SESSIONS_PER_NODE {
+            self.meters.refusal("sessions_per_node");
+            return Err(Refusal::new(ErrorCode::TooMany, "the node has as many sessions as it may"));
+        }
+        let focus = self.tracker.look(key, |presence| presence.focused()).flatten();
+        let Entry::Vacant(entry) = self.sessions.of_visitor.entry(key.clone()) else { return Ok(None) };
+        let (id, request) = (SessionId::fresh(), RequestId::fresh());
+        let question = Question { request, session: id, terms: terms.clone(), deadline };
+        let setup = Setup { kind, visitor: key.visitor.clone(), question, asker, control, focus };
+        let mut out = Vec::new();
+        let machine = Session::start(setup, self.clock.now(), &mut SystemChance, &mut out);
+        let session = Arc::new(LiveSession {
+            id,
+            request,
+            key: key.clone(),
+            kind,
+            terms: terms.clone(),
+            control,
+            relay: Arc::default(),
+            driver: Driver::new(machine, out),
+            scheduled: AtomicU64::new(u64::MAX),
+        });
+        self.sessions.live.insert(id, Arc::clone(&session));
+        self.sessions.by_request.insert(request, Arc::clone(&session));
+        entry.insert(Arc::clone(&session));
+        Ok(Some(session))
+    }
+
+    /// Hands an input to a session and performs what it leads to.
+    pub(super) fn drive(
+        self: &Arc<Self>,
+        session: &Arc<LiveSession>,
+        input: Input,
+    ) -> Result<Answer, SessionError> {
+        let now = self.clock.now();
+        self.drive_with(session, |machine, out| machine.handle(now, input, &mut SystemChance, out))
+    }
+
+    fn drive_with<R>(
+        self: &Arc<Self>,
+        session: &Arc<LiveSession>,
+        step: impl FnOnce(&mut Session, &mut Vec<Output>) -> R,
+    ) -> R {
+        let mut next = None;
+        let stepped = |machine: &mut Session, out: &mut Vec<Output>| {
+            let result = step(machine, out);
+            next = machine.next_deadline();
+            result
+        };
+        let result = session.driver.drive(stepped, |output| self.perform_session(session, output));
+        if let Some(at) = next {
+            self.schedule(session, at);
+        }
+        result
+    }
+
+    /// Asks the timer for a call unless an earlier one will come anyway.
+    fn schedule(&self, session: &LiveSession, at: Tick) {
+        if session.scheduled.fetch_min(at.0, Ordering::Relaxed) > at.0 {
+            self.timers.at(at, Due::Session(session.id));
+        }
+    }
+
+    pub(super) fn session_due(self: &Arc<Self>, id: SessionId) {
+        let Some(session) = self.sessions.routed(id) else { return };
+        session.scheduled.store(u64::MAX, Ordering::Relaxed);
+        let now = self.clock.now();
+        self.drive_with(&session, |machine, out| machine.on_deadline(now, out));
+    }
+
+    pub(super) fn key_frame_due(self: &Arc<Self>, id: SessionId) {
+        let Some(session) = self.sessions.routed(id) else { return };
+        if let Some(stream) = session.relay.due_key_frame(self.clock.tick()) {
+            self.ask_for_key_frame(&session, stream);
+        }
+    }
+
+    /// Somebody needs a key frame: the publisher is asked, but not too often.
+    pub(super) fn want_key_frame(self: &Arc<Self>, session: &Arc<LiveSession>, stream: u32) {
+        let (now, later) = session.relay.want_key_frame(stream, self.clock.tick());
+        if now {
+            self.ask_for_key_frame(session, stream);
+        } else if let Some(at) = later {
+            self.timers.at(at, Due::KeyFrame(session.id));
+        }
+    }
+
+    fn ask_for_key_frame(&self, session: &LiveSession, stream: u32) {
+        let Some(publisher) = session.relay.publisher() else { return };
+        if let Some(connection) = self.registry.get(publisher) {
+            self.meters.key_frame_requests.increment(1);
+            connection.outbox.push(Text::of(&ToParticipant::KeyFrameRequest { stream }));
+        }
+    }
+
+    /// Ends a session on behalf of an agent or an operator.
+    pub fn end_session(self: &Arc<Self>, session: &Arc<LiveSession>, reason: EndReason) {
+        // Ending is never refused; ended stays ended.
+        let _done = self.drive(session, Input::End(reason));
+    }
+
+    // ── What presence tells sessions ───────────────────────────────────────────────────────────
+
+    pub(super) fn visitor_focus(self: &Arc<Self>, key: &VisitorKey, connection: ConnectionId) {
+        self.tell_session(key, Input::Focus(Some(connection)));
+    }
+
+    pub(super) fn visitor_gone(self: &Arc<Self>, key: &VisitorKey) {
+        self.tell_session(key, Input::VisitorGone);
+    }
+
+    fn tell_session(self: &Arc<Self>, key: &VisitorKey, input: Input) {
+        if let Some(session) = self.sessions.of_visitor(key)
+            && let Err(error) = self.drive(&session, input)
+        {
+            tracing::debug!(session = %session.id, %error, "presence came after the end");
+        }
+    }
+
+    /// A visitor's page answers an offer.
+    pub(super) fn answer_offer(self: &Arc<Self>, key: &VisitorKey, input: Input) -> Result<(), Refusal> {
+        let over = || Refusal::new(ErrorCode::RequestOver, "the request is over");
+        let session = self.sessions.of_visitor(key).ok_or_else(over)?;
+        match self.drive(&session, input) {
+            Ok(_) => Ok(()),
+            Err(SessionError::TermsChanged) => {
+                Err(Refusal::new(ErrorCode::TermsChanged, SessionError::TermsChanged.to_string()))
+            }
+            Err(_) => Err(over()),
+        }
+    }
+
+    // ── Performing ─────────────────────────────────────────────────────────────────────────────
+
+    fn perform_session(self: &Arc<Self>, session: &Arc<LiveSession>, output: Output) {
+        match output {
+            Output::Offer { to, agent, expires_at } => self.send(to, || {
+                Text::of(&ToVisitor::Offer {
+                    request_id: session.request,
+                    session_id: session.id,
+                    kind: session.kind,
+                    control: session.control,
+                    agent: AgentName { name: agent },
+                    terms: &session.terms,
+                    expires_at,
+                })
+            }),
+            Output::OfferEnded { to, outcome } => self.send(to, || {
+                Text::of(&ToVisitor::OfferEnded { request_id: session.request, outcome })
+            }),
+            Output::VisitorReady { to, ticket, expires_at } => self.send(to, || {
+                Text::of(&ToVisitor::Ready {
+                    request_id: Some(session.request),
+                    session_id: session.id,
+                    role: Role::Publisher,
+                    ticket: ticket.into(),
+                    ticket_expires_at: expires_at,
+                    kind: session.kind,
+                })
+            }),
+            Output::VisitorEnded { to, reason } => self.send(to, || {
+                Text::of(&ToVisitor::SessionEnded { session_id: session.id, reason: reason.as_str() })
+            }),
+            Output::Request { to, state } => {
+                let text = self.request_text(session, state, None);
+                to.into_iter().for_each(|to| self.send(to, || text.clone()));
+            }
+            Output::AgentReady { to, ticket, expires_at } => self.send(to, || {
+                Text::of(&ToAgent::Ready {
+                    request_id: Some(session.request),
+                    session_id: session.id,
+                    role: Role::Viewer,
+                    ticket: &ticket,
+                    ticket_expires_at: expires_at,
+                    kind: session.kind,
+                    visitor_id: Some(session.key.visitor.clone()),
+                })
+            }),
+            Output::AgentEnded { to, reason } => {
+                let text = Text::of(&ToAgent::SessionEnded {
+                    session_id: session.id,
+                    visitor_id: Some(session.key.visitor.clone()),
+                    reason: reason.as_str(),
+                });
+                to.into_iter().for_each(|to| self.send(to, || text.clone()));
+            }
+            Output::Tell { to, message } => {
+                let text = Text::of(&message);
+                to.into_iter().for_each(|to| self.send(to, || text.clone()));
+            }
+            Output::Close { connection, close } => {
+                if let Some(connection) = self.registry.get(connection) {
+                    connection.outbox.close(close);
+                }
+            }
+            Output::Paused(paused) => session.relay.set_paused(paused),
+            Output::Publisher(connection) => session.relay.set_publisher(connection),
+            Output::Happened(happened) => self.note(session, &happened),
+            Output::Moved => self.moved(session),
+        }
+    }
+
+    /// Where a request stands, as an agent is told.
+    pub(super) fn request_text(&self, session: &LiveSession, state: RequestState, id: Option<u64>) -> Text {
+        let request = ToAgent::Request {
+            request_id: session.request,
+            session_id: session.id,
+            visitor_id: Some(session.key.visitor.clone()),
+            state,
+            reason: None,
+        };
+        Text::answer(id, &request)
+    }
+
+    fn send(&self, to: ConnectionId, text: impl FnOnce() -> Text) {
+        if let Some(connection) = self.registry.get(to) {
+            connection.outbox.push(text());
+        }
+    }
+
+    /// The session is somewhere else: the visitor's presence shows it, and with it every button.
+    fn moved(self: &Arc<Self>, session: &Arc<LiveSession>) {
+        let view = session.view();
+        let shown = match view.state {
+            RequestState::Accepted | RequestState::Connecting | RequestState::Active => Some(session.id),
+            _ => None,
+        };
+        self.presence(&session.key, presence::Input::Session { session: shown });
+        if view.ended.is_some() {
+            let gone =
+                self.sessions.of_visitor.remove_if(&session.key, |_, listed| listed.id == session.id);
+            if gone.is_some() {
+                self.timers.at(self.clock.tick().after(REMEMBERED), Due::Forget(session.id));
+            }
+        }
+        self.meters.sessions_active.set(self.sessions.len() as f64);
+    }
+
+    /// Writes down what happened. Ids only: no name, no page, no secret.
+    fn note(&self, session: &LiveSession, happened: &Happened) {
+        match happened {
+            Happened::Offered => self.meters.offer("offered"),
+            Happened::Accepted { .. } => self.meters.offer("accepted"),
+            Happened::Refused(state) => self.meters.offer(state.as_str()),
+            Happened::Ended(reason) => self.meters.session_ended(reason.as_str()),
+            _ => {}
+        }
+        tracing::info!(
+            target: "porchlight::session",
+            group = %session.key.group,
+            session = %session.id,
+            request = %session.request,
+            ?happened,
+        );
+    }
+
+    /// A visitor's id and session for a connection that asked by session id.
+    pub(super) fn visitor_of_session(&self, group: &GroupId, id: SessionId) -> Option<VisitorId> {
+        self.sessions.get(group, id).map(|session| session.key.visitor.clone())
+    }
+}

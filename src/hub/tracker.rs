@@ -1,0 +1,177 @@
+//! The presence of this node's visitors: many small machines behind a few ordered drivers.
+//!
+//! A visitor belongs to one shard, and a shard performs its outputs in order, so that a tab hears of focus
+//! and a watcher of presence in the order in which they happened.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::driver::Driver;
+use crate::clock::{Now, Tick};
+use crate::ids::{ConnectionId, GroupId, VisitorKey};
+use crate::model::presence::{Input, Output, Presence};
+use crate::model::signal::Delivery;
+use crate::model::visitor::{Snapshot, State, VisitorView};
+
+/// More shards than cores can be at work on, so that they seldom meet.
+const SHARDS: usize = 64;
+
+/// A presence output, and whose it is.
+pub type Told = (VisitorKey, Output);
+
+type Shard = HashMap<VisitorKey, Presence>;
+
+/// All visitors with a lease on this node, or within grace.
+#[derive(Debug)]
+pub struct Tracker {
+    shards: Box<[Driver<Shard, Told>]>,
+    hasher: RandomState,
+    count: AtomicUsize,
+}
+
+impl Default for Tracker {
+    fn default() -> Self {
+        let shards = (0..SHARDS).map(|_| Driver::new(Shard::new(), Vec::new())).collect();
+        Self { shards, hasher: RandomState::new(), count: AtomicUsize::new(0) }
+    }
+}
+
+/// What an input came to, beside its outputs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Came {
+    /// What became of a signal.
+    pub delivery: Option<Delivery>,
+    /// When the machine wants to be called.
+    pub deadline: Option<Tick>,
+    /// Whether the visitor has focus on the connection that the input was about.
+    pub focused: Option<ConnectionId>,
+}
+
+impl Tracker {
+    /// Hands an input to a visitor's machine; makes one only for an arrival.
+    pub fn handle(&self, now: Now, key: &VisitorKey, input: Input, perform: impl FnMut(Told)) -> Came {
+        let step = |shard: &mut Shard, out: &mut Vec<Told>| {
+            let arrival = matches!(input, Input::Arrived { .. });
+            let signal = matches!(input, Input::Signal { .. });
+            if !arrival && !shard.contains_key(key) {
+                return Came { delivery: signal.then_some(Delivery::NotPresent), ..Came::default() };
+            }
+            let before = shard.len();
+            let presence = shard.entry(key.clone()).or_insert_with(|| Presence::new(0));
+            let mut told = Vec::new();
+            presence.handle(now, input, &mut told);
+            let came = Self::collect(shard, key, told, out);
+            self.recount(before, shard.len());
+            came
+        };
+        self.shard(key).drive(step, perform)
+    }
+
+    /// Lets a visitor's machine act on its deadline.
+    pub fn on_deadline(&self, now: Now, key: &VisitorKey, perform: impl FnMut(Told)) -> Option<Tick> {
+        let step = |shard: &mut Shard, out: &mut Vec<Told>| {
+            let before = shard.len();
+            let presence = shard.get_mut(key)?;
+            let mut told = Vec::new();
+            presence.on_deadline(now, &mut told);
+            let came = Self::collect(shard, key, told, out);
+            self.recount(before, shard.len());
+            came.deadline
+        };
+        self.shard(key).drive(step, perform)
+    }
+
+    /// Looks at a visitor.
+    pub fn look<R>(&self, key: &VisitorKey, look: impl FnOnce(&Presence) -> R) -> Option<R> {
+        self.shard(key).read(|shard| shard.get(key).map(look))
+    }
+
+    /// What is published of a visitor; `None` for one who is not here.
+    pub fn snapshot(&self, key: &VisitorKey) -> Option<Snapshot> {
+        self.look(key, |presence| presence.view(key).snapshot())
+    }
+
+    /// Shows every visitor of a group, shard by shard.
+    pub fn each(&self, group: &GroupId, mut show: impl FnMut(&VisitorView<'_>)) {
+        for shard in &self.shards {
+            shard.read(|shard| {
+                for (key, presence) in shard.iter().filter(|(key, _)| key.group == *group) {
+                    if presence.state() != State::Absent {
+                        show(&presence.view(key));
+                    }
+                }
+            });
+        }
+    }
+
+    /// How many visitors are here, those within grace included.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody is here.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn collect(shard: &mut Shard, key: &VisitorKey, told: Vec<Output>, out: &mut Vec<Told>) -> Came {
+        let mut came = Came::default();
+        for output in told {
+            match output {
+                Output::Signalled { delivery } => came.delivery = Some(delivery),
+                other => out.push((key.clone(), other)),
+            }
+        }
+        if let Some(presence) = shard.get(key) {
+            came.deadline = presence.next_deadline();
+            came.focused = presence.focused();
+            if presence.state() == State::Absent {
+                shard.remove(key);
+                // After a storm an eighth of the table is enough.
+                if shard.len() < shard.capacity() / 8 {
+                    shard.shrink_to(shard.len() * 2);
+                }
+            }
+        }
+        came
+    }
+
+    fn recount(&self, before: usize, after: usize) {
+        if after > before {
+            self.count.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.count.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    fn shard(&self, key: &VisitorKey) -> &Driver<Shard, Told> {
+        &self.shards[(self.hasher.hash_one(key) % SHARDS as u64) as usize]
+    }
+}
+
+/// A snapshot made at most once, when the first looks.
+#[derive(Debug)]
+pub struct Lazy<'a> {
+    tracker: &'a Tracker,
+    key: &'a VisitorKey,
+    made: Option<Option<Arc<Snapshot>>>,
+}
+
+impl<'a> Lazy<'a> {
+    /// Nothing is made yet.
+    pub fn new(tracker: &'a Tracker, key: &'a VisitorKey) -> Self {
+        Self { tracker, key, made: None }
+    }
+
+    /// One that is there already.
+    pub fn of(tracker: &'a Tracker, key: &'a VisitorKey, snapshot: Arc<Snapshot>) -> Self {
+        Self { tracker, key, made: Some(Some(snapshot)) }
+    }
+
+    /// The snapshot; `None` when the visitor has meanwhile gone, which will be told by itself.
+    pub fn get(&mut self) -> Option<&Arc<Snapshot>> {
+        self.made.get_or_insert_with(|| self.tracker.snapshot(self.key).map(Arc::new)).as_ref()
+    }
+}

@@ -1,0 +1,341 @@
+//! The visitor's door: who may claim to be whom, and what a visitor's page may ask for.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Hub;
+use super::accounts::Group;
+use super::registry::Connection;
+use super::timers::Due;
+use crate::auth::random;
+use crate::ids::{ConnectionId, VisitorId, VisitorKey};
+use crate::limits;
+use crate::model::codes::{Codes, Issued};
+use crate::model::facts::Facts;
+use crate::model::presence::Input;
+use crate::model::session;
+use crate::model::settings::{Audience, VisitorIdentity};
+use crate::model::signal::Signal;
+use crate::wire::agent::ToAgent;
+use crate::wire::close::{Close, CloseCode};
+use crate::wire::error::{ErrorCode, Refusal};
+use crate::wire::message::{Raw, Text};
+use crate::wire::visitor::{
+    AgentName, Connect, FromVisitor, Named, PresenceUpdate, TermsAnswer, ToVisitor, Visibility,
+};
+
+/// A visitor's connection that has said who it is. Dropping it is the loss of the connection.
+pub struct VisitorSeat {
+    hub: Arc<Hub>,
+    key: VisitorKey,
+    connection: ConnectionId,
+}
+
+/// The one answer to an unknown group, a foreign page and a wrong credential: who asks learns nothing.
+const REFUSED: Close = Close::new(CloseCode::Forbidden, "not allowed here");
+
+/// What an upgrade request told about its page.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// The page's origin, as its browser says.
+    pub origin: Option<Box<str>>,
+    /// The browser's own name.
+    pub user_agent: Box<str>,
+}
+
+impl Hub {
+    /// Whether any group would let a page of this origin in; asked before an upgrade.
+    pub fn origin_known(&self, audience: Audience, origin: &str) -> bool {
+        self.accounts.groups().iter().any(|group| group.settings.origin_allowed(audience, origin))
+    }
+
+    /// A visitor's page says who is there.
+    pub fn arrive(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        caller: &Caller,
+        hello: Connect,
+    ) -> Result<VisitorSeat, Close> {
+        let group = self.accounts.group(&hello.group).ok_or(REFUSED)?;
+        let origin_fits =
+            |origin: &str| group.settings.origin_allowed(Audience::Visitor, origin);
+        if !caller.origin.as_deref().is_none_or(origin_fits) {
+            return Err(REFUSED);
+        }
+        if !group.settings.presence_enabled {
+            return Err(Close::new(CloseCode::Ended, "presence is switched off"));
+        }
+        let identity = self.identify(&group, &hello)?;
+        let key = VisitorKey { group: hello.group, visitor: identity.visitor };
+        let issued = identity.unique.then(|| self.issue_code(&key)).flatten();
+
+        let mut client = hello.client.unwrap_or_default();
+        client.user_agent = Some(caller.user_agent.to_string());
+        let facts = Facts { page: hello.page, client: Some(client), data: hello.data };
+        let visibility = hello.visibility.unwrap_or(Visibility::Visible);
+        let arrived =
+            Input::Arrived { connection: connection.id, verified: identity.verified, visibility, facts };
+        let came = self.presence(&key, arrived);
+        let here = |presence: &crate::model::presence::Presence| {
+            presence.connections().any(|other| other == connection.id)
+        };
+        if !self.tracker.look(&key, here).unwrap_or(false) {
+            return Err(Close::new(CloseCode::RateLimited, "this visitor has too many connections"));
+        }
+        let seat = VisitorSeat { hub: Arc::clone(self), key, connection: connection.id };
+        if let Some(issued) = issued {
+            self.presence(&seat.key, Input::Coded { code: Some(issued.code) });
+        }
+        let secret = identity.issued.then(|| self.accounts.unique_secret(&seat.key.group, &seat.key.visitor));
+        let code = issued.map(|issued| issued.code.to_string());
+        let now = self.clock.now();
+        let connected = ToVisitor::Connected {
+            connection_id: connection.id,
+            visitor_id: &seat.key.visitor,
+            unique_secret: secret.as_deref(),
+            code: code.as_deref(),
+            code_expires_at: issued.map(|issued| now.wall_of(issued.expires)),
+            heartbeat: limits::DEAD_AFTER.as_secs(),
+            grace: group.settings.grace().as_secs_f64(),
+            server_time: now.wall,
+            focused: came.focused == Some(connection.id),
+            presence: true,
+        };
+        connection.outbox.push_first(Text::of(&connected));
+        Ok(seat)
+    }
+
+    /// Who a visitor is, by the group's rule: a company's ID takes the company's word, an ID of ours
+    /// takes its own secret, and none at all gets a fresh one.
+    fn identify(&self, group: &Group, hello: &Connect) -> Result<Identity, Close> {
+        let unauthorized = || Close::new(CloseCode::Unauthorized, "this visitor ID needs a valid credential");
+        let Some(visitor) = hello.visitor_id.clone() else {
+            let visitor = VisitorId::unique(random::u128());
+            return Ok(Identity { visitor, verified: true, unique: true, issued: true });
+        };
+        if visitor.is_unique() {
+            let secret = hello.unique_secret.as_deref().ok_or_else(unauthorized)?;
+            if !self.accounts.verify_unique(&group.id, &visitor, secret) {
+                return Err(unauthorized());
+            }
+            return Ok(Identity { visitor, verified: true, unique: true, issued: false });
+        }
+        let verified = match (&hello.token, group.settings.visitor_identity) {
+            (Some(token), _) => {
+                self.accounts.verify_visitor(group, &visitor, token).map_err(|_| unauthorized())?;
+                true
+            }
+            (None, VisitorIdentity::Open) => false,
+            (None, VisitorIdentity::Signed) => return Err(unauthorized()),
+        };
+        Ok(Identity { visitor, verified, unique: false, issued: false })
+    }
+
+    // ── Codes ──────────────────────────────────────────────────────────────────────────────────
+
+    fn codes_of(&self, key: &VisitorKey) -> Arc<Mutex<Codes>> {
+        let fresh = || Arc::new(Mutex::new(Codes::new(limits::CODE_LIFE)));
+        Arc::clone(self.codes.entry(key.group.clone()).or_insert_with(fresh).value())
+    }
+
+    /// The visitor's code. `None` when the group has no code to spare: presence works without.
+    fn issue_code(self: &Arc<Self>, key: &VisitorKey) -> Option<Issued> {
+        let chance = u64::from_be_bytes(random::bytes());
+        let mut expired = Vec::new();
+        let codes = self.codes_of(key);
+        let issued =
+            codes.lock().issue(self.clock.tick(), &key.visitor, limits::CODE_DIGITS, chance, &mut expired);
+        self.codes_expired(key, expired);
+        match issued {
+            Ok(issued) => {
+                self.timers.at(issued.expires, Due::Codes(key.group.clone()));
+                Some(issued)
+            }
+            Err(error) => {
+                self.meters.refusal("codes_per_group");
+                tracing::warn!(group = %key.group, %error, "no code for a unique visitor");
+                None
+            }
+        }
+    }
+
+    pub(super) fn forget_code(&self, key: &VisitorKey) {
+        if key.visitor.is_unique()
+            && let Some(codes) = self.codes.get(&key.group).map(|codes| Arc::clone(&codes))
+        {
+            codes.lock().forget(&key.visitor);
+        }
+    }
+
+    pub(super) fn codes_due(self: &Arc<Self>, group: &crate::ids::GroupId) {
+        let Some(codes) = self.codes.get(group).map(|codes| Arc::clone(&codes)) else { return };
+        let mut expired = Vec::new();
+        let next = {
+            let mut codes = codes.lock();
+            codes.on_deadline(self.clock.tick(), &mut expired);
+            codes.next_deadline()
+        };
+        if let Some(at) = next {
+            self.timers.at(at, Due::Codes(group.clone()));
+        }
+        if let Some(first) = expired.first() {
+            let key = VisitorKey { group: group.clone(), visitor: first.visitor.clone() };
+            self.codes_expired(&key, expired);
+        }
+    }
+
+    fn codes_expired(self: &Arc<Self>, key: &VisitorKey, expired: Vec<crate::model::codes::Expired>) {
+        for over in expired {
+            let key = VisitorKey { group: key.group.clone(), visitor: over.visitor };
+            self.presence(&key, Input::Coded { code: None });
+        }
+    }
+
+    /// Gives a signal to a tab.
+    pub(super) fn deliver_signal(&self, connection: ConnectionId, signal: &Signal) {
+        let Some(tab) = self.registry.get(connection) else { return };
+        let data: Option<Raw> = serde_json::from_str(&signal.data).ok();
+        tab.outbox.push(Text::of(&ToVisitor::Signal {
+            name: &signal.name,
+            data: data.as_ref(),
+            agent: AgentName { name: Arc::from(&*signal.agent) },
+        }));
+    }
+}
+
+struct Identity {
+    visitor: VisitorId,
+    verified: bool,
+    /// Whether it is one of the server's own ids.
+    unique: bool,
+    /// Whether the id was issued just now.
+    issued: bool,
+}
+
+impl VisitorSeat {
+    /// Who it is.
+    pub fn key(&self) -> &VisitorKey {
+        &self.key
+    }
+
+    /// Takes one message; the answer goes to the same connection.
+    pub fn take(&self, message: FromVisitor) -> Result<VisitorAnswer, Refusal> {
+        let ok = Ok(VisitorAnswer::Ok);
+        match message {
+            FromVisitor::Connect(_) => {
+                Err(Refusal::new(ErrorCode::WrongState, "this connection is connected already"))
+            }
+            FromVisitor::Presence(update) => {
+                self.update(update);
+                ok
+            }
+            FromVisitor::OfferDisplayed(shown) => {
+                let input = session::Input::Displayed { request: shown.request_id, by: self.connection };
+                self.hub.answer_offer(&self.key, input)?;
+                ok
+            }
+            FromVisitor::Terms(TermsAnswer { request_id, accepted, terms_version }) => {
+                let input = session::Input::Answer {
+                    request: request_id,
+                    by: self.connection,
+                    accepted,
+                    version: terms_version,
+                };
+                self.hub.answer_offer(&self.key, input)?;
+                ok
+            }
+            FromVisitor::Message(message) => {
+                self.message(&message)?;
+                ok
+            }
+            FromVisitor::ExtendCode(_) => self.extend_code(),
+            FromVisitor::StartSession(_) => Err(Refusal::new(
+                ErrorCode::Unsupported,
+                "sessions that a visitor opens are not offered by this server",
+            )),
+            FromVisitor::Leave(_) => {
+                self.hub.presence(&self.key, Input::Left { connection: self.connection });
+                Ok(VisitorAnswer::Leave)
+            }
+        }
+    }
+
+    fn update(&self, update: PresenceUpdate) {
+        self.hub.presence(&self.key, Input::Updated { connection: self.connection, update });
+    }
+
+    fn message(&self, message: &Named) -> Result<(), Refusal> {
+        check_named(&message.name, message.data.as_ref())?;
+        let text = Text::of(&ToAgent::Message {
+            visitor_id: &self.key.visitor,
+            name: &message.name,
+            data: message.data.as_ref(),
+        });
+        for agent in self.hub.watchers.watching(&self.key) {
+            agent.outbox.push(text.clone());
+        }
+        Ok(())
+    }
+
+    fn extend_code(&self) -> Result<VisitorAnswer, Refusal> {
+        if !self.key.visitor.is_unique() {
+            return Err(Refusal::new(ErrorCode::WrongState, "only a unique visitor has a code"));
+        }
+        let extended = self.hub.codes_of(&self.key).lock().extend(self.hub.clock.tick(), &self.key.visitor);
+        let issued = match extended.or_else(|| self.hub.issue_code(&self.key)) {
+            Some(issued) => issued,
+            None => return Err(Refusal::new(ErrorCode::Unavailable, "there is no code to spare just now")),
+        };
+        self.hub.timers.at(issued.expires, Due::Codes(self.key.group.clone()));
+        self.hub.presence(&self.key, Input::Coded { code: Some(issued.code) });
+        Ok(VisitorAnswer::Code(issued))
+    }
+}
+
+/// What a visitor's message is answered with.
+#[derive(Debug)]
+pub enum VisitorAnswer {
+    /// Taken.
+    Ok,
+    /// The code, renewed.
+    Code(Issued),
+    /// Taken, and the connection is over.
+    Leave,
+}
+
+impl VisitorAnswer {
+    /// The message that says so, if the request had an id or the answer carries something.
+    pub fn text(&self, hub: &Hub, id: Option<u64>) -> Option<Text> {
+        match self {
+            Self::Ok | Self::Leave => id.map(|_| Text::answer(id, &ToVisitor::Ok {})),
+            Self::Code(issued) => {
+                let code = issued.code.to_string();
+                let code_expires_at = hub.clock.now().wall_of(issued.expires);
+                Some(Text::answer(id, &ToVisitor::Code { code: &code, code_expires_at }))
+            }
+        }
+    }
+}
+
+impl Drop for VisitorSeat {
+    fn drop(&mut self) {
+        let grace = self.hub.accounts.group(&self.key.group).map(|group| group.settings.grace());
+        let grace = grace.unwrap_or_default();
+        self.hub.presence(&self.key, Input::Lost { connection: self.connection, grace });
+    }
+}
+
+/// Bounds what pages and agents send to each other by name.
+pub(super) fn check_named(name: &str, data: Option<&Raw>) -> Result<(), Refusal> {
+    if name.is_empty() || name.len() > limits::SIGNAL_NAME_BYTES {
+        let limit = limits::SIGNAL_NAME_BYTES;
+        return Err(Refusal::new(ErrorCode::BadValue, format!("name must have 1 to {limit} bytes")));
+    }
+    let bytes = data.map_or(0, |data| data.0.get().len());
+    if bytes > limits::SIGNAL_BYTES {
+        let limit = limits::SIGNAL_BYTES;
+        return Err(Refusal::new(ErrorCode::DataTooLarge, format!("data of {bytes} bytes exceeds {limit}")));
+    }
+    Ok(())
+}

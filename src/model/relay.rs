@@ -1,0 +1,667 @@
+//! The frames of a session: what is kept, and what each viewer is given.
+//!
+//! One [`Stream`] keeps the newest frames of one source, once, whoever watches. Each viewer is a
+//! [`Cursor`] into it and decides for itself what to take next, so a slow viewer costs the others nothing
+//! and memory is bounded by the stream, not by the number of viewers.
+//!
+//! Does not decide who may publish or watch; see [`super::session`].
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::clock::Tick;
+use crate::limits;
+use crate::wire::frame::FrameHeader;
+
+/// One frame as it came, shared by everybody who still needs it.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// The clear header, read once.
+    pub header: FrameHeader,
+    /// The whole message: header, config and payload, unchanged.
+    pub bytes: Bytes,
+    /// When it arrived.
+    pub at: Tick,
+}
+
+/// The newest frames of one source.
+///
+/// Keeps the newest group from its key frame on, up to [`limits::CACHE_BYTES`] and
+/// [`limits::CACHE_SPAN`], and older frames as long as a slow viewer may still take them. The span is
+/// counted between frames, not up to now: the picture of a still page stays good for ever.
+#[derive(Debug, Default)]
+pub struct Stream {
+    kept: VecDeque<Kept>,
+    /// Index of the first kept frame; indexes count every frame that was ever kept.
+    first: u64,
+    /// Bytes of every frame that was ever kept.
+    pushed: u64,
+    /// Index of the newest key frame, while everything after it is kept too.
+    key: Option<u64>,
+}
+
+/// A frame, and the bytes that came before it: the difference of two says what lies between.
+#[derive(Debug)]
+struct Kept {
+    frame: Frame,
+    before: u64,
+}
+
+/// What a late joiner finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cache {
+    /// A short or exact group: shown at once, and current.
+    Fresh,
+    /// A group too long to be worth decoding: a new key frame serves better.
+    Stale,
+    /// Nothing that can be decoded.
+    Empty,
+}
+
+impl Stream {
+    /// Takes a frame of the publisher. A delta without its key frame can help nobody and is not kept;
+    /// returns whether the frame was.
+    pub fn push(&mut self, frame: Frame) -> bool {
+        if frame.header.is_key() {
+            self.key = Some(self.end());
+        } else if self.kept.back().is_none_or(|last| last.frame.header.group != frame.header.group) {
+            return false;
+        }
+        let before = self.pushed;
+        self.pushed += frame.bytes.len() as u64;
+        self.kept.push_back(Kept { frame, before });
+        self.trim();
+        true
+    }
+
+    /// Forgets everything: a paused publisher's picture is not shown to anybody.
+    pub fn clear(&mut self) {
+        self.first = self.end();
+        self.kept.clear();
+        self.key = None;
+    }
+
+    /// Sequence of the newest frame.
+    pub fn live_edge(&self) -> Option<u32> {
+        self.kept.back().map(|last| last.frame.header.sequence)
+    }
+
+    /// Bytes kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes_from(self.first)
+    }
+
+    /// What a viewer that comes now would find.
+    pub fn cache(&self, now: Tick) -> Cache {
+        let Some(key) = self.key else { return Cache::Empty };
+        let (Some(first), Some(last)) = (self.get(key), self.kept.back()) else { return Cache::Empty };
+        let short = last.frame.at.since(first.at) <= limits::FRESH_SPAN
+            && self.bytes_from(key) <= limits::FRESH_BYTES;
+        let still = now.since(last.frame.at) >= limits::FRESH_SPAN;
+        if short || still { Cache::Fresh } else { Cache::Stale }
+    }
+
+    /// One past the newest index.
+    fn end(&self) -> u64 {
+        self.first + self.kept.len() as u64
+    }
+
+    fn kept(&self, index: u64) -> Option<&Kept> {
+        self.kept.get(usize::try_from(index.checked_sub(self.first)?).ok()?)
+    }
+
+    fn get(&self, index: u64) -> Option<&Frame> {
+        self.kept(index).map(|kept| &kept.frame)
+    }
+
+    /// Bytes of the kept frames from this index on.
+    fn bytes_from(&self, index: u64) -> usize {
+        self.kept(index).map_or(0, |kept| (self.pushed - kept.before) as usize)
+    }
+
+    fn trim(&mut self) {
+        let Some(newest) = self.kept.back().map(|last| last.frame.at) else { return };
+        if let Some(key) = self.key
+            && key + 1 < self.end()
+            && (self.bytes_from(key) > limits::CACHE_BYTES
+                || self.get(key).is_some_and(|first| newest.since(first.at) > limits::CACHE_SPAN))
+        {
+            // The group is too long to be a cache. From here on it only feeds viewers that keep up.
+            self.key = None;
+        }
+        // What lies before the newest key frame, or everything when there is none, is for slow viewers.
+        while self.kept.len() > 1 && self.key != Some(self.first) {
+            let spare = self.bytes() - self.key.map_or(0, |key| self.bytes_from(key));
+            let old = newest.since(self.kept[0].frame.at) > limits::OUTBOX_AGE;
+            if !old && spare <= limits::OUTBOX_BYTES {
+                break;
+            }
+            self.kept.pop_front();
+            self.first += 1;
+        }
+    }
+}
+
+/// What a viewer does next.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Sends this frame.
+    Send(Frame),
+    /// Everything is sent, or it waits for a key frame.
+    Wait,
+    /// It has just lost frames and needs a key frame. Told once per loss.
+    Lost,
+}
+
+/// How many frames were taken from a viewer, and why.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shed {
+    /// Higher temporal layers and droppable frames.
+    pub layer: u64,
+    /// Everything up to the next key frame.
+    pub lagging: u64,
+}
+
+/// Sent and not yet acknowledged.
+#[derive(Debug, Clone, Copy)]
+struct InFlight {
+    sequence: u32,
+    sent: Tick,
+}
+
+/// Where one viewer stands in one stream.
+#[derive(Debug)]
+pub struct Cursor {
+    next: u64,
+    /// Nothing is sent but a key frame.
+    needs_key: bool,
+    /// Only the base layer is sent.
+    base_only: bool,
+    /// From when on lateness counts: a joiner is not late for what was there before it.
+    since: Tick,
+    /// Frames below are the cache it joined with; they count by age only.
+    caught_up: u64,
+    shed: Shed,
+    /// Empty until the viewer acknowledges for the first time: one that never does is judged by its
+    /// socket alone.
+    in_flight: VecDeque<InFlight>,
+    acks: bool,
+}
+
+/// Lateness of acknowledgements: a viewer acknowledges every 250 ms and may be a continent away, so
+/// its bounds are wider than those of frames that wait here.
+const ACK_SHED: std::time::Duration = std::time::Duration::from_millis(1_000);
+const ACK_LOST: std::time::Duration = std::time::Duration::from_millis(3_000);
+
+/// Unacknowledged frames remembered; more are judged by the oldest kept.
+const IN_FLIGHT: usize = 256;
+
+impl Cursor {
+    /// A viewer that comes now: it starts at the newest key frame if that is fresh, and otherwise
+    /// waits for the next one.
+    pub fn join(stream: &Stream, now: Tick) -> Self {
+        let fresh = stream.cache(now) == Cache::Fresh;
+        Self {
+            next: stream.key.filter(|_| fresh).unwrap_or_else(|| stream.end()),
+            needs_key: true,
+            base_only: false,
+            since: now,
+            caught_up: stream.end(),
+            shed: Shed::default(),
+            in_flight: VecDeque::new(),
+            acks: false,
+        }
+    }
+
+    /// Whether it waits for a key frame.
+    pub fn needs_key(&self) -> bool {
+        self.needs_key
+    }
+
+    /// Takes the count of frames shed since the last call.
+    pub fn take_shed(&mut self) -> Shed {
+        std::mem::take(&mut self.shed)
+    }
+
+    /// Whether there is anything it has not looked at.
+    pub fn is_behind(&self, stream: &Stream) -> bool {
+        self.next < stream.end()
+    }
+
+    /// Since when the oldest frame that the viewer was sent is unacknowledged; `None` when nothing is,
+    /// or when it does not acknowledge.
+    pub fn unacknowledged_since(&self) -> Option<Tick> {
+        if self.acks { self.in_flight.front().map(|oldest| oldest.sent) } else { None }
+    }
+
+    /// The viewer has drawn this frame.
+    pub fn ack(&mut self, sequence: u32) {
+        self.acks = true;
+        while let Some(oldest) = self.in_flight.front() {
+            // Sequence numbers wrap; what lies less than half the circle ahead is later (RFC 1982).
+            if sequence.wrapping_sub(oldest.sequence) > u32::MAX / 2 {
+                break;
+            }
+            self.in_flight.pop_front();
+        }
+    }
+
+    /// Decides what to send next. Called again after each [`Step::Send`], when the socket has room.
+    ///
+    /// Higher layers may go at any frame and come back only at a base-layer frame; after any other loss
+    /// nothing is sent but a key frame; and the newest key frame always fits.
+    pub fn next(&mut self, stream: &Stream, now: Tick) -> Step {
+        loop {
+            if self.next < stream.first {
+                let lost = stream.first - self.next;
+                self.next = stream.first;
+                if let Some(step) = self.lose(stream, lost) {
+                    return step;
+                }
+                continue;
+            }
+            let Some(frame) = stream.get(self.next) else { return Step::Wait };
+            if self.needs_key {
+                // Only the newest key frame is worth sending: what lies between is already history.
+                match stream.key {
+                    Some(key) if key >= self.next => {
+                        self.shed.lagging += key - self.next;
+                        self.next = key;
+                        self.needs_key = false;
+                        self.base_only = false;
+                        let Some(frame) = stream.get(key).cloned() else { return Step::Wait };
+                        // The frames behind a key frame that was waited for are not late either.
+                        self.since = self.since.max(frame.at);
+                        return self.send(frame, now);
+                    }
+                    _ => {
+                        self.shed.lagging += stream.end() - self.next;
+                        self.next = stream.end();
+                        return Step::Wait;
+                    }
+                }
+            }
+            let newest_key = stream.key == Some(self.next);
+            if self.is_lost(stream, frame, now) && !newest_key {
+                if let Some(step) = self.lose(stream, 0) {
+                    return step;
+                }
+                continue;
+            }
+            if self.is_late(stream, frame, now) {
+                self.base_only = true;
+            } else if frame.header.layer == 0 && !frame.header.is_droppable() {
+                self.base_only = false;
+            }
+            if self.base_only
+                && !frame.header.is_key()
+                && (frame.header.layer > 0 || frame.header.is_droppable())
+            {
+                self.shed.layer += 1;
+                self.next += 1;
+                continue;
+            }
+            return self.send(frame.clone(), now);
+        }
+    }
+
+    fn send(&mut self, frame: Frame, now: Tick) -> Step {
+        self.next += 1;
+        if self.in_flight.len() == IN_FLIGHT {
+            // Keep the oldest: it says how late the viewer is.
+            self.in_flight.pop_back();
+        }
+        self.in_flight.push_back(InFlight { sequence: frame.header.sequence, sent: now });
+        Step::Send(frame)
+    }
+
+    /// Frames are lost. Goes on at a key frame that is already there; `Some` tells that there is none.
+    fn lose(&mut self, stream: &Stream, lost: u64) -> Option<Step> {
+        self.shed.lagging += lost;
+        self.needs_key = true;
+        self.in_flight.clear();
+        match stream.key {
+            Some(key) if key > self.next => None,
+            _ => {
+                self.shed.lagging += stream.end() - self.next;
+                self.next = stream.end();
+                Some(Step::Lost)
+            }
+        }
+    }
+
+    fn waited(&self, frame: &Frame, now: Tick) -> std::time::Duration {
+        now.since(frame.at.max(self.since))
+    }
+
+    fn waiting_bytes(&self, stream: &Stream) -> usize {
+        // The cache a viewer joined with is more than it could have taken yet; its age tells.
+        if self.next < self.caught_up { 0 } else { stream.bytes_from(self.next) }
+    }
+
+    fn unacknowledged_for(&self, now: Tick) -> std::time::Duration {
+        self.unacknowledged_since().map_or(std::time::Duration::ZERO, |since| now.since(since))
+    }
+
+    fn is_lost(&self, stream: &Stream, frame: &Frame, now: Tick) -> bool {
+        self.waited(frame, now) > limits::OUTBOX_AGE
+            || self.unacknowledged_for(now) > ACK_LOST
+            || self.waiting_bytes(stream) > limits::OUTBOX_BYTES
+    }
+
+    fn is_late(&self, stream: &Stream, frame: &Frame, now: Tick) -> bool {
+        self.waited(frame, now) > limits::SHED_AGE && self.next >= self.caught_up
+            || self.unacknowledged_for(now) > ACK_SHED
+            || self.waiting_bytes(stream) > limits::SHED_BYTES
+    }
+}
+
+/// Spaces key-frame requests of one session: one at a time, and not too often.
+#[derive(Debug, Default)]
+pub struct KeyFrameRequests {
+    last: Option<Tick>,
+    wanted: Option<u32>,
+}
+
+impl KeyFrameRequests {
+    /// Somebody needs a key frame of this stream. True: ask the publisher now. Otherwise it is asked
+    /// at [`Self::next_deadline`], unless a key frame comes first.
+    pub fn want(&mut self, stream: u32, now: Tick) -> bool {
+        if self.last.is_some_and(|last| now < last.after(limits::KEY_FRAME_SPACING)) {
+            self.wanted = Some(stream);
+            return false;
+        }
+        self.last = Some(now);
+        self.wanted = None;
+        true
+    }
+
+    /// A key frame came: who waited for it is served.
+    pub fn served(&mut self, stream: u32) {
+        if self.wanted == Some(stream) {
+            self.wanted = None;
+        }
+    }
+
+    /// When a request that had to wait is due.
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.wanted.and(self.last).map(|last| last.after(limits::KEY_FRAME_SPACING))
+    }
+
+    /// The stream to ask for, if its time has come.
+    pub fn on_deadline(&mut self, now: Tick) -> Option<u32> {
+        if self.next_deadline().is_some_and(|due| now >= due) {
+            self.last = Some(now);
+            self.wanted.take()
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::{FrameType, flag};
+    use proptest::prelude::*;
+
+    fn frame(sequence: u32, group: u32, key: bool, layer: u8, size: usize, at: u64) -> Frame {
+        let flags = if key { flag::KEY } else { 0 };
+        let header = FrameHeader {
+            kind: FrameType::Image,
+            flags,
+            layer,
+            stream: 0,
+            sequence,
+            group,
+            captured_us: 0,
+            width: 1,
+            height: 1,
+            config_len: 0,
+        };
+        Frame { header, bytes: Bytes::from(vec![0; size]), at: Tick(at) }
+    }
+
+    fn sent(cursor: &mut Cursor, stream: &Stream, now: u64) -> Vec<u32> {
+        let mut out = Vec::new();
+        while let Step::Send(frame) = cursor.next(stream, Tick(now)) {
+            out.push(frame.header.sequence);
+        }
+        out
+    }
+
+    #[test]
+    fn a_late_joiner_starts_at_the_key_frame() {
+        let mut stream = Stream::default();
+        stream.push(frame(0, 1, true, 0, 10, 0));
+        stream.push(frame(1, 1, false, 0, 10, 50));
+        stream.push(frame(2, 1, false, 0, 10, 100));
+        let mut cursor = Cursor::join(&stream, Tick(150));
+        assert_eq!(sent(&mut cursor, &stream, 150), [0, 1, 2]);
+        stream.push(frame(3, 1, false, 0, 10, 200));
+        assert_eq!(sent(&mut cursor, &stream, 200), [3]);
+    }
+
+    #[test]
+    fn a_still_page_is_served_for_ever() {
+        let mut stream = Stream::default();
+        stream.push(frame(0, 1, true, 0, 100_000, 0));
+        let hour = 3_600_000;
+        let mut cursor = Cursor::join(&stream, Tick(hour));
+        assert_eq!(sent(&mut cursor, &stream, hour), [0]);
+    }
+
+    #[test]
+    fn a_long_moving_group_is_not_served_but_asked_anew() {
+        let mut stream = Stream::default();
+        stream.push(frame(0, 1, true, 0, 10, 0));
+        for n in 1..60 {
+            stream.push(frame(n, 1, false, 0, 10, u64::from(n) * 100));
+        }
+        assert_eq!(stream.cache(Tick(5_950)), Cache::Stale);
+        let mut cursor = Cursor::join(&stream, Tick(5_950));
+        assert_eq!(sent(&mut cursor, &stream, 5_950), [] as [u32; 0]);
+        assert!(cursor.needs_key());
+        stream.push(frame(60, 2, true, 0, 10, 6_000));
+        assert_eq!(sent(&mut cursor, &stream, 6_000), [60]);
+        // And once it stands still, the same long group is exact.
+        assert_eq!(stream.cache(Tick(20_000)), Cache::Fresh);
+    }
+
+    #[test]
+    fn a_new_key_frame_does_not_rob_a_viewer_that_is_a_little_behind() {
+        let mut stream = Stream::default();
+        stream.push(frame(0, 1, true, 0, 10, 0));
+        let mut cursor = Cursor::join(&stream, Tick(0));
+        assert_eq!(sent(&mut cursor, &stream, 0), [0]);
+        stream.push(frame(1, 1, false, 0, 10, 10));
+        stream.push(frame(2, 2, true, 0, 10, 20));
+        stream.push(frame(3, 2, false, 0, 10, 30));
+        assert_eq!(sent(&mut cursor, &stream, 40), [1, 2, 3]);
+    }
+
+    #[test]
+    fn layers_go_first_and_come_back_at_a_base_frame() {
+        let mut stream = Stream::default();
+        stream.push(frame(0, 1, true, 0, 10, 0));
+        let mut cursor = Cursor::join(&stream, Tick(0));
+        sent(&mut cursor, &stream, 0);
+        for n in 1..8 {
+            stream.push(frame(n, 1, false, (n % 2) as u8, 10, 0));
+        }
+        // 200 ms late: base layer only.
+        assert_eq!(sent(&mut cursor, &stream, 200), [2, 4, 6]);
+        assert_eq!(cursor.take_shed(), Shed { layer: 4, lagging: 0 });
+        stream.push(frame(8, 1, false, 1, 10, 210));
+        stream.push(frame(9, 1, false, 0, 10, 215));
+        stream.push(frame(10, 1, false, 1, 10, 220));
+        assert_eq!(sent(&mut cursor, &stream, 221), [9, 10]);
+    }
+
+    #[test]
+    fn far_behind_means_nothing_until_a_key_frame() {
+        let mut stream = Stream::default();
+        stream.push(frame(0, 1, true, 0, 10, 0));
+        let mut cursor = Cursor::join(&stream, Tick(0));
+        sent(&mut cursor, &stream, 0);
+        stream.push(frame(1, 1, false, 0, 10, 10));
+        assert!(matches!(cursor.next(&stream, Tick(2_100)), Step::Lost));
+        assert!(matches!(cursor.next(&stream, Tick(2_100)), Step::Wait));
+        stream.push(frame(2, 1, false, 0, 10, 2_110));
+        assert!(matches!(cursor.next(&stream, Tick(2_110)), Step::Wait));
+        stream.push(frame(3, 2, true, 0, 10, 2_200));
+        assert_eq!(sent(&mut cursor, &stream, 2_200), [3]);
+    }
+
+    #[test]
+    fn one_key_frame_always_fits() {
+        let mut stream = Stream::default();
+        let mut cursor = Cursor::join(&stream, Tick(0));
+        stream.push(frame(0, 1, true, 0, 3 * 1024 * 1024, 0));
+        assert_eq!(sent(&mut cursor, &stream, 5_000), [0]);
+        stream.push(frame(1, 2, true, 0, 3 * 1024 * 1024, 5_000));
+        assert_eq!(sent(&mut cursor, &stream, 9_000), [1]);
+    }
+
+    #[test]
+    fn a_viewer_that_stops_drawing_is_lost_though_its_socket_takes_all() {
+        let mut stream = Stream::default();
+        stream.push(frame(0, 1, true, 0, 10, 0));
+        let mut cursor = Cursor::join(&stream, Tick(0));
+        sent(&mut cursor, &stream, 0);
+        cursor.ack(0);
+        stream.push(frame(1, 1, false, 0, 10, 100));
+        assert_eq!(sent(&mut cursor, &stream, 100), [1]);
+        stream.push(frame(2, 1, false, 0, 10, 3_200));
+        assert!(matches!(cursor.next(&stream, Tick(3_200)), Step::Lost));
+    }
+
+    #[test]
+    fn acks_follow_sequence_numbers_round_the_corner() {
+        let mut stream = Stream::default();
+        stream.push(frame(u32::MAX, 1, true, 0, 10, 0));
+        stream.push(frame(0, 1, false, 0, 10, 1));
+        let mut cursor = Cursor::join(&stream, Tick(1));
+        sent(&mut cursor, &stream, 1);
+        cursor.ack(0);
+        assert_eq!(cursor.unacknowledged_since(), None);
+    }
+
+    #[test]
+    fn paused_means_nothing_is_left() {
+        let mut stream = Stream::default();
+        stream.push(frame(0, 1, true, 0, 10, 0));
+        stream.clear();
+        let mut cursor = Cursor::join(&stream, Tick(1));
+        assert_eq!(sent(&mut cursor, &stream, 1), [] as [u32; 0]);
+        assert_eq!((stream.bytes(), stream.cache(Tick(1))), (0, Cache::Empty));
+        assert!(!stream.push(frame(1, 1, false, 0, 10, 2)), "a delta of the forgotten group");
+    }
+
+    #[test]
+    fn requests_are_coalesced_and_spaced() {
+        let mut requests = KeyFrameRequests::default();
+        assert!(requests.want(0, Tick(0)));
+        for at in 1..300 {
+            assert!(!requests.want(0, Tick(at)));
+        }
+        assert_eq!(requests.on_deadline(Tick(299)), None);
+        assert_eq!(requests.on_deadline(Tick(300)), Some(0));
+        assert_eq!(requests.next_deadline(), None);
+        assert!(!requests.want(0, Tick(400)));
+        requests.served(0);
+        assert_eq!(requests.next_deadline(), None);
+    }
+
+    /// A publisher and a viewer that looks now and then.
+    #[derive(Debug, Clone)]
+    enum Move {
+        Key(usize),
+        Delta(u8, usize),
+        Pause,
+        Look(u8),
+        Ack,
+    }
+
+    fn moves() -> impl Strategy<Value = Vec<(u64, Move)>> {
+        let step = prop_oneof![
+            1 => (1usize..600_000).prop_map(Move::Key),
+            8 => (0u8..3, 1usize..200_000).prop_map(|(layer, size)| Move::Delta(layer, size)),
+            1 => Just(Move::Pause),
+            6 => (1u8..20).prop_map(Move::Look),
+            2 => Just(Move::Ack),
+        ];
+        proptest::collection::vec((0u64..400, step), 1..200)
+    }
+
+    proptest! {
+        /// Law 3: never a delta before a key frame, nor anything after a gap but a key frame; gaps inside
+        /// a group are higher layers only; and memory stays inside its bounds.
+        #[test]
+        fn a_viewer_never_gets_what_it_cannot_decode(moves in moves()) {
+            let mut stream = Stream::default();
+            let mut cursor = Cursor::join(&stream, Tick(0));
+            let (mut now, mut sequence, mut group, mut keyed) = (0, 0u32, 0u32, false);
+            let mut all: Vec<Frame> = Vec::new();
+            let mut last: Option<usize> = None;
+            for (wait, step) in moves {
+                now += wait;
+                match step {
+                    Move::Key(size) => {
+                        group += 1;
+                        keyed = true;
+                        let f = frame(sequence, group, true, 0, size, now);
+                        stream.push(f.clone());
+                        all.push(f);
+                        sequence += 1;
+                    }
+                    Move::Delta(layer, size) if keyed => {
+                        let f = frame(sequence, group, false, layer, size, now);
+                        stream.push(f.clone());
+                        all.push(f);
+                        sequence += 1;
+                    }
+                    Move::Delta(..) => {}
+                    Move::Pause => { stream.clear(); keyed = false; }
+                    Move::Look(count) => for _ in 0..count {
+                        let Step::Send(got) = cursor.next(&stream, Tick(now)) else { break };
+                        let at = got.header.sequence as usize;
+                        if let Some(last) = last {
+                            prop_assert!(at > last, "order");
+                        }
+                        if !got.header.is_key() {
+                            let last = last.expect("a delta before any key frame");
+                            prop_assert_eq!(all[last].header.group, got.header.group);
+                            for skipped in &all[last + 1..at] {
+                                prop_assert!(skipped.header.layer > 0, "a base frame is missing");
+                            }
+                            // Up only at a base frame: a frame of layer n follows the newest base frame
+                            // with nothing of its own or a lower layer missing in between.
+                            let base = all[..at].iter().rposition(|f| f.header.layer == 0).unwrap();
+                            for skipped in &all[base.max(last) + 1..at] {
+                                if base >= last {
+                                    prop_assert!(got.header.layer == 0 || skipped.header.layer > 0);
+                                }
+                            }
+                        }
+                        last = Some(at);
+                    },
+                    Move::Ack => if let Some(last) = last { cursor.ack(all[last].header.sequence) },
+                }
+                let newest = all.last().map_or(0, |f| f.bytes.len());
+                prop_assert!(stream.bytes() <= limits::CACHE_BYTES + limits::OUTBOX_BYTES + newest);
+            }
+        }
+    }
+
+    const _: () = {
+        assert!(limits::SHED_BYTES < limits::OUTBOX_BYTES && limits::OUTBOX_BYTES < limits::CACHE_BYTES);
+        assert!(limits::FRAME < limits::CACHE_BYTES);
+        assert!(limits::SHED_AGE.as_millis() < limits::OUTBOX_AGE.as_millis());
+        assert!(limits::OUTBOX_AGE.as_millis() < limits::CACHE_SPAN.as_millis());
+        assert!(
+            ACK_SHED.as_millis() < ACK_LOST.as_millis() && ACK_LOST.as_millis() < limits::STUCK.as_millis()
+        );
+    };
+}

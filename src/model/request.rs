@@ -1,0 +1,275 @@
+//! The question put to a visitor, and the gate behind it.
+//!
+//! ```text
+//! offered → displayed → accepted      side exits: declined · cancelled · expired · visitor_gone
+//! ```
+//!
+//! A [`Request`] is consumed by its answer. Only [`Request::accept`] and [`Request::waive`] make an
+//! [`Admission`], and without an `Admission` no ticket can be made: the terms cannot be skipped. Who asks
+//! and who is told is decided in [`super::session`].
+
+#![expect(clippy::result_large_err, reason = "a request that was not answered is handed back whole")]
+
+use std::sync::Arc;
+
+use super::ticket::{Chance, Secret, Token};
+use crate::clock::{Now, Tick, Wall};
+use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId};
+use crate::limits;
+use crate::wire::session::{Role, Side};
+use crate::wire::visitor::TermsShown;
+
+/// What the visitor is asked.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Tells this question from every other.
+    pub request: RequestId,
+    /// The session that a yes leads to.
+    pub session: SessionId,
+    /// What must be accepted, or that nothing must.
+    pub terms: TermsShown,
+    /// How long it stands.
+    pub deadline: std::time::Duration,
+}
+
+/// A question that waits for its answer.
+#[derive(Debug)]
+pub struct Request {
+    question: Question,
+    expires: Tick,
+    expires_at: Wall,
+    displayed: Option<Wall>,
+}
+
+/// Why an answer is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// It answers another request.
+    #[error("the answer names another request")]
+    OtherRequest,
+    /// The deadline has passed.
+    #[error("the request has expired")]
+    Late,
+    /// The version accepted is not the version asked.
+    #[error("the accepted terms are not the ones that were asked")]
+    OtherTerms,
+}
+
+impl Request {
+    /// Puts the question.
+    pub fn new(question: Question, now: Now) -> Self {
+        let end = now.after(question.deadline);
+        Self { question, expires: end.tick, expires_at: end.wall, displayed: None }
+    }
+
+    /// The request's id.
+    pub fn id(&self) -> RequestId {
+        self.question.request
+    }
+
+    /// What is asked.
+    pub fn terms(&self) -> &TermsShown {
+        &self.question.terms
+    }
+
+    /// When it ends, for the driver's timer.
+    pub fn expires(&self) -> Tick {
+        self.expires
+    }
+
+    /// When it ends, for people.
+    pub fn expires_at(&self) -> Wall {
+        self.expires_at
+    }
+
+    /// Whether it was shown.
+    pub fn displayed(&self) -> Option<Wall> {
+        self.displayed
+    }
+
+    /// Notes that it is on the visitor's screen; true the first time.
+    pub fn show(&mut self, now: Now) -> bool {
+        let first = self.displayed.is_none();
+        self.displayed.get_or_insert(now.wall);
+        first
+    }
+
+    /// Checks whether an answer is for this request and in time.
+    pub fn check(&self, now: Now, request: RequestId) -> Result<(), NotTaken> {
+        if request != self.question.request {
+            Err(NotTaken::OtherRequest)
+        } else if now.tick >= self.expires {
+            Err(NotTaken::Late)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The visitor says yes to the version it saw. Consumes the request: it cannot be answered again.
+    ///
+    /// A client that names no version accepts what it was offered; a client that names another one
+    /// has seen another text, and gets the request back unanswered.
+    pub fn accept(
+        self,
+        now: Now,
+        request: RequestId,
+        version: Option<&str>,
+        by: ConnectionId,
+    ) -> Result<Admission, (NotTaken, Self)> {
+        if let Err(why) = self.check(now, request) {
+            return Err((why, self));
+        }
+        if version.is_some_and(|version| version != &*self.question.terms.version) {
+            return Err((NotTaken::OtherTerms, self));
+        }
+        let outcome = Outcome::Accepted {
+            version: Arc::clone(&self.question.terms.version),
+            displayed: self.displayed,
+            by,
+        };
+        Ok(Admission { session: self.question.session, at: now.wall, outcome })
+    }
+
+    /// Goes on without a question, where the group asks for none; gives the request back where it does.
+    pub fn waive(self, now: Now) -> Result<Admission, Self> {
+        if self.question.terms.required {
+            return Err(self);
+        }
+        Ok(Admission { session: self.question.session, at: now.wall, outcome: Outcome::NotRequired })
+    }
+}
+
+/// How the terms were met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The visitor accepted this version.
+    Accepted {
+        /// Of the terms.
+        version: Arc<str>,
+        /// When they were on the screen, if the page told.
+        displayed: Option<Wall>,
+        /// From which connection.
+        by: ConnectionId,
+    },
+    /// The group asks for none.
+    NotRequired,
+}
+
+/// The proof that a session may start. Nothing outside this module can make one.
+#[derive(Debug)]
+pub struct Admission {
+    session: SessionId,
+    at: Wall,
+    outcome: Outcome,
+}
+
+impl Admission {
+    /// How the terms were met.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// When.
+    pub fn at(&self) -> Wall {
+        self.at
+    }
+
+    /// Makes a ticket into this session.
+    pub fn ticket(&self, now: Now, holder: Holder, chance: &mut dyn Chance) -> Ticket {
+        let end = now.after(limits::TICKET_LIFE);
+        Ticket {
+            token: Token { session: self.session, secret: Secret::new(chance.secret()) },
+            participant: chance.participant(),
+            holder,
+            expires: end.tick,
+            expires_at: end.wall,
+        }
+    }
+}
+
+/// For whom a ticket is.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// What it may do in the session.
+    pub role: Role,
+    /// Whose side it is on.
+    pub side: Side,
+    /// Name for people.
+    pub name: Arc<str>,
+    /// The agent it is.
+    pub agent: Option<AgentId>,
+    /// The connection it was asked from, which hears of the session's end.
+    pub requester: ConnectionId,
+}
+
+/// A single-use right to attach.
+#[derive(Debug)]
+pub struct Ticket {
+    /// What the client shows.
+    pub token: Token,
+    /// Who it will be.
+    pub participant: ParticipantId,
+    /// For whom it is.
+    pub holder: Holder,
+    /// When it ends, for the driver.
+    pub expires: Tick,
+    /// When it ends, for people.
+    pub expires_at: Wall,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn request(required: bool) -> Request {
+        let terms = TermsShown { required, version: "v1".into(), text: None, url: None };
+        let question = Question {
+            request: RequestId::from_u128(1),
+            session: SessionId::from_u128(2),
+            terms,
+            deadline: Duration::from_secs(60),
+        };
+        Request::new(question, Now::default())
+    }
+
+    fn at(seconds: u64) -> Now {
+        Now::default().after(Duration::from_secs(seconds))
+    }
+
+    const BY: ConnectionId = ConnectionId(5);
+
+    #[test]
+    fn yes_in_time_to_the_same_version_admits() {
+        let id = RequestId::from_u128(1);
+        let admission = request(true).accept(at(59), id, Some("v1"), BY).unwrap();
+        assert!(matches!(admission.outcome(), Outcome::Accepted { .. }));
+        assert!(request(true).accept(at(1), id, None, BY).is_ok());
+    }
+
+    #[test]
+    fn late_foreign_and_changed_are_refused() {
+        let id = RequestId::from_u128(1);
+        let why = |r: Result<Admission, (NotTaken, Request)>| r.unwrap_err().0;
+        assert_eq!(why(request(true).accept(at(60), id, None, BY)), NotTaken::Late);
+        assert_eq!(
+            why(request(true).accept(at(1), RequestId::from_u128(9), None, BY)),
+            NotTaken::OtherRequest
+        );
+        assert_eq!(why(request(true).accept(at(1), id, Some("v0"), BY)), NotTaken::OtherTerms);
+    }
+
+    #[test]
+    fn only_groups_without_terms_go_on_unasked() {
+        assert!(request(true).waive(at(0)).is_err());
+        assert_eq!(*request(false).waive(at(0)).unwrap().outcome(), Outcome::NotRequired);
+    }
+
+    #[test]
+    fn shown_counts_once() {
+        let mut request = request(true);
+        assert!(request.show(at(1)));
+        assert!(!request.show(at(2)));
+        assert_eq!(request.displayed(), Some(at(1).wall));
+    }
+}

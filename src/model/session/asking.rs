@@ -1,0 +1,292 @@
+//! The first half of a session: putting the question, hearing the answer, opening the gate.
+
+#![expect(clippy::result_large_err, reason = "a request that was not answered is handed back whole")]
+
+use std::sync::Arc;
+
+use super::{Answer, Asker, EndReason, Happened, Output, Phase, Session, SessionError};
+use crate::clock::Now;
+use crate::ids::{ConnectionId, RequestId};
+use crate::limits;
+use crate::model::request::{Admission, Holder, NotTaken, Outcome, Request};
+use crate::model::ticket::Chance;
+use crate::wire::agent::RequestState;
+use crate::wire::session::{Role, Side};
+use crate::wire::visitor::OfferOutcome;
+
+/// The version of the terms that were accepted; `None` where none were required.
+pub(super) fn version(admission: &Admission) -> Option<Arc<str>> {
+    match admission.outcome() {
+        Outcome::Accepted { version, .. } => Some(Arc::clone(version)),
+        Outcome::NotRequired => None,
+    }
+}
+
+impl Session {
+    /// Sends the offer to where the visitor is, if it is anywhere, and goes on at once where nothing
+    /// must be accepted.
+    pub(super) fn ask(&mut self, now: Now, chance: &mut dyn Chance, out: &mut Vec<Output>) {
+        let Some(to) = self.focus else { return };
+        let Phase::Asking(request) = &self.phase else { return };
+        if self.offered_to != Some(to) {
+            if let Some(old) = self.offered_to.replace(to) {
+                out.push(Output::OfferEnded { to: old, outcome: OfferOutcome::Taken });
+            }
+            let agent = self.askers.first().map_or_else(|| Arc::from(""), |asker| Arc::clone(&asker.name));
+            out.push(Output::Offer { to, agent, expires_at: request.expires_at() });
+        }
+        if !request.terms().required
+            && let Ok(admission) = self.consume(|request| request.waive(now).map_err(|request| ((), request)))
+        {
+            self.open(now, admission, chance, out);
+        }
+    }
+
+    /// Consumes the request; puts it back where it was not answered.
+    fn consume<E>(
+        &mut self,
+        answer: impl FnOnce(Request) -> Result<Admission, (E, Request)>,
+    ) -> Result<Admission, Option<E>> {
+        match std::mem::replace(&mut self.phase, Phase::Moving) {
+            Phase::Asking(request) => answer(request).map_err(|(why, request)| {
+                self.phase = Phase::Asking(request);
+                Some(why)
+            }),
+            other => {
+                self.phase = other;
+                Err(None)
+            }
+        }
+    }
+
+    /// The gate opens: tickets for the visitor and for every agent that asked.
+    fn open(&mut self, now: Now, admission: Admission, chance: &mut dyn Chance, out: &mut Vec<Output>) {
+        out.push(Output::Happened(Happened::Accepted { version: version(&admission) }));
+        self.phase = Phase::Open(admission);
+        self.waiting = Some(Self::wait_from(now));
+        self.abandoned = None;
+        self.move_to(RequestState::Accepted, out);
+        self.ready_visitor(now, chance, out);
+        for asker in self.askers.clone() {
+            self.ready_agent(now, &asker, chance, out);
+        }
+        self.move_to(RequestState::Connecting, out);
+    }
+
+    /// Gives the publisher's ticket to where the visitor is. The former one, if any, is void.
+    pub(super) fn ready_visitor(&mut self, now: Now, chance: &mut dyn Chance, out: &mut Vec<Output>) {
+        let (Phase::Open(admission), Some(to)) = (&self.phase, self.focus) else { return };
+        self.tickets.retain(|ticket| ticket.holder.role != Role::Publisher);
+        self.offered_to = Some(to);
+        let holder = Holder {
+            role: Role::Publisher,
+            side: Side::Guest,
+            name: Arc::from(self.visitor.as_str()),
+            agent: None,
+            requester: to,
+        };
+        let ticket = admission.ticket(now, holder, chance);
+        out.push(Output::VisitorReady { to, ticket: ticket.token.text(), expires_at: ticket.expires_at });
+        self.tickets.push(ticket);
+    }
+
+    fn ready_agent(&mut self, now: Now, asker: &Asker, chance: &mut dyn Chance, out: &mut Vec<Output>) {
+        let Phase::Open(admission) = &self.phase else { return };
+        let holder = Holder {
+            role: Role::Viewer,
+            side: Side::Agent,
+            name: Arc::clone(&asker.name),
+            agent: Some(asker.agent.clone()),
+            requester: asker.connection,
+        };
+        let ticket = admission.ticket(now, holder, chance);
+        out.push(Output::AgentReady {
+            to: asker.connection,
+            ticket: ticket.token.text(),
+            expires_at: ticket.expires_at,
+        });
+        // One unused ticket per asking connection: asking again replaces it.
+        self.tickets
+            .retain(|old| old.holder.role == Role::Publisher || old.holder.requester != asker.connection);
+        self.tickets.push(ticket);
+    }
+
+    /// An agent wants in. It never makes the visitor be asked twice.
+    pub(super) fn join(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        chance: &mut dyn Chance,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, SessionError> {
+        let known = self.askers.iter().any(|old| old.connection == asker.connection);
+        if !known {
+            let tickets = self.tickets.iter().filter(|ticket| ticket.holder.role == Role::Viewer).count();
+            let viewers = self.participants.iter().filter(|p| p.role == Role::Viewer).count();
+            let waiting = if matches!(self.phase, Phase::Asking(_)) { self.askers.len() } else { tickets };
+            if waiting + viewers >= limits::VIEWERS {
+                return Err(SessionError::Full);
+            }
+            self.askers.push(asker.clone());
+        }
+        self.abandoned = None;
+        let state = self.state;
+        if matches!(self.phase, Phase::Open(_)) {
+            self.ready_agent(now, &asker, chance, out);
+        }
+        if !known {
+            out.push(Output::Moved);
+        }
+        Ok(Answer::Request(state))
+    }
+
+    pub(super) fn agent_lost(&mut self, now: Now, connection: ConnectionId) -> Result<Answer, SessionError> {
+        self.askers.retain(|asker| asker.connection != connection);
+        if self.askers.is_empty() && matches!(self.phase, Phase::Asking(_)) && self.abandoned.is_none() {
+            self.abandoned = Some(now.tick.after(Self::ABANDONED));
+        }
+        Ok(Answer::Done)
+    }
+
+    /// The visitor is somewhere else: the question, or the ticket it was not yet used for, follows it.
+    pub(super) fn refocus(
+        &mut self,
+        now: Now,
+        focus: Option<ConnectionId>,
+        chance: &mut dyn Chance,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, SessionError> {
+        if self.focus == focus {
+            return Ok(Answer::Done);
+        }
+        self.focus = focus;
+        match &self.phase {
+            Phase::Asking(_) => self.ask(now, chance, out),
+            Phase::Open(_) if focus.is_some() && self.publisher().is_none() => {
+                self.ready_visitor(now, chance, out);
+            }
+            _ => {}
+        }
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn visitor_gone(&mut self, out: &mut Vec<Output>) -> Result<Answer, SessionError> {
+        self.focus = None;
+        match &self.phase {
+            Phase::Asking(_) => {
+                self.offered_to = None;
+                self.close_request(
+                    RequestState::VisitorGone,
+                    OfferOutcome::Failed,
+                    EndReason::VisitorGone,
+                    out,
+                );
+            }
+            // A publisher that is attached or may still resume has its own deadline.
+            Phase::Open(_) if self.publisher().is_none() => self.end(EndReason::GuestLeft, out),
+            _ => {}
+        }
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn displayed(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        by: ConnectionId,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, SessionError> {
+        let Phase::Asking(asked) = &mut self.phase else { return Err(SessionError::RequestOver) };
+        if self.offered_to != Some(by) || asked.check(now, request).is_err() {
+            return Err(SessionError::RequestOver);
+        }
+        if asked.show(now) {
+            out.push(Output::Happened(Happened::Displayed));
+            self.move_to(RequestState::Displayed, out);
+        }
+        Ok(Answer::Done)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one input")]
+    pub(super) fn answered(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        by: ConnectionId,
+        accepted: bool,
+        version: Option<&str>,
+        chance: &mut dyn Chance,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, SessionError> {
+        let Phase::Asking(asked) = &self.phase else { return Err(SessionError::RequestOver) };
+        if self.offered_to != Some(by) || asked.check(now, request).is_err() {
+            return Err(SessionError::RequestOver);
+        }
+        if !accepted {
+            // The page that said no needs no word that the question is over.
+            self.offered_to = None;
+            self.close_request(RequestState::Declined, OfferOutcome::Failed, EndReason::Declined, out);
+            return Ok(Answer::Done);
+        }
+        match self.consume(|asked| asked.accept(now, request, version, by)) {
+            Ok(admission) => {
+                self.open(now, admission, chance, out);
+                Ok(Answer::Done)
+            }
+            Err(Some(NotTaken::OtherTerms)) => Err(SessionError::TermsChanged),
+            Err(_) => Err(SessionError::RequestOver),
+        }
+    }
+
+    /// An agent takes the question back. With other agents still asking, only its own wish ends.
+    pub(super) fn cancelled(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        by: ConnectionId,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, SessionError> {
+        let Phase::Asking(asked) = &self.phase else { return Err(SessionError::RequestOver) };
+        if asked.check(now, request).is_err() || !self.askers.iter().any(|asker| asker.connection == by) {
+            return Err(SessionError::RequestOver);
+        }
+        if self.askers.len() > 1 {
+            self.askers.retain(|asker| asker.connection != by);
+            out.push(Output::Request { to: vec![by], state: RequestState::Cancelled });
+            out.push(Output::Moved);
+        } else {
+            self.close_request(RequestState::Cancelled, OfferOutcome::Cancelled, EndReason::Cancelled, out);
+        }
+        Ok(Answer::Done)
+    }
+
+    /// The request ends without a session.
+    pub(super) fn close_request(
+        &mut self,
+        state: RequestState,
+        outcome: OfferOutcome,
+        reason: EndReason,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(to) = self.offered_to.take() {
+            out.push(Output::OfferEnded { to, outcome });
+        }
+        self.phase = Phase::Ended(reason);
+        out.push(Output::Happened(Happened::Refused(state)));
+        self.move_to(state, out);
+    }
+
+    /// Notes where the request stands and tells everybody who asked.
+    pub(super) fn move_to(&mut self, state: RequestState, out: &mut Vec<Output>) {
+        self.state = state;
+        self.tell_request(out);
+        out.push(Output::Moved);
+    }
+
+    pub(super) fn tell_request(&self, out: &mut Vec<Output>) {
+        let to: Vec<_> = self.askers.iter().map(|asker| asker.connection).collect();
+        if !to.is_empty() {
+            out.push(Output::Request { to, state: self.state });
+        }
+    }
+}

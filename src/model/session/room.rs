@@ -1,0 +1,355 @@
+//! The second half of a session: who is in it, what they may say, and how they come and go.
+
+use std::sync::Arc;
+
+use super::{Answer, EndReason, Happened, Output, Participant, Phase, Say, Session, SessionError};
+use crate::clock::Now;
+use crate::ids::{ConnectionId, ParticipantId};
+use crate::limits;
+use crate::model::control::ControlError;
+use crate::model::ticket::{Chance, Secret, Token};
+use crate::wire::agent::RequestState;
+use crate::wire::close::{Close, CloseCode};
+use crate::wire::session::{Change, Codec, Input, Role, Side, ToParticipant};
+
+impl From<ControlError> for SessionError {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::ViewOnly => Self::Forbidden("this session is view-only"),
+            other => Self::WrongState(other.to_string()),
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn publisher(&self) -> Option<&Participant> {
+        self.participants.iter().find(|p| p.role == Role::Publisher)
+    }
+
+    /// A ticket is used: once.
+    pub(super) fn attach(
+        &mut self,
+        now: Now,
+        secret: &Secret,
+        connection: ConnectionId,
+        decodes: Option<Vec<Codec>>,
+        chance: &mut dyn Chance,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, SessionError> {
+        let at = self
+            .tickets
+            .iter()
+            .position(|ticket| ticket.token.secret.matches(secret) && now.tick < ticket.expires)
+            .ok_or(SessionError::NoSuchTicket)?;
+        let ticket = self.tickets.swap_remove(at);
+        let participant = Participant {
+            id: ticket.participant,
+            role: ticket.holder.role,
+            side: ticket.holder.side,
+            name: ticket.holder.name,
+            agent: ticket.holder.agent,
+            requester: ticket.holder.requester,
+            connection: Some(connection),
+            resume: Secret::new(chance.secret()),
+            lost_until: None,
+            decodes,
+        };
+        let (id, role, view) = (participant.id, participant.role, participant.view());
+        self.participants.push(participant);
+        self.tell_others(id, ToParticipant::Participant { participant: view, change: Change::Joined }, out);
+        out.push(Output::Happened(Happened::Joined(id)));
+        if role == Role::Publisher {
+            out.push(Output::Publisher(connection));
+            self.started = Some(now.wall);
+            out.push(Output::Happened(Happened::Started));
+            self.move_to(RequestState::Active, out);
+        } else {
+            out.push(Output::Moved);
+        }
+        self.agree_on_codecs(out);
+        self.look_who_is_missing(now);
+        self.attached(now, id)
+    }
+
+    /// A resume token is used. It is replaced, and a connection that still held the place is closed.
+    pub(super) fn come_back(
+        &mut self,
+        secret: &Secret,
+        now: Now,
+        connection: ConnectionId,
+        decodes: Option<Vec<Codec>>,
+        chance: &mut dyn Chance,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, SessionError> {
+        let participant = self
+            .participants
+            .iter_mut()
+            .find(|p| p.resume.matches(secret))
+            .ok_or(SessionError::NoSuchTicket)?;
+        participant.resume = Secret::new(chance.secret());
+        participant.lost_until = None;
+        participant.decodes = decodes;
+        let before = participant.connection.replace(connection);
+        let (id, role, view) = (participant.id, participant.role, participant.view());
+        match before {
+            Some(old) => {
+                let close = Close::new(CloseCode::Replaced, "the resume token was used elsewhere");
+                out.push(Output::Close { connection: old, close });
+                // Whoever comes back, even this fast, has to be given control again.
+                if self.control.away(id) {
+                    self.tell_control(out);
+                }
+            }
+            None => {
+                let message = ToParticipant::Participant { participant: view, change: Change::Back };
+                self.tell_others(id, message, out);
+            }
+        }
+        if role == Role::Publisher {
+            out.push(Output::Publisher(connection));
+        }
+        out.push(Output::Moved);
+        self.agree_on_codecs(out);
+        self.look_who_is_missing(now);
+        self.attached(now, id)
+    }
+
+    fn attached(&self, now: Now, id: ParticipantId) -> Result<Answer, SessionError> {
+        let me = self.participant(id)?;
+        let token = Token { session: self.id, secret: me.resume.clone() };
+        let message = ToParticipant::Attached {
+            session_id: self.id,
+            participant_id: id,
+            role: me.role,
+            kind: self.kind,
+            resume_token: token.text(),
+            control: self.control.view(),
+            paused: self.paused,
+            participants: self.participants.iter().map(Participant::view).collect(),
+            live: Vec::new(),
+            codecs: self.codecs.clone(),
+            heartbeat: limits::DEAD_AFTER.as_secs(),
+            server_time: now.wall,
+        };
+        Ok(Answer::Attached { participant: id, role: me.role, side: me.side, message: Box::new(message) })
+    }
+
+    /// A connection is gone; its participant may come back for a while.
+    pub(super) fn lost(
+        &mut self,
+        now: Now,
+        id: ParticipantId,
+        connection: ConnectionId,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, SessionError> {
+        let Some(participant) =
+            self.participants.iter_mut().find(|p| p.id == id && p.connection == Some(connection))
+        else {
+            return Ok(Answer::Done);
+        };
+        participant.connection = None;
+        participant.lost_until = Some(now.tick.after(limits::RESUME_WINDOW));
+        let (role, view) = (participant.role, participant.view());
+        self.tell_others(
+            id,
+            ToParticipant::Participant { participant: view, change: Change::Reconnecting },
+            out,
+        );
+        let ended = if role == Role::Publisher { self.control.suspend() } else { self.control.away(id) };
+        if ended {
+            self.tell_control(out);
+        }
+        self.agree_on_codecs(out);
+        self.look_who_is_missing(now);
+        out.push(Output::Moved);
+        Ok(Answer::Done)
+    }
+
+    /// Participants whose time to come back is over are gone.
+    pub(super) fn give_up_lost(&mut self, now: Now, out: &mut Vec<Output>) {
+        let overdue = |p: &Participant| p.lost_until.is_some_and(|until| now.tick >= until);
+        while let Some(id) = self.participants.iter().find(|p| overdue(p)).map(|p| p.id) {
+            self.remove(now, id, out);
+            if self.is_ended() {
+                return;
+            }
+        }
+    }
+
+    /// A participant is gone for good. Without its publisher a session is over.
+    fn remove(&mut self, now: Now, id: ParticipantId, out: &mut Vec<Output>) {
+        let Some(at) = self.participants.iter().position(|p| p.id == id) else { return };
+        let gone = self.participants.remove(at);
+        let view = gone.view();
+        self.tell_others(id, ToParticipant::Participant { participant: view, change: Change::Left }, out);
+        out.push(Output::Happened(Happened::Left(id)));
+        if self.control.away(id) {
+            self.tell_control(out);
+        }
+        if let Some(connection) = gone.connection {
+            let close = Close::new(CloseCode::Ended, "you left the session");
+            out.push(Output::Close { connection, close });
+        }
+        self.askers.retain(|asker| asker.connection != gone.requester);
+        if gone.role == Role::Publisher {
+            self.end(EndReason::GuestLeft, out);
+        } else {
+            self.agree_on_codecs(out);
+            self.look_who_is_missing(now);
+            out.push(Output::Moved);
+        }
+    }
+
+    pub(super) fn say(
+        &mut self,
+        now: Now,
+        id: ParticipantId,
+        what: Say,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, SessionError> {
+        let me = self.participant(id)?;
+        let (role, side) = (me.role, me.side);
+        let publishes =
+            |why| if role == Role::Publisher { Ok(()) } else { Err(SessionError::Forbidden(why)) };
+        match what {
+            Say::Leave => self.remove(now, id, out),
+            Say::End { reason } => {
+                let reason = match (side, reason.as_deref()) {
+                    (Side::Guest, Some("capture_denied")) => EndReason::CaptureDenied,
+                    (Side::Guest, _) => EndReason::GuestEnded,
+                    (Side::Agent, _) => EndReason::AgentEnded,
+                };
+                self.end(reason, out);
+            }
+            Say::Pause => {
+                publishes("only the publisher may pause")?;
+                self.pause(true, out);
+            }
+            Say::Resume => {
+                publishes("only the publisher may resume")?;
+                self.pause(false, out);
+            }
+            Say::RequestControl => {
+                if side != Side::Agent || role != Role::Viewer {
+                    return Err(SessionError::Forbidden("only an agent that watches may ask for control"));
+                }
+                if self.control.request(id)? {
+                    self.tell_control(out);
+                }
+            }
+            Say::GrantControl(to) => {
+                publishes("only the publisher's side may grant control")?;
+                self.control.grant(to)?;
+                out.push(Output::Happened(Happened::ControlGranted(to)));
+                self.tell_control(out);
+            }
+            Say::RejectControl(to) => {
+                publishes("only the publisher's side may reject control")?;
+                self.control.reject(to)?;
+                self.tell_control(out);
+            }
+            Say::RevokeControl => {
+                publishes("only the publisher's side may revoke control")?;
+                self.control.revoke()?;
+                out.push(Output::Happened(Happened::ControlRevoked));
+                self.tell_control(out);
+            }
+            Say::ReleaseControl => {
+                self.control.release(id)?;
+                out.push(Output::Happened(Happened::ControlRevoked));
+                self.tell_control(out);
+            }
+            Say::Input(input) => self.input(id, input, out)?,
+            Say::Chat(text) => {
+                let to = self.connections(|_| true);
+                out.push(Output::Tell { to, message: ToParticipant::Chat { participant_id: id, text } });
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    /// Input passes only under a live grant for this very agent.
+    fn input(&mut self, id: ParticipantId, input: Input, out: &mut Vec<Output>) -> Result<(), SessionError> {
+        if !self.control.permits(id, input.epoch) {
+            out.push(Output::Happened(Happened::InputRefused));
+            return Err(SessionError::ControlNotGranted);
+        }
+        let to = self.connections(|p| p.role == Role::Publisher);
+        out.push(Output::Tell { to, message: ToParticipant::Input(input) });
+        Ok(())
+    }
+
+    fn pause(&mut self, paused: bool, out: &mut Vec<Output>) {
+        if self.paused == paused {
+            return;
+        }
+        self.paused = paused;
+        out.push(Output::Paused(paused));
+        if paused && self.control.suspend() {
+            self.tell_control(out);
+        }
+        let to = self.connections(|_| true);
+        out.push(Output::Tell { to, message: ToParticipant::Paused { paused } });
+        let happened = if paused { Happened::Paused } else { Happened::Resumed };
+        out.push(Output::Happened(happened));
+        out.push(Output::Moved);
+    }
+
+    /// While one side has nobody, the other waits, but not for ever. A publisher that lost its
+    /// connection has its own, shorter deadline.
+    fn look_who_is_missing(&mut self, now: Now) {
+        let missing = self.publisher().is_none() || self.viewers_here() == 0;
+        self.waiting = match (missing, self.waiting) {
+            (false, _) => None,
+            (true, Some(since)) => Some(since),
+            (true, None) => Some(Self::wait_from(now)),
+        };
+    }
+
+    /// The codecs that every viewer here decodes; the publisher is told when they change.
+    fn agree_on_codecs(&mut self, out: &mut Vec<Output>) {
+        let viewers = self.participants.iter().filter(|p| p.role == Role::Viewer && p.connection.is_some());
+        let mut codecs = Codec::ALL.to_vec();
+        for decodes in viewers.filter_map(|p| p.decodes.as_ref()) {
+            codecs.retain(|codec| decodes.contains(codec));
+        }
+        if codecs != self.codecs {
+            self.codecs.clone_from(&codecs);
+            let to = self.connections(|p| p.role == Role::Publisher);
+            if !to.is_empty() {
+                out.push(Output::Tell { to, message: ToParticipant::Codecs { codecs } });
+            }
+        }
+    }
+
+    fn participant(&self, id: ParticipantId) -> Result<&Participant, SessionError> {
+        self.participants.iter().find(|p| p.id == id).ok_or(SessionError::NoSuchTicket)
+    }
+
+    fn tell_others(&self, but: ParticipantId, message: ToParticipant, out: &mut Vec<Output>) {
+        let to = self.connections(|p| p.id != but);
+        if !to.is_empty() {
+            out.push(Output::Tell { to, message });
+        }
+    }
+
+    fn tell_control(&self, out: &mut Vec<Output>) {
+        let to = self.connections(|_| true);
+        if !to.is_empty() {
+            out.push(Output::Tell { to, message: ToParticipant::Control(self.control.view()) });
+        }
+    }
+
+    /// Whether a connection belongs to a publisher that may send frames now: the phase is open and it
+    /// is not paused.
+    pub fn may_publish(&self, connection: ConnectionId) -> bool {
+        matches!(self.phase, Phase::Open(_))
+            && !self.paused
+            && self.publisher().is_some_and(|p| p.connection == Some(connection))
+    }
+
+    /// A name for people of a participant.
+    pub fn name_of(&self, id: ParticipantId) -> Option<Arc<str>> {
+        self.participants.iter().find(|p| p.id == id).map(|p| Arc::clone(&p.name))
+    }
+}

@@ -1,0 +1,239 @@
+//! One connection's only select: what it sends and what it hears, in stated order.
+//!
+//! 1. what is half written, 2. the control lane, pings and news of the outbox, 3. frames of a seat,
+//! 4. the close, once all that is said, 5. reading. Reading comes last but is never starved: writing stops
+//! where the socket has no room, and each turn reads at most one message.
+
+use std::future::poll_fn;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use governor::clock::DefaultClock;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::socket::{QUEUE_BYTES, ReadError, Received, Socket};
+use crate::clock::Clock;
+use crate::hub::outbox::Item;
+use crate::hub::registry::Connection;
+use crate::hub::relay::{Look, Seat};
+use crate::limits;
+use crate::wire::close::{Close, CloseCode};
+
+/// What a connection's task wakes up for.
+#[derive(Debug)]
+pub enum Event {
+    /// The peer said something.
+    Received(Received),
+    /// Frames were taken from the relay for this viewer; some may have been lost.
+    Looked(Look),
+    /// The connection is over. With a close of ours, it has been sent.
+    Over(Over),
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub enum Over {
+    /// The peer closed, or its stream ended.
+    ByPeer,
+    /// We closed.
+    ByUs(Close),
+}
+
+/// Meters what a peer may send.
+#[derive(Debug)]
+pub struct Meter(RateLimiter<NotKeyed, InMemoryState, DefaultClock>);
+
+impl Meter {
+    /// So many a second, and so many at once.
+    pub fn new((rate, burst): (u32, u32)) -> Self {
+        let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(rate)).allow_burst(at_least_one(burst));
+        Self(RateLimiter::direct(quota))
+    }
+
+    /// Counts one; false when it is one too many.
+    pub fn allows(&self) -> bool {
+        self.0.check().is_ok()
+    }
+}
+
+/// A socket with its outbox.
+#[derive(Debug)]
+pub struct Link<S> {
+    socket: Socket<S>,
+    connection: Arc<Connection>,
+    clock: Clock,
+    closing: Option<Close>,
+    /// Signs of life a peer may send; made when it sends the first.
+    life: Option<Box<Meter>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    /// Ties a socket to its place in the registry.
+    pub fn new(socket: Socket<S>, connection: Arc<Connection>, clock: Clock) -> Self {
+        Self { socket, connection, clock, closing: None, life: None }
+    }
+
+    /// Whether frames or messages wait for the socket, and how many bytes it has taken so far: what
+    /// waits without progress is stuck.
+    pub fn writing(&self) -> (bool, u64) {
+        (self.socket.is_writing(), self.socket.progress())
+    }
+
+    /// Waits for the next event. Cancel-safe.
+    pub async fn next(&mut self) -> Event {
+        poll_fn(|cx| self.poll_next(cx, None)).await
+    }
+
+    /// The same for a viewer, which also takes frames from its seat.
+    pub async fn next_with(&mut self, seat: &mut Seat) -> Event {
+        poll_fn(|cx| self.poll_next(cx, Some(seat))).await
+    }
+
+    /// Sends what waits and the close, then gives the peer a moment to answer.
+    pub async fn finish(mut self, close: Close) -> Over {
+        self.connection.outbox.close(close);
+        let until_over = async {
+            loop {
+                if let Event::Over(over) = self.next().await {
+                    return over;
+                }
+            }
+        };
+        let close = match tokio::time::timeout(limits::CLOSE_HANDSHAKE, until_over).await {
+            Ok(over) => return over,
+            Err(_) => self.closing,
+        };
+        close.map_or(Over::ByPeer, Over::ByUs)
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, seat: Option<&mut Seat>) -> Poll<Event> {
+        self.connection.outbox.register(cx.waker());
+        match self.poll_write(cx, seat) {
+            Ok(Some(look)) => return Poll::Ready(Event::Looked(look)),
+            Ok(None) => {}
+            Err(error) => return Poll::Ready(Event::Over(self.failed(&error))),
+        }
+        loop {
+            let received = match self.socket.poll_read(cx) {
+                Poll::Ready(Ok(received)) => received,
+                Poll::Ready(Err(error)) => match self.refuse(cx, error) {
+                    Some(over) => return Poll::Ready(Event::Over(over)),
+                    None => return Poll::Pending,
+                },
+                Poll::Pending => return Poll::Pending,
+            };
+            self.connection.heard(self.clock.tick());
+            match received {
+                Received::Closed => return Poll::Ready(Event::Over(self.over())),
+                Received::Life => {
+                    let life = self.life.get_or_insert_with(|| Box::new(Meter::new(limits::PING_RATE)));
+                    if !life.allows() {
+                        self.connection.outbox.close(Close::new(CloseCode::RateLimited, "too many pings"));
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
+                // After our close only the peer's close counts.
+                _ if self.closing.is_some() => {}
+                received => return Poll::Ready(Event::Received(received)),
+            }
+        }
+    }
+
+    /// Writes as long as there is something to write and room for it.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut seat: Option<&mut Seat>,
+    ) -> Result<Option<Look>, ReadError> {
+        loop {
+            match self.socket.poll_flush(cx) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => return Ok(None),
+            }
+            if self.closing.is_some() {
+                return Ok(None);
+            }
+            let mut queued = false;
+            while self.socket.has_room() {
+                match self.connection.outbox.pop() {
+                    Some(Item::Text(text)) => {
+                        self.socket.queue_text(text.bytes().clone());
+                        queued = true;
+                    }
+                    Some(Item::Ping) => {
+                        if queued {
+                            // The ping goes through tungstenite, and so behind what is queued.
+                            self.connection.outbox.ping();
+                        } else {
+                            self.socket.ping(cx)?;
+                        }
+                        queued = true;
+                        break;
+                    }
+                    Some(Item::Close(close)) => {
+                        if queued {
+                            break;
+                        }
+                        self.socket.close(cx, &close)?;
+                        self.closing = Some(close);
+                        queued = true;
+                        break;
+                    }
+                    None => break,
+                }
+            }
+            if !queued && let Some(seat) = seat.as_deref_mut() {
+                let look = seat.look(self.clock.tick(), QUEUE_BYTES);
+                for frame in &look.frames {
+                    self.socket.queue_binary(frame.bytes.clone());
+                    queued = true;
+                }
+                if !look.lost.is_empty() || look.shed != Default::default() {
+                    return Ok(Some(look));
+                }
+            }
+            if !queued {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// A peer that breaks the protocol is told so, as far as it still listens.
+    fn refuse(&mut self, cx: &mut Context<'_>, error: ReadError) -> Option<Over> {
+        let close = match error {
+            ReadError::Lost(_) => return Some(self.over()),
+            ReadError::TooLarge(limit) => {
+                Close::told(CloseCode::BadMessage, format!("message exceeds {limit} bytes"))
+            }
+            ReadError::Protocol(what) => Close::told(CloseCode::BadMessage, what),
+        };
+        if self.closing.is_some() {
+            return Some(self.over());
+        }
+        // What came so far cannot be understood, so nothing more is read: say why, and go.
+        let told = self.socket.close(cx, &close);
+        let sent = told.is_ok() && matches!(self.socket.poll_flush(cx), Poll::Ready(Ok(())));
+        tracing::debug!(kind = self.connection.kind.as_str(), sent, "closed a peer that broke the protocol");
+        Some(Over::ByUs(close))
+    }
+
+    fn failed(&mut self, error: &ReadError) -> Over {
+        tracing::trace!(%error, "write failed");
+        self.over()
+    }
+
+    fn over(&mut self) -> Over {
+        self.closing.take().map_or(Over::ByPeer, Over::ByUs)
+    }
+}
+
+/// Waits for something, but not longer than this.
+pub async fn within<T>(limit: Duration, what: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, what).await.ok()
+}

@@ -1,0 +1,146 @@
+// Signing in: from what an agent knows to an agent token, and from one token to the next (protocol, section 2).
+//
+// Decides the HTTP calls, how their failures read and when a token is renewed. Does not decide what becomes of a
+// connection whose token was refused (agent.js) nor where a token is kept (the host).
+
+import { RequestError } from "./socket.js";
+
+/** @import { Agent } from "./wire.js" */
+
+/** A sign-in that hangs is as bad as one that fails; healthy ones take well under a second. */
+const SIGN_IN_MS = 15_000;
+
+/** Part of a token's life after which it is renewed: at half twice the renewals, near 1 no time for a second try. */
+const RENEW_AT = 0.8;
+/** Pause before another try at renewing: four tries in the last fifth of the shortest sensible life (5 min). */
+const RENEW_RETRY_MS = 15_000;
+/** Longest delay a browser timer can hold. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** @typedef {{ group: string, address: string, password: string }} PasswordCredentials */
+/** @typedef {{ group: string, partnerUserId: string, loginKey: string }} LoginKeyCredentials */
+/** @typedef {{ token: string, expiresAt: string, agent: Agent }} SignedIn */
+/** @typedef {{ server?: string, fetch?: typeof fetch }} Where */
+
+/**
+ * Signs an agent in, with a password or with a login key minted by the company's own systems.
+ * Rejects with a {@link RequestError}: the server's code, or `unreachable`.
+ * @param {PasswordCredentials | LoginKeyCredentials} credentials
+ * @param {Where} [where]
+ * @returns {Promise<SignedIn>}
+ */
+export function signIn(credentials, where) {
+  return authenticate(credentials, where);
+}
+
+/**
+ * Exchanges a token that is still valid for a newer one.
+ * @param {string} token
+ * @param {Where} [where]
+ * @returns {Promise<SignedIn>}
+ */
+function renew(token, where) {
+  return authenticate({ token }, where);
+}
+
+/**
+ * @typedef {object} KeeperOptions
+ * @property {string} token
+ * @property {string} [expiresAt] RFC 3339; without it the token is never renewed
+ * @property {Where} where
+ * @property {(renewed: { token: string, expiresAt: string }) => void} onRenewed
+ * @property {(error: RequestError) => void} onError a try at renewing failed; others follow unless it was refused
+ */
+
+/** Holds the newest token and renews it in time, by the server's clock once that is known. */
+export class TokenKeeper {
+  #options;
+  #expiresAt;
+  /** Server clock minus ours, ms. */
+  #clockOffset = 0;
+  /** @type {any} */
+  #timer = null;
+  token;
+
+  /** @param {KeeperOptions} options */
+  constructor(options) {
+    this.#options = options;
+    this.token = options.token;
+    this.#expiresAt = options.expiresAt;
+  }
+
+  /** Plans the renewal. @param {string} [serverTime] RFC 3339 */
+  start(serverTime) {
+    if (serverTime) this.#clockOffset = Date.parse(serverTime) - Date.now() || 0;
+    clearTimeout(this.#timer);
+    const life = this.#life();
+    if (life === null) return;
+    const wait = Math.min(Math.max(life * RENEW_AT, 0), MAX_TIMER_MS);
+    this.#timer = setTimeout(() => this.#renewInTime(), wait);
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+  }
+
+  /** Renews now; rejects with a {@link RequestError}. */
+  async renew() {
+    const { token, expiresAt } = await renew(this.token, this.#options.where);
+    this.token = token;
+    this.#expiresAt = expiresAt;
+    this.start();
+    this.#options.onRenewed({ token, expiresAt });
+  }
+
+  /** Milliseconds the token has left. */
+  #life() {
+    if (!this.#expiresAt) return null;
+    const life = Date.parse(this.#expiresAt) - (Date.now() + this.#clockOffset);
+    return Number.isNaN(life) ? null : life;
+  }
+
+  async #renewInTime() {
+    try {
+      await this.renew();
+    } catch (caught) {
+      const error = /** @type {RequestError} */ (caught);
+      this.#options.onError(error);
+      if (error.code !== "unauthorized" && (this.#life() ?? 0) > 0) {
+        this.#timer = setTimeout(() => this.#renewInTime(), RENEW_RETRY_MS);
+      }
+    }
+  }
+}
+
+/**
+ * Address of a path on the server.
+ * @param {string} path
+ * @param {string} [server] base address; default: where this module came from
+ * @param {"http" | "ws"} [scheme]
+ */
+export function serverUrl(path, server = new URL(import.meta.url).origin, scheme = "http") {
+  const url = new URL(path, server);
+  if (scheme === "ws") url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url.href;
+}
+
+/** @param {object} body @param {Where} [where] @returns {Promise<SignedIn>} */
+async function authenticate(body, { server, fetch: fetchWith = fetch } = {}) {
+  let response;
+  try {
+    response = await fetchWith(serverUrl("/v1/auth/agent", server), {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+      credentials: "omit",
+      cache: "no-store",
+      signal: AbortSignal.timeout(SIGN_IN_MS),
+    });
+  } catch {
+    throw new RequestError("unreachable", "The server cannot be reached.");
+  }
+  const answer = await response.json().catch(() => null);
+  if (response.ok && typeof answer?.token === "string") return answer;
+  const { code, message } = answer?.error ?? {};
+  throw new RequestError(code ?? `http_${response.status}`, message ?? `The server answered ${response.status}.`);
+}

@@ -1,0 +1,167 @@
+// The messages of the agent and session sockets as types (protocol, sections 5 and 6): no code, only shapes.
+//
+// Decides the names our modules and their callers use for what the server says. Does not decide what it means.
+// Used by agent.js, view.js and the agent console.
+
+/** @typedef {"present" | "hidden" | "absent" | "unknown"} PresenceState */
+/** @typedef {"lit" | "dim" | "dark" | "in_session"} Light */
+/** @typedef {string | number | boolean} DataValue */
+
+/** @typedef {{ url?: string, title?: string, referrer?: string }} Page */
+/** @typedef {{ platform?: string, language?: string, screen?: string, userAgent?: string }} ClientFacts */
+
+/**
+ * @typedef {object} Visitor
+ * @property {string} visitorId
+ * @property {PresenceState} state
+ * @property {string} since RFC 3339
+ * @property {number} version grows with each change of this visitor
+ * @property {number} connections
+ * @property {{ page?: Page, client?: ClientFacts }} [focused] what the tab with the focus shows
+ * @property {Record<string, DataValue>} [data]
+ * @property {boolean} [verified]
+ * @property {string} [sessionId] running session
+ * @property {string} [code] of a visitor without an ID of the company
+ */
+
+/** @typedef {{ id: string, name: string, profile?: string, permissions?: string[] }} Agent */
+
+/** A row of a CRM object. @typedef {{ object: string, id: string, name?: string, url?: string }} RecordRef */
+
+/**
+ * @typedef {object} RecordInput
+ * @property {RecordRef} record
+ * @property {Record<string, DataValue | null>} [fields]
+ * @property {Record<string, Record<string, DataValue | null>>} [parents] fields of parent records by object name
+ */
+
+/**
+ * @typedef {object} RecordButton
+ * @property {boolean} visible
+ * @property {boolean} enabled
+ * @property {Light} [light] Join only
+ * @property {string} [reason] machine-readable
+ * @property {string} [message] for people
+ * @property {boolean} [asksForKey] Join needs a session key
+ */
+
+/**
+ * @typedef {object} OpenRecord
+ * @property {RecordRef} record
+ * @property {string} [visitorId]
+ * @property {Visitor} [visitor]
+ * @property {{ show: RecordButton, join: RecordButton, view: RecordButton }} buttons
+ * @property {string} [sessionId]
+ * @property {string} [reason]
+ */
+
+/**
+ * @typedef {"offered" | "displayed" | "accepted" | "connecting" | "active" | "ended" | "declined" | "cancelled"
+ *   | "expired" | "visitor_gone" | "failed"} RequestState
+ */
+
+/**
+ * @typedef {object} JoinRequest
+ * @property {string} requestId
+ * @property {string} sessionId
+ * @property {string} [visitorId]
+ * @property {RequestState} state
+ * @property {string} [reason]
+ */
+
+/**
+ * A session this agent may attach to.
+ * @typedef {object} Ready
+ * @property {string} [requestId]
+ * @property {string} sessionId
+ * @property {"publisher" | "viewer"} role
+ * @property {string} ticket single use
+ * @property {string} [ticketExpiresAt]
+ * @property {string} [kind]
+ * @property {string} [visitorId]
+ * @property {string} [sessionKey]
+ * @property {string} [link]
+ */
+
+/**
+ * A View that waits for its guest.
+ * @typedef {object} Waiting
+ * @property {string} sessionId
+ * @property {string} sessionKey
+ * @property {string} [address]
+ * @property {string} [link]
+ * @property {string} [expiresAt]
+ */
+
+/** @typedef {{ page?: string, states?: PresenceState[], data?: Record<string, DataValue>, text?: string }} LiveFilter */
+/** @typedef {{ filter?: LiveFilter, limit?: number, cursor?: string }} LiveQuery */
+/** @typedef {{ visitors: Visitor[], total: number, cursor?: string }} LivePage */
+/** @typedef {{ joined: Visitor[], changed: Visitor[], left: string[], total?: number, reset?: boolean }} LiveDiff */
+
+/**
+ * Whom to join: exactly one of the first four.
+ * @typedef {object} JoinInput
+ * @property {string} [visitorId]
+ * @property {RecordRef} [record]
+ * @property {string} [sessionKey]
+ * @property {string} [sessionId]
+ * @property {string} [kind]
+ * @property {boolean} [control] control may be asked for later
+ */
+
+/**
+ * @typedef {object} Welcome
+ * @property {string} connectionId
+ * @property {Agent} agent
+ * @property {string} group
+ * @property {Record<string, any>} [settings]
+ * @property {number} [heartbeat] seconds
+ * @property {string} [serverTime]
+ */
+
+/** @typedef {{ sessionId: string, visitorId?: string, reason: string }} SessionEnded */
+
+/** @typedef {"off" | "requested" | "granted" | "rejected" | "revoked"} ControlState */
+/** @typedef {{ state: ControlState, participantId?: string, epoch?: number }} Control */
+
+/**
+ * @typedef {object} Participant
+ * @property {string} participantId
+ * @property {"publisher" | "viewer"} role
+ * @property {"agent" | "guest"} side
+ * @property {string} name
+ * @property {string} [agentId]
+ * @property {"here" | "reconnecting"} [state]
+ */
+
+/**
+ * @typedef {object} Attached
+ * @property {string} sessionId
+ * @property {string} participantId
+ * @property {"publisher" | "viewer"} role
+ * @property {string} kind
+ * @property {string} resumeToken
+ * @property {Control} control
+ * @property {boolean} paused
+ * @property {Participant[]} participants
+ * @property {{ stream: number, seq: number }[]} [live] live edge of each stream
+ * @property {number} [heartbeat] seconds
+ * @property {string} [serverTime]
+ */
+
+/**
+ * One event of agent input; `x` and `y` are 0–65535 of the frame.
+ * @typedef {object} InputEvent
+ * @property {"move" | "down" | "up" | "wheel" | "keydown" | "keyup" | "text"} t
+ * @property {number} [x]
+ * @property {number} [y]
+ * @property {number} [button]
+ * @property {number} [dx]
+ * @property {number} [dy]
+ * @property {string} [key]
+ * @property {string} [code]
+ * @property {number} [modifiers] bits: 1 shift, 2 control, 4 alt, 8 meta
+ * @property {string} [text]
+ */
+
+export {};

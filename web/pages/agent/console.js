@@ -1,0 +1,447 @@
+// The console: top bar, visitors, the open record and the session, and what happens between them.
+//
+// Decides how the agent's events move through the page: a row opens a record, a Join becomes progress, a ticket
+// becomes a session. Does not decide what any of it looks like (the panels) nor what is allowed (the server).
+
+import { fill, h, set, write } from "./dom.js";
+import { icon, lantern } from "./icons.js";
+import { RecordForm } from "./record-form.js";
+import { RecordPanel } from "./record.js";
+import { isPending } from "./request.js";
+import { SessionPanel } from "./session.js";
+import { Toasts } from "./toasts.js";
+import { VisitorTable } from "./visitors.js";
+import { handoutPanel } from "./handout.js";
+import { endReason, REQUEST } from "./words.js";
+
+/** @import { AgentClient, AgentClientState } from "../../agent.js" */
+/** @import { JoinInput, JoinRequest, OpenRecord, Ready, RecordInput } from "../../lib/wire.js" */
+
+/** How often "for 2 min" on the record is looked at again. */
+const CLOCK_MS = 10_000;
+
+/** @type {Record<AgentClientState, string>} */
+const CONNECTION = {
+  idle: "Connecting",
+  connecting: "Connecting",
+  online: "Online",
+  reconnecting: "Reconnecting",
+  offline: "No network",
+  stopped: "Closed",
+  signed_out: "Signed out",
+};
+
+/** The three panes a narrow screen shows one at a time. @typedef {"visitors" | "record" | "session"} Pane */
+
+/** The signed-in page. */
+export class Console {
+  #options;
+  #client;
+  #toasts = new Toasts();
+  #table;
+  #form;
+  #panel;
+  /** @type {OpenRecord | null} */
+  #record = null;
+  /** @type {JoinRequest | null} */
+  #request = null;
+  /** @type {SessionPanel | null} */
+  #session = null;
+  /** @type {any} */
+  #clock = null;
+  #agent = h("span", { class: "agent truncate", "data-test": "agent-name" });
+  #group = h("span", { class: "chip", "data-test": "group" });
+  #connection = h("span", { class: "connection", role: "status", "data-test": "connection" });
+  #sessionSlot = h("div", { class: "session-slot" });
+  /** Key and link of a Show or View. */
+  #handout = h("div", {});
+  #formCard;
+  #nav;
+  element;
+
+  /**
+   * @param {object} options
+   * @param {AgentClient} options.client
+   * @param {HTMLElement} options.theme
+   * @param {() => void} options.onSignOut
+   */
+  constructor(options) {
+    this.#options = options;
+    this.#client = options.client;
+    const onError = (/** @type {string} */ title, /** @type {unknown} */ error) => this.#toasts.error(title, error);
+    this.#table = new VisitorTable({
+      load: (query) => this.#client.watchLive(query),
+      onOpen: ({ visitorId }) => this.openRecord(this.#form.forVisitor(visitorId)),
+      onError,
+    });
+    this.#form = new RecordForm({ onOpen: (input) => this.openRecord(input) });
+    this.#panel = new RecordPanel({
+      onJoin: (input) => this.join(input),
+      onShow: () => this.#show(),
+      onView: () => this.#view(),
+      onCancel: () => this.#cancel(),
+      onClose: () => this.closeRecord(),
+    });
+    this.#formCard = h(
+      "section",
+      { class: "opener card", "aria-label": "Record simulator" },
+      h("header", { class: "pane-head" }, h("h2", {}, "Record simulator")),
+      h("p", { class: "muted" }, "Stands in for your CRM: describe the record an agent would open."),
+      this.#form.element,
+    );
+    this.#nav = this.#narrowNav();
+    this.element = h(
+      "div",
+      { class: "console", "data-pane": "visitors", "data-session": "none", "data-record": "none" },
+      this.#topBar(),
+      h(
+        "main",
+        { class: "panes" },
+        this.#table.element,
+        h("div", { class: "work" }, welcome(), this.#panel.element, this.#handout, this.#sessionSlot, this.#formCard),
+      ),
+      this.#nav,
+      this.#toasts.element,
+    );
+  }
+
+  get client() {
+    return this.#client;
+  }
+
+  /** The session on screen, for tests and developer tools. */
+  get session() {
+    return this.#session;
+  }
+
+  /** Connects and fills the page. */
+  start() {
+    const client = this.#client;
+    client.on("state", ({ state }) => this.#drawConnection(state));
+    client.on("connected", ({ agent, group }) => {
+      write(this.#agent, agent.name);
+      write(this.#group, group);
+      this.#resumeRequest();
+    });
+    client.on("live", (page) => this.#table.replace(page));
+    client.on("liveDiff", (diff) => this.#table.apply(diff));
+    client.on("record", (answer) => this.#recordChanged(answer));
+    client.on("request", (request) => this.#requestChanged(request));
+    client.on("ready", (ready) => this.#ready(ready));
+    client.on("sessionEnded", ({ sessionId, reason }) => this.#sessionEnded(sessionId, reason));
+    client.on("message", ({ visitorId, name, data }) => {
+      this.#toasts.show(`${visitorId}: ${name}`, {
+        text: data === null || data === undefined ? "" : JSON.stringify(data),
+      });
+    });
+    client.on("error", (error) => this.#toasts.error("Server", error));
+    this.#drawConnection(client.state);
+    this.#clock = setInterval(() => this.#record && this.#panel.draw(this.#record), CLOCK_MS);
+    document.addEventListener("keydown", this.#onKey);
+    // A refusal arrives as `signedOut`, which leads back to the sign-in form.
+    client.connect().then(
+      () => this.#table.reload(),
+      () => {},
+    );
+  }
+
+  /** Leaves everything. */
+  close() {
+    clearInterval(this.#clock);
+    document.removeEventListener("keydown", this.#onKey);
+    this.#session?.close();
+    this.#table.close();
+    this.#client.close();
+  }
+
+  // --- Record --------------------------------------------------------------------------------------------------
+
+  /** @param {RecordInput} input */
+  async openRecord(input) {
+    if (this.#record && !sameRecord(this.#record, input)) this.closeRecord();
+    this.#showPane("record");
+    try {
+      // The answer is also the first `record` event, which draws it.
+      await this.#client.openRecord(input);
+    } catch (error) {
+      this.#toasts.error("The record could not be opened", error);
+    }
+  }
+
+  closeRecord() {
+    const record = this.#record;
+    if (!record) return;
+    this.#record = null;
+    this.#panel.draw(null);
+    this.#setRequest(null);
+    this.#table.markOpen(null);
+    set(this.element, "data-record", "none");
+    this.#client.closeRecord(record.record).catch((error) => this.#toasts.error("Record", error));
+  }
+
+  /** @param {OpenRecord} answer */
+  #recordChanged(answer) {
+    this.#record = answer;
+    this.#panel.draw(answer);
+    this.#table.markOpen(answer.visitorId ?? null);
+    set(this.element, "data-record", "open");
+  }
+
+  // --- Join ----------------------------------------------------------------------------------------------------
+
+  /** @param {JoinInput} input */
+  async join(input) {
+    if (this.#watching(this.#record?.sessionId)) {
+      this.#showPane("session");
+      return;
+    }
+    try {
+      this.#requestChanged(await this.#client.join(input), true);
+    } catch (error) {
+      this.#toasts.error("Join", error);
+    }
+  }
+
+  async #cancel() {
+    if (!this.#request) return;
+    try {
+      await this.#client.cancel(this.#request.requestId);
+    } catch (error) {
+      this.#toasts.error("The request could not be taken back", error);
+    }
+  }
+
+  /** @param {JoinRequest} request @param {boolean} [own] answers our own join */
+  #requestChanged(request, own = false) {
+    const known = this.#request?.requestId === request.requestId;
+    if (!known && !own) return;
+    this.#setRequest(request);
+    // On a narrow screen the record may be out of sight when the answer comes.
+    const unseen = this.#panel.element.offsetParent === null;
+    if (unseen && ["declined", "expired", "visitor_gone", "failed"].includes(request.state)) {
+      this.#toasts.show(REQUEST[request.state]);
+    }
+  }
+
+  /** @param {JoinRequest | null} request */
+  #setRequest(request) {
+    this.#request = request;
+    this.#panel.drawRequest(request, isPending(request?.state));
+  }
+
+  /**
+   * After a lost connection: attach to what was pending, by its session, so that a visitor who has declined meanwhile
+   * is not asked again.
+   */
+  async #resumeRequest() {
+    const request = this.#request;
+    if (!request || !isPending(request.state)) return;
+    try {
+      this.#requestChanged(await this.#client.join({ sessionId: request.sessionId }), true);
+    } catch {
+      this.#setRequest({ ...request, state: "failed", reason: "It was decided while you were offline." });
+    }
+  }
+
+  /** Shows this agent's screen; the browser's own picker asks which. */
+  async #show() {
+    try {
+      const ready = await this.#client.show({ record: this.#record?.record });
+      const { startSharing } = await import("../../share.js");
+      startSharing({
+        server: location.origin,
+        ticket: ready.ticket,
+        sessionId: ready.sessionId,
+        onEvent: (name) => name === "ended" && fill(this.#handout),
+      });
+      this.#drawHandout("show", ready);
+    } catch (error) {
+      this.#toasts.error("Show", error);
+    }
+  }
+
+  async #view() {
+    try {
+      this.#drawHandout("view", await this.#client.view({ record: this.#record?.record }));
+    } catch (error) {
+      this.#toasts.error("View", error);
+    }
+  }
+
+  /** @param {"show" | "view"} kind @param {import("./handout.js").Handout} handout */
+  #drawHandout(kind, handout) {
+    const end = async () => {
+      try {
+        await this.#endSession(handout.sessionId);
+        fill(this.#handout);
+      } catch (error) {
+        this.#toasts.error("The session could not be ended", error);
+      }
+    };
+    fill(this.#handout, handoutPanel(kind, handout, end));
+  }
+
+  // --- Session -------------------------------------------------------------------------------------------------
+
+  /** @param {Ready} ready */
+  #ready(ready) {
+    // A second ticket for the seat this page already has.
+    if (ready.role !== "viewer" || this.#watching(ready.sessionId)) return;
+    this.#closeSession();
+    fill(this.#handout);
+    const panel = new SessionPanel({
+      ready,
+      onEnd: () => this.#endSession(ready.sessionId),
+      onEnded: (reason) => this.#panelEnded(panel, reason),
+      onClose: () => this.#closeSession(),
+      onError: (title, error) => this.#toasts.error(title, error),
+    });
+    this.#session = panel;
+    fill(this.#sessionSlot, panel.element);
+    set(this.element, "data-session", "open");
+    this.#showPane("session");
+    panel.open();
+  }
+
+  /** True while the session on screen is this one and has not ended. @param {string | undefined} sessionId */
+  #watching(sessionId) {
+    const session = this.#session;
+    return session !== null && session.sessionId === sessionId && session.viewer.state !== "ended";
+  }
+
+  /** @param {string} sessionId */
+  #endSession(sessionId) {
+    return this.#client.endSession(sessionId);
+  }
+
+  /** @param {SessionPanel} panel @param {string} reason */
+  #panelEnded(panel, reason) {
+    set(this.element, "data-session", "ended");
+    if (this.#request?.sessionId === panel.sessionId) this.#setRequest(null);
+    if (reason === "left") queueMicrotask(() => this.#session === panel && this.#closeSession());
+  }
+
+  #closeSession() {
+    if (!this.#session) return;
+    const panel = this.#session;
+    this.#session = null;
+    panel.close();
+    fill(this.#sessionSlot);
+    set(this.element, "data-session", "none");
+    this.#showPane(this.#record ? "record" : "visitors");
+  }
+
+  /** @param {string} sessionId @param {string} reason */
+  #sessionEnded(sessionId, reason) {
+    fill(this.#handout);
+    const pending = this.#request?.sessionId === sessionId && isPending(this.#request.state);
+    if (pending && this.#request) this.#setRequest({ ...this.#request, state: "ended", reason });
+    if (this.#session?.sessionId !== sessionId && !pending)
+      this.#toasts.show("Session ended", { text: endReason(reason) });
+  }
+
+  // --- Frame of the page ---------------------------------------------------------------------------------------
+
+  #topBar() {
+    return h(
+      "header",
+      { class: "top" },
+      h("div", { class: "logo", "data-light": "lit" }, lantern(), h("span", {}, "Porchlight")),
+      this.#connection,
+      h("div", { class: "spacer" }),
+      this.#group,
+      this.#agent,
+      this.#options.theme,
+      h(
+        "button",
+        {
+          class: "button quiet",
+          type: "button",
+          "data-test": "sign-out",
+          "aria-label": "Sign out",
+          onclick: () => this.#options.onSignOut(),
+        },
+        icon("signOut"),
+        h("span", { class: "wide-only" }, "Sign out"),
+      ),
+    );
+  }
+
+  #narrowNav() {
+    /** @type {[Pane, import("./icons.js").IconName, string][]} */
+    const panes = [
+      ["visitors", "people", "Visitors"],
+      ["record", "record", "Record"],
+      ["session", "screen", "Screen"],
+    ];
+    return h(
+      "nav",
+      { class: "narrow-nav", "aria-label": "Panes" },
+      ...panes.map(([pane, iconName, label]) =>
+        h(
+          "button",
+          {
+            type: "button",
+            "data-pane": pane,
+            "aria-pressed": String(pane === "visitors"),
+            onclick: () => this.#showPane(pane),
+          },
+          icon(iconName),
+          label,
+        ),
+      ),
+    );
+  }
+
+  /** @param {Pane} pane */
+  #showPane(pane) {
+    set(this.element, "data-pane", pane);
+    for (const button of this.#nav.children)
+      set(button, "aria-pressed", String(button.getAttribute("data-pane") === pane));
+  }
+
+  /** @param {AgentClientState} state */
+  #drawConnection(state) {
+    set(this.#connection, "data-state", state);
+    set(this.element, "data-connection", state);
+    write(this.#connection, CONNECTION[state]);
+  }
+
+  /** "/" goes to the filter, as in most lists. @param {KeyboardEvent} event */
+  #onKey = (event) => {
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || target.closest("input, select, textarea, canvas"))
+      return;
+    event.preventDefault();
+    this.#showPane("visitors");
+    this.#table.focusFilter();
+  };
+}
+
+/** What a new agent reads before any record is open. */
+function welcome() {
+  const site = h("a", { href: "/demo/site?visitor=C-1001", target: "_blank", rel: "noopener" }, "demo site as C-1001");
+  return h(
+    "section",
+    { class: "welcome card", "data-light": "lit", "aria-label": "How it works" },
+    lantern(),
+    h(
+      "div",
+      {},
+      h("h2", {}, "Open a customer’s record"),
+      h("p", {}, "Its porch light tells you whether they are on your site at this moment."),
+      h(
+        "ol",
+        {},
+        h("li", {}, h("span", {}, "Somebody visits: try the ", site, ".")),
+        h("li", {}, "Pick them from the list, or open a record that carries their visitor ID."),
+        h("li", {}, "The light is on: press Join, and they are asked to share their screen."),
+      ),
+    ),
+  );
+}
+
+/** @param {OpenRecord} open @param {RecordInput} input */
+function sameRecord(open, input) {
+  return open.record.object === input.record.object && open.record.id === input.record.id;
+}

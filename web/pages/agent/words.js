@@ -1,0 +1,113 @@
+// What states, reasons and times are called in front of people.
+//
+// Decides the sentences. Does not decide when they are shown; where the server sent a message of its own, that one is
+// shown instead.
+
+/** @import { Light, PresenceState, RequestState, Visitor } from "../../lib/wire.js" */
+
+/** @type {Record<PresenceState, string>} */
+export const PRESENCE = {
+  present: "On the site",
+  hidden: "In a background tab",
+  absent: "Not on the site",
+  unknown: "Not known right now",
+};
+
+/** What the porch light says. @type {Record<Light, string>} */
+export const LIGHT = {
+  lit: "is on the site now",
+  dim: "may be away",
+  dark: "is not on the site",
+  in_session: "is in a session",
+};
+
+/** @type {Record<RequestState, string>} */
+export const REQUEST = {
+  offered: "Asking the visitor",
+  displayed: "The visitor sees the question",
+  accepted: "Accepted",
+  connecting: "Connecting to the visitor’s screen",
+  active: "Connected",
+  ended: "The session has ended",
+  declined: "The visitor declined",
+  cancelled: "Request taken back",
+  expired: "The visitor did not answer in time",
+  visitor_gone: "The visitor left before answering",
+  failed: "The request failed",
+};
+
+/** @type {Record<string, string>} */
+const END = {
+  guest_ended: "The guest ended the session.",
+  agent_ended: "An agent ended the session.",
+  operator_ended: "An operator ended the session.",
+  guest_left: "The guest left.",
+  expired: "Nobody came within the time allowed.",
+  time_limit: "The session reached its longest duration.",
+  capture_denied: "The guest did not share a screen.",
+  failed: "The session failed.",
+  drained: "The server is being restarted.",
+  left: "You left the session.",
+  lost: "The connection was lost for too long.",
+  timeout: "The connection was lost for too long.",
+  unauthorized: "This seat in the session is no longer valid.",
+  not_found: "The session is over.",
+  replaced: "This session was opened in another window.",
+  ended: "The session is over.",
+};
+
+/** @param {string} reason */
+export function endReason(reason) {
+  return END[reason] ?? `The session is over (${reason.replaceAll("_", " ")}).`;
+}
+
+/** @type {Record<string, string>} */
+const SIGNED_OUT = {
+  unauthorized: "Your sign-in has expired. Sign in again to go on.",
+  forbidden: "This page may not be used for this group.",
+  ended: "The group was closed or presence was switched off.",
+  replaced: "You were signed in elsewhere.",
+  not_found: "The group was not found.",
+};
+
+/** @param {{ name: string, message: string }} reason */
+export function signedOutReason({ name, message }) {
+  return SIGNED_OUT[name] ?? `You were signed out: ${message}`;
+}
+
+/**
+ * A duration as people say it: "now", "40 s", "12 min", "3 h", "2 d".
+ * @param {number} ms
+ */
+export function duration(ms) {
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 5) return "now";
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
+}
+
+/** The page of a visitor: title, and address without its origin. @param {Visitor} visitor */
+export function pageOf(visitor) {
+  const { title, url } = visitor.focused?.page ?? {};
+  let path = url ?? "";
+  try {
+    const parsed = new URL(path);
+    path = parsed.pathname + parsed.search;
+  } catch {
+    // Not an absolute address: shown as it came.
+  }
+  return { title: title || path || "No page", path: title ? path : "" };
+}
+
+/** Platform and language of a visitor, as far as known. @param {Visitor} visitor */
+export function clientOf(visitor) {
+  const { platform, language } = visitor.focused?.client ?? {};
+  return [platform, language].filter(Boolean).join(" · ");
+}
+
+/** A unique code in groups of three, easier to read out. @param {string} code */
+export function spelled(code) {
+  return code.replace(/(\d{3})(?=\d)/g, "$1 ");
+}

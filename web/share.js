@@ -1,0 +1,381 @@
+// The publisher: one participant of a session who shows a screen, from the browser's picker to the last frame.
+//
+// Decides the course of a share: attach, choose, publish, pause, come back after a loss, end, and what the visitor
+// sees of it. Does not decide whether it may start: a ticket says so. Encoding is share/publisher.js, capture
+// share/capture.js, the bar share/bar.js. Called by porchlight.js, and by any page that holds a ticket.
+import { Socket } from "./lib/socket.js";
+import { openBar } from "./share/bar.js";
+import { pickScreen, readPictures } from "./share/capture.js";
+import { Publisher } from "./share/publisher.js";
+import { openDialog } from "./terms.js";
+
+/** Where a left page keeps its session for the next page of the tab; porchlight.js reads it. */
+const STORAGE_KEY = "porchlight.share";
+/** Life of a resume token after the loss. */
+const RESUME_MS = 60_000;
+
+/** @typedef {import("./lib/socket.js").Message} Message */
+/** @typedef {"choosing" | "sharing" | "paused" | "reconnecting" | "ended"} ShareState */
+/** @typedef {{ participantId: string, role: string, side: string, name: string, state?: string }} Participant */
+
+/**
+ * An agent asks for control; nothing is granted until `grant` is called.
+ * @typedef {object} ControlRequest
+ * @property {string} participantId
+ * @property {string} name
+ * @property {() => void} grant
+ * @property {() => void} reject
+ */
+
+/**
+ * @typedef {object} ShareOptions
+ * @property {string} server origin of the Porchlight server, `https://host`
+ * @property {string} [ticket] single use
+ * @property {string} [resumeToken] instead of a ticket: comes back into a session
+ * @property {string} [sessionId]
+ * @property {string} [agentName] who asked, until the participants are known
+ * @property {import("./share/capture.js").CaptureWish} [capture]
+ * @property {boolean} [av1] try AV1 first: a slow uplink and a fast processor
+ * @property {import("./terms.js").TermsDialog} [dialog] an open dialog to go on with
+ * @property {Record<string, string>} [strings]
+ * @property {string} [nonce]
+ * @property {(request: ControlRequest) => void} [onControl] without it every request for control is rejected
+ * @property {(name: string, detail: any) => void} [onEvent] `share participant control input chat permission steps ended`
+ */
+
+/**
+ * Starts to share. Call it while a click still counts as one (5 s), or the visitor is asked for another.
+ * @param {ShareOptions} options
+ */
+export function startSharing(options) {
+  return new Share(options);
+}
+
+/** A running share. It ends once and stays ended. */
+export class Share {
+  /** @type {ShareState} */
+  state = "choosing";
+  /** @type {string | undefined} */
+  sessionId;
+  #options;
+  #socket;
+  #publisher;
+  /** @type {MediaStreamTrack | null} */
+  #track = null;
+  /** @type {{ stop(): void } | null} */
+  #reader = null;
+  /** @type {ReturnType<typeof openBar> | null} */
+  #bar = null;
+  #dialog;
+  /** @type {string | undefined} */
+  #resumeToken;
+  /** @type {Map<string, Participant>} */
+  #participants = new Map();
+  #me = "";
+  #paused = false;
+  /** Ended here, and the server does not know yet. @type {string | null} */
+  #farewell = null;
+
+  /** @param {ShareOptions} options */
+  constructor(options) {
+    this.#options = options;
+    this.sessionId = options.sessionId;
+    this.#resumeToken = options.resumeToken;
+    this.#dialog = options.dialog;
+    this.#socket = new Socket({
+      url: `${options.server.replace(/^http/, "ws")}/v1/session`,
+      welcome: "attached",
+      hello: (reason) => this.#attach(reason),
+      onWelcome: (message) => this.#attached(message),
+      onMessage: (message) => this.#receive(message),
+      onState: (state, closing) => this.#socketState(state, closing?.name),
+      giveUpMs: RESUME_MS,
+    });
+    this.#publisher = new Publisher({
+      send: (frame) => this.#socket.sendBinary(frame),
+      buffered: () => this.#socket.bufferedAmount,
+      av1: options.av1,
+    });
+    addEventListener("pagehide", this.#pageHides);
+    document.addEventListener("visibilitychange", this.#visibilityChanged);
+    this.#socket.open();
+    this.#capture().catch((error) => {
+      console.warn("Porchlight: screen share failed", error);
+      this.stop("failed");
+    });
+  }
+
+  /** Everybody else in the session. @returns {Participant[]} */
+  get participants() {
+    return [...this.#participants.values()].filter(({ participantId }) => participantId !== this.#me);
+  }
+
+  /** Codec family in use, or null before the first picture. */
+  get codec() {
+    return this.#publisher.family;
+  }
+
+  pause() {
+    if (this.#paused || this.state === "ended") return;
+    this.#paused = true;
+    this.#publisher.pause();
+    this.#socket.send({ type: "pause" });
+    this.#show();
+  }
+
+  resume() {
+    if (!this.#paused || this.state === "ended") return;
+    this.#paused = false;
+    this.#socket.send({ type: "resume" });
+    this.#publisher.resume();
+    this.#show();
+  }
+
+  /**
+   * Ends the session for everybody; capture stops at once, even while the connection is away.
+   * @param {string} [reason]
+   */
+  stop(reason = "guest_ended") {
+    if (this.state === "ended") return;
+    const told = this.#socket.send({ type: "end", reason });
+    this.#finish(reason);
+    if (told) this.#socket.close();
+    else this.#farewell = reason;
+  }
+
+  /** The server says on the visitor socket that a session ended. @param {{ sessionId: string, reason: string }} message */
+  ended({ sessionId, reason }) {
+    if (sessionId !== this.sessionId || this.state === "ended") return;
+    this.#finish(reason);
+    this.#socket.close();
+  }
+
+  /** @param {string} text */
+  chat(text) {
+    return this.#socket.send({ type: "chat", text });
+  }
+
+  revokeControl() {
+    return this.#socket.send({ type: "revokeControl" });
+  }
+
+  // ---- session ------------------------------------------------------------------------------
+
+  /** @param {import("./lib/socket.js").HelloReason} reason @returns {Message | null} */
+  #attach(reason) {
+    // A refused ticket or token does not get better.
+    if (reason === "unauthorized") return null;
+    if (this.#resumeToken) return { type: "attach", resumeToken: this.#resumeToken };
+    return { type: "attach", ticket: this.#options.ticket };
+  }
+
+  /** @param {Message} message */
+  #attached(message) {
+    this.sessionId = message.sessionId;
+    this.#resumeToken = message.resumeToken;
+    if (this.#farewell) {
+      this.#socket.send({ type: "end", reason: this.#farewell });
+      this.#socket.close();
+      return;
+    }
+    this.#me = message.participantId;
+    this.#participants = new Map(message.participants?.map((/** @type {Participant} */ one) => [one.participantId, one]));
+    if (message.kind === "cobrowse") return this.stop("failed"); // its publisher is the page, not the screen
+    this.#keep();
+    this.#publisher.setDecodable(message.codecs);
+    if (!!message.paused !== this.#paused) this.#socket.send({ type: this.#paused ? "pause" : "resume" });
+    this.#publisher.connected();
+    this.#show();
+  }
+
+  /** @param {Message} message */
+  #receive(message) {
+    switch (message.type) {
+      case "keyFrameRequest":
+        return this.#publisher.requestKey();
+      case "feedback":
+        return this.#publisher.feedback(/** @type {any} */ (message));
+      case "codecs":
+        return this.#publisher.setDecodable(message.codecs);
+      case "participant":
+        return this.#participant(message);
+      case "control":
+        return this.#control(message);
+      case "ended":
+        this.#finish(message.reason);
+        return this.#socket.close();
+      case "input":
+      case "chat":
+      case "permission":
+      case "steps":
+      case "error":
+        return this.#emit(message.type, message);
+      default:
+      // Additions of a newer server are none of our business.
+    }
+  }
+
+  /** @param {Message} message */
+  #participant({ participant, change }) {
+    if (change === "left") this.#participants.delete(participant.participantId);
+    else this.#participants.set(participant.participantId, participant);
+    this.#emit("participant", { participant, change });
+    this.#show();
+  }
+
+  /** @param {Message} message */
+  #control(message) {
+    const { participantId } = message;
+    if (message.state !== "requested") return this.#emit("control", message);
+    const { onControl } = this.#options;
+    const answer = (/** @type {string} */ type) => () => void this.#socket.send({ type, participantId });
+    const reject = answer("rejectControl");
+    if (!onControl) return reject();
+    const name = this.#participants.get(participantId)?.name ?? "";
+    onControl({ participantId, name, grant: answer("grantControl"), reject });
+  }
+
+  /** @param {import("./lib/socket.js").SocketState} state @param {string} [reason] */
+  #socketState(state, reason) {
+    if (state === "online") return;
+    this.#publisher.disconnected();
+    // Whoever was in the session once and is refused now comes too late.
+    if (state === "stopped") this.#finish(reason === "ended" || this.#resumeToken ? "ended" : "failed");
+    else this.#show();
+  }
+
+  // ---- capture ------------------------------------------------------------------------------
+
+  async #capture() {
+    const returning = !!this.#options.resumeToken;
+    // Without a live click the browser would refuse; where it cannot be known, it is tried.
+    const clicked = navigator.userActivation?.isActive !== false;
+    /** @type {import("./terms.js").Step | null} */
+    let step = returning ? "continue" : clicked ? null : "choose";
+    while (this.state !== "ended") {
+      if (step && !(await this.#ask(step))) {
+        this.stop(returning ? "guest_ended" : "capture_denied");
+        return;
+      }
+      try {
+        this.#publish(await pickScreen(this.#options.capture));
+        return;
+      } catch (error) {
+        const code = /** @type {import("./share/capture.js").CaptureError} */ (error).code;
+        if (code === "unsupported") {
+          this.#openDialog().ended("unsupported");
+          this.#dialog = undefined;
+          this.stop("failed");
+          return;
+        }
+        if (code === undefined) throw error;
+        if (code === "failed") console.warn("Porchlight: screen capture failed", error);
+        step = code === "gesture" ? (returning ? "continue" : "choose") : "again";
+      }
+    }
+  }
+
+  /** @param {import("./terms.js").Step} step */
+  async #ask(step) {
+    const answer = await this.#openDialog().choose(step);
+    return answer && this.state !== "ended";
+  }
+
+  #openDialog() {
+    const { agentName, strings, nonce } = this.#options;
+    this.#dialog ??= openDialog({ agentName: agentName ?? this.#names()[0], strings, nonce });
+    return this.#dialog;
+  }
+
+  /** @param {MediaStreamTrack} track */
+  #publish(track) {
+    if (this.#ended()) return track.stop();
+    this.#track = track;
+    track.onended = () => this.stop("guest_ended"); // the browser's own "stop sharing"
+    this.#reader = readPictures(track, (picture) => this.#publisher.picture(picture));
+    this.#dialog?.close();
+    this.#dialog = undefined;
+    const { strings, nonce } = this.#options;
+    this.#bar = openBar({
+      strings,
+      nonce,
+      onPause: () => (this.#paused ? this.resume() : this.pause()),
+      onStop: () => this.stop("guest_ended"),
+    });
+    this.#keep();
+    this.#show();
+  }
+
+  /** A session may end while the picker is open. */
+  #ended() {
+    return this.state === "ended";
+  }
+
+  // ---- what the visitor and the page see ------------------------------------------------------
+
+  #names() {
+    const agents = this.participants.filter(({ side, state }) => side === "agent" && state !== "reconnecting");
+    return agents.map(({ name }) => name);
+  }
+
+  #show() {
+    if (this.#ended()) return;
+    const before = this.state;
+    if (!this.#track) this.state = "choosing";
+    else if (this.#socket.state !== "online") this.state = "reconnecting";
+    else this.state = this.#paused ? "paused" : "sharing";
+    if (this.state !== "choosing") this.#bar?.update(this.state, this.#names());
+    if (before !== this.state) this.#emit("share", { state: this.state, sessionId: this.sessionId });
+  }
+
+  /** @param {string} reason */
+  #finish(reason) {
+    if (this.#ended()) return;
+    this.state = "ended";
+    removeEventListener("pagehide", this.#pageHides);
+    document.removeEventListener("visibilitychange", this.#visibilityChanged);
+    this.#reader?.stop();
+    if (this.#track) {
+      this.#track.onended = null;
+      this.#track.stop();
+    }
+    this.#publisher.close();
+    const here = ["guest_ended", "capture_denied", "guest_left"].includes(reason);
+    if (here) this.#dialog?.close();
+    else this.#dialog?.ended(reason === "failed" ? "failed" : "ended");
+    this.#bar?.ended();
+    store(null);
+    this.#emit("ended", { sessionId: this.sessionId, reason });
+  }
+
+  /** @param {string} name @param {any} detail */
+  #emit(name, detail) {
+    this.#options.onEvent?.(name, detail);
+  }
+
+  /** Keeps the newest resume token where the tab's next page finds it. @param {number} [lostAt] */
+  #keep(lostAt) {
+    const { server, agentName, capture, resumeToken: handedOver } = this.#options;
+    if (!this.#resumeToken || this.#ended() || !(this.#track || handedOver)) return;
+    const { sessionId } = this;
+    const name = this.#names()[0] ?? agentName;
+    store({ server, sessionId, resumeToken: this.#resumeToken, agentName: name, capture, lostAt });
+  }
+
+  /** A duplicated tab copies the storage of a page that is still there: only a page that left leaves `lostAt`. */
+  #pageHides = () => this.#keep(Date.now());
+
+  #visibilityChanged = () => {
+    if (document.visibilityState === "visible" && this.#socket.state === "online") this.#socket.probe();
+  };
+}
+
+/** @param {Record<string, unknown> | null} value */
+function store(value) {
+  try {
+    if (value) sessionStorage.setItem(STORAGE_KEY, JSON.stringify(value));
+    else sessionStorage.removeItem(STORAGE_KEY);
+  } catch {
+    // Blocked storage: the session cannot follow to the next page, and all else works.
+  }
+}

@@ -1,0 +1,170 @@
+// From the browser's picker to a flow of pictures.
+//
+// Decides how the screen is asked for and which way of reading frames this browser has: MediaStreamTrackProcessor
+// in the window (Chromium), in a worker (Safari 18+), else <video> with requestVideoFrameCallback (Firefox).
+// Does not decide what becomes of a picture: share/publisher.js does. A still screen yields no pictures at all.
+import { MAX_FPS } from "../lib/adapt.js";
+
+/** @typedef {VideoFrame | ImageBitmap} Picture whoever receives one closes it */
+/** @typedef {"tab" | MediaStreamConstraints | undefined} CaptureWish */
+
+/** rVFC stops in hidden pages; browsers then allow about one timer a second. */
+const HIDDEN_GRAB_MS = 1_000;
+
+/**
+ * Why there is no capture: `denied` by the visitor or a policy, `gesture` when the browser wants a click
+ * first, `unsupported` where there is no screen capture (phones), `failed` by the system.
+ */
+export class CaptureError extends Error {
+  /** @param {"denied" | "gesture" | "unsupported" | "failed"} code @param {unknown} [cause] */
+  constructor(code, cause) {
+    super(`screen capture ${code}`, { cause });
+    this.name = "CaptureError";
+    this.code = code;
+  }
+}
+
+/**
+ * Lets the visitor choose a screen, window or tab.
+ * @param {CaptureWish} wish `tab` prefers this very tab; an object goes to getDisplayMedia as it is
+ * @param {MediaDevices | undefined} [devices]
+ * @returns {Promise<MediaStreamTrack>}
+ */
+export async function pickScreen(wish, devices = navigator.mediaDevices) {
+  if (!devices?.getDisplayMedia) throw new CaptureError("unsupported");
+  const options = {
+    video: { frameRate: MAX_FPS },
+    audio: false,
+    selfBrowserSurface: "include",
+    surfaceSwitching: "include",
+    ...(wish === "tab" ? { preferCurrentTab: true } : wish),
+  };
+  try {
+    const stream = await devices.getDisplayMedia(options);
+    const [track] = stream.getVideoTracks();
+    track.contentHint = "text";
+    return track;
+  } catch (error) {
+    const name = /** @type {DOMException} */ (error).name;
+    if (name === "NotAllowedError" || name === "AbortError") throw new CaptureError("denied", error);
+    if (name === "InvalidStateError" || name === "InvalidAccessError") throw new CaptureError("gesture", error);
+    throw new CaptureError("failed", error);
+  }
+}
+
+/**
+ * Reads a track's pictures until `stop`.
+ * @param {MediaStreamTrack} track
+ * @param {(picture: Picture) => void} onPicture
+ * @returns {{ stop(): void }}
+ */
+export function readPictures(track, onPicture) {
+  if (typeof MediaStreamTrackProcessor === "function") {
+    return readStream(new MediaStreamTrackProcessor({ track }).readable, onPicture);
+  }
+  // The worker tells within a moment whether it can; until then, and if not, the <video> reads.
+  const video = readVideo(track, onPicture);
+  const worker = readInWorker(track, onPicture, video.stop);
+  return {
+    stop() {
+      video.stop();
+      worker.stop();
+    },
+  };
+}
+
+/**
+ * @param {ReadableStream<VideoFrame>} stream
+ * @param {(picture: Picture) => void} onPicture
+ */
+function readStream(stream, onPicture) {
+  const reader = stream.getReader();
+  (async () => {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      onPicture(value);
+    }
+  })().catch(() => {
+    // The track ended in the middle of a read; its `ended` event is what the publisher listens to.
+  });
+  return { stop: () => void reader.cancel().catch(() => {}) };
+}
+
+/**
+ * @param {MediaStreamTrack} track
+ * @param {(picture: Picture) => void} onPicture
+ * @param {() => void} onFirst called before the first picture: nobody else need read now
+ */
+function readInWorker(track, onPicture, onFirst) {
+  const url = new URL("./capture-worker.js", import.meta.url).href;
+  // A worker of another origin is refused, one of our own making that imports it is not.
+  const sameOrigin = new URL(url).origin === location.origin;
+  const loader = new Blob([`import ${JSON.stringify(url)};`], { type: "text/javascript" });
+  const wrapper = sameOrigin ? url : URL.createObjectURL(loader);
+  /** @type {Worker | null} */
+  let worker = null;
+  const copy = track.clone();
+  const stop = () => {
+    worker?.terminate();
+    worker = null;
+    copy.stop();
+    if (!sameOrigin) URL.revokeObjectURL(wrapper);
+  };
+  try {
+    worker = new Worker(wrapper, { type: "module" });
+    let first = true;
+    worker.onmessage = ({ data }) => {
+      if (data === null) return stop();
+      if (first) onFirst();
+      first = false;
+      onPicture(data);
+    };
+    worker.onerror = stop;
+    worker.postMessage(copy, [/** @type {any} */ (copy)]);
+  } catch {
+    // Tracks cannot be transferred here (Firefox), or the page's CSP forbids workers: the <video> goes on reading.
+    stop();
+  }
+  return { stop };
+}
+
+/**
+ * @param {MediaStreamTrack} track
+ * @param {(picture: Picture) => void} onPicture
+ */
+function readVideo(track, onPicture) {
+  const video = document.createElement("video");
+  video.muted = true;
+  video.playsInline = true;
+  video.srcObject = new MediaStream([track]);
+  let stopped = false;
+  let drawn = -1;
+  const grab = async () => {
+    const frames = video.getVideoPlaybackQuality().totalVideoFrames;
+    if (stopped || video.readyState < 2 || frames === drawn) return;
+    drawn = frames;
+    // A browser without WebCodecs still has ImageBitmap, which is enough for JPEG.
+    const picture = typeof VideoFrame === "function" ? new VideoFrame(video) : await createImageBitmap(video);
+    if (stopped) picture.close();
+    else onPicture(picture);
+  };
+  const next = () => {
+    if (stopped) return;
+    video.requestVideoFrameCallback(next);
+    grab().catch(ignoreUnready);
+  };
+  const timer = setInterval(() => document.hidden && grab().catch(ignoreUnready), HIDDEN_GRAB_MS);
+  video.requestVideoFrameCallback(next);
+  video.play().catch(ignoreUnready);
+  return {
+    stop() {
+      stopped = true;
+      clearInterval(timer);
+      video.srcObject = null;
+    },
+  };
+}
+
+/** A picture that could not be taken is followed by another; play() is interrupted by `stop`. */
+function ignoreUnready() {}

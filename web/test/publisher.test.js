@@ -1,0 +1,307 @@
+import assert from "node:assert/strict";
+import { beforeEach, mock, test } from "node:test";
+import { decodeFrame, FrameType } from "../lib/frame.js";
+import { Publisher } from "../share/publisher.js";
+import { settle } from "./fake-world.js";
+
+let now;
+/** @type {import("../lib/frame.js").Frame[]} */ let sent;
+let buffered;
+/** @type {FakeEncoder[]} */ let encoders;
+/** @type {string[]} */ let unsupported;
+/** @type {Publisher} */ let publisher;
+
+class FakeEncoder {
+  busy = false;
+  orders = [];
+  rates = [];
+  sizes = [];
+  closed = false;
+  constructor(family, size, kbps, events) {
+    this.family = family;
+    this.events = events;
+    this.configure(size, kbps);
+  }
+  configure(size, kbps) {
+    this.sizes.push(`${size.width}x${size.height}`);
+    this.size = size;
+    this.setKbps(kbps);
+  }
+  setKbps(kbps) {
+    this.rates.push(kbps);
+  }
+  encode(picture, order) {
+    assert.ok(!picture.closed, "a closed picture was encoded");
+    this.orders.push(order);
+    this.busy = true;
+  }
+  /** Lets the encoder finish what it was given last. */
+  finish({ layer = 0, bytes = 10 } = {}) {
+    const { key, last, time } = this.orders.at(-1);
+    const { codec, width, height } = { codec: this.family, ...this.size };
+    this.busy = false;
+    const jpeg = this.family === "jpeg";
+    this.events.onEncoded({
+      type: jpeg ? FrameType.IMAGE : FrameType.VIDEO,
+      key: key || jpeg,
+      last,
+      time,
+      layer,
+      droppable: layer > 0,
+      width,
+      height,
+      config: key && !jpeg ? { codec, width, height } : null,
+      payload: new Uint8Array(bytes),
+    });
+  }
+  close() {
+    this.closed = true;
+  }
+}
+
+const encoder = () => encoders.at(-1);
+const picture = (displayWidth = 1280, displayHeight = 720) => ({
+  displayWidth,
+  displayHeight,
+  closed: false,
+  close() {
+    this.closed = true;
+  },
+});
+
+/** Time passes for the clock and the timers alike. */
+async function pass(ms) {
+  for (let i = 0; i < ms; i++) {
+    now += 1;
+    mock.timers.tick(1);
+  }
+  await settle();
+}
+
+beforeEach(() => {
+  mock.timers.reset();
+  mock.timers.enable({ apis: ["setTimeout"] });
+  now = 1_700_000_000_000;
+  sent = [];
+  buffered = 0;
+  encoders = [];
+  unsupported = [];
+  publisher = new Publisher({
+    send: (frame) => sent.push(decodeFrame(frame)),
+    buffered: () => buffered,
+    now: () => now,
+    open: async (order, size, kbps, events) => {
+      const family = order.find((one) => !unsupported.includes(one)) ?? "jpeg";
+      encoders.push(new FakeEncoder(family, size, kbps, events));
+      return encoders.at(-1);
+    },
+  });
+});
+
+/** A publisher that has sent its first key frame. */
+async function running() {
+  publisher.connected();
+  publisher.picture(picture());
+  await settle();
+  encoder().finish();
+}
+
+test("encodes nothing before the session takes frames", async () => {
+  publisher.picture(picture());
+  await settle();
+  assert.equal(encoders.length, 0);
+  publisher.connected();
+  await settle();
+  assert.equal(encoder().orders[0].key, true);
+});
+
+test("the first frame is a key frame with its config; numbers go up by one", async () => {
+  await running();
+  for (let i = 0; i < 3; i++) {
+    await pass(70);
+    publisher.picture(picture());
+    encoder().finish({ layer: i % 2 });
+  }
+  assert.deepEqual(sent.map(({ key, sequence, group, layer, droppable }) => [key, sequence, group, layer, droppable]), [
+    [true, 0, 1, 0, false],
+    [false, 1, 1, 0, false],
+    [false, 2, 1, 1, true],
+    [false, 3, 1, 0, false],
+  ]);
+  assert.deepEqual(sent[0].config, { codec: "avc1", width: 1280, height: 720 });
+  assert.ok(sent.every(({ time }, i) => i === 0 || time > sent[i - 1].time), "times rise");
+});
+
+test("a busy encoder gets nothing; the newest picture follows, the others are closed", async () => {
+  await running();
+  await pass(100);
+  const [a, b, c] = [picture(), picture(), picture()];
+  publisher.picture(a);
+  await pass(100);
+  publisher.picture(b);
+  await pass(100);
+  publisher.picture(c);
+  assert.equal(encoder().orders.length, 2);
+  assert.ok(a.closed && b.closed && !c.closed);
+  encoder().finish();
+  assert.equal(encoder().orders.length, 3);
+});
+
+test("an encoder that swallows a picture does not stop the pump", async () => {
+  await running();
+  await pass(100);
+  publisher.picture(picture());
+  publisher.picture(picture());
+  encoder().busy = false; // no output
+  await pass(100);
+  assert.equal(encoder().orders.length, 3);
+});
+
+test("a full socket stops encoding before the encoder, lowers the rate, and the last picture still arrives", async () => {
+  await running();
+  buffered = 600 * 1024;
+  await pass(2000);
+  const before = encoder().orders.length;
+  publisher.picture(picture());
+  await pass(500);
+  assert.equal(encoder().orders.length, before);
+  assert.ok(publisher.rate.kbps < 2000);
+  assert.equal(encoder().rates.at(-1), publisher.rate.kbps);
+  buffered = 0;
+  await pass(60);
+  assert.equal(encoder().orders.length, before + 1);
+  assert.equal(encoder().orders.at(-1).key, false, "skipping before the encoder breaks no reference");
+});
+
+test("a still page is sharpened twice, and the last frame says so; then silence", async () => {
+  await running();
+  for (let i = 0; i < 20; i++) {
+    await pass(100);
+    if (encoder().busy) encoder().finish();
+  }
+  assert.deepEqual(sent.map(({ key, last }) => [key, last]), [[true, false], [false, false], [false, true]]);
+});
+
+test("a key-frame request on a still page is answered from the kept picture", async () => {
+  await running();
+  for (let i = 0; i < 10; i++) {
+    await pass(100);
+    if (encoder().busy) encoder().finish();
+  }
+  const before = sent.length;
+  publisher.requestKey();
+  encoder().finish();
+  assert.equal(sent.length, before + 1);
+  assert.ok(sent.at(-1).key);
+  assert.equal(sent.at(-1).group, 2);
+});
+
+test("many key-frame requests while one is in the encoder make one more", async () => {
+  await running();
+  publisher.requestKey();
+  for (let i = 0; i < 5; i++) publisher.requestKey();
+  encoder().finish();
+  encoder().finish();
+  assert.equal(encoder().orders.length, 3);
+});
+
+test("keeps to its frame rate, and lets uneven pictures catch up", async () => {
+  await running();
+  for (let i = 0; i < 60; i++) {
+    await pass(i % 2 ? 10 : 23); // 60 pictures a second, unevenly, for 1 s
+    publisher.picture(picture());
+    if (encoder().busy) encoder().finish();
+  }
+  assert.ok(sent.length >= 14 && sent.length <= 17, `${sent.length} frames`);
+});
+
+test("a new size is configured and begins a group", async () => {
+  await running();
+  await pass(100);
+  publisher.picture(picture(1001, 601));
+  encoder().finish();
+  assert.deepEqual(encoder().sizes, ["1280x720", "1000x600"]);
+  assert.ok(sent.at(-1).key);
+  assert.deepEqual(sent.at(-1).config, { codec: "avc1", width: 1000, height: 600 });
+});
+
+test("paused, nothing leaves, not even what was in the encoder; resumed, a key frame of the newest picture", async () => {
+  await running();
+  await pass(100);
+  publisher.picture(picture());
+  publisher.pause();
+  encoder().finish();
+  await pass(100);
+  publisher.picture(picture());
+  publisher.requestKey();
+  assert.equal(sent.length, 1);
+  publisher.resume();
+  encoder().finish();
+  assert.equal(sent.length, 2);
+  assert.ok(sent[1].key);
+});
+
+test("after a reconnect no delta goes out before a key frame", async () => {
+  await running();
+  await pass(100);
+  publisher.picture(picture());
+  publisher.disconnected();
+  publisher.connected();
+  encoder().finish(); // the delta of before
+  assert.equal(sent.length, 1);
+  encoder().finish();
+  assert.deepEqual(sent.map(({ key }) => key), [true, true]);
+});
+
+test("follows what the viewers decode", async () => {
+  await running();
+  publisher.setDecodable(["vp8", "jpeg"]);
+  await settle();
+  encoder().finish();
+  assert.equal(encoders.length, 2);
+  assert.ok(encoders[0].closed);
+  assert.equal(sent.at(-1).config.codec, "vp8");
+  publisher.setDecodable(["vp8"]);
+  await settle();
+  assert.ok(!encoders[1].closed, "the same family stays");
+});
+
+test("a broken encoder is replaced by the next of the ladder", async () => {
+  mock.method(console, "warn", () => {});
+  await running();
+  encoder().events.onError(new Error("broken"));
+  await settle();
+  encoder().finish();
+  assert.deepEqual(encoders.map(({ family }) => family), ["avc1", "vp09"]);
+  assert.ok(sent.at(-1).key);
+});
+
+test("without a video encoder it sends images, as many as the rate carries", async () => {
+  unsupported = ["avc1", "vp09", "vp8"];
+  publisher.connected();
+  for (let i = 0; i < 50; i++) {
+    publisher.picture(picture());
+    await pass(20);
+    if (encoder().busy) encoder().finish({ bytes: 100_000 }); // 800 kbit at 2,000 kbit/s
+  }
+  assert.equal(sent[0].type, FrameType.IMAGE);
+  assert.ok(sent.length >= 2 && sent.length <= 4, `${sent.length} images in 1 s`);
+});
+
+test("feedback moves the bit rate without a new size", async () => {
+  await running();
+  await pass(2000);
+  publisher.feedback({ kbps: 500, lagging: 1, viewers: 1 });
+  assert.deepEqual(encoder().rates, [2000, 425]);
+  assert.deepEqual(encoder().sizes, ["1280x720"]);
+});
+
+test("closed, it keeps no picture and wakes no more", async () => {
+  await running();
+  const late = picture();
+  publisher.close();
+  publisher.picture(late);
+  await pass(1000);
+  assert.ok(late.closed && encoder().closed);
+  assert.equal(sent.length, 1);
+});
