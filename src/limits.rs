@@ -350,3 +350,14 @@ pub const STORE_BUSY: Duration = Duration::from_secs(5);
 
 /// Entries of a settings history in one answer.
 pub const SETTINGS_CHANGES: usize = 100;
+
+// ── Accounts ───────────────────────────────────────────────────────────────────────────────────
+
+/// Changes of accounts that a slow listener may fall behind; beyond it reads everything anew.
+pub const ACCOUNT_CHANGES: usize = 256;
+
+/// How often a change of settings is tried again when another node was quicker.
+pub const SETTINGS_RETRIES: usize = 5;
+
+/// Longest address of an agent: it is typed by people and stands in a URL path.
+pub const ADDRESS_BYTES: usize = 128;

@@ -40,6 +40,11 @@ impl std::fmt::Debug for ApiKeySecret {
     }
 }
 
+/// The operator's admin key: `pla_` and 256 bits. It follows from the master secret and is stored nowhere.
+pub fn admin_key(master: &MasterSecret) -> SecretString {
+    format!("pla_{}", super::base64url(&master.derive("admin-key", &[]))).into()
+}
+
 /// A fresh key id. Never given out twice, so that a revoked secret cannot come back.
 pub fn fresh_id() -> KeyId {
     KeyId::new(&format!("k{:032x}", super::random::u128())).expect("a letter and hex digits are unreserved")

@@ -41,7 +41,16 @@ pub fn mint(secret: &str, group: &str, partner_user_id: &str, expires: u64) -> S
     format!("${VERSION}${expires}${}", super::base64url(tag.as_ref()))
 }
 
-/// Checks a login key against every live secret of the group; returns when it expires (Unix seconds).
+/// A login key that is genuine and in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Genuine {
+    /// When it expires, in Unix seconds.
+    pub expires: u64,
+    /// Which of the secrets signed it.
+    pub secret: usize,
+}
+
+/// Checks a login key against every live secret of the group.
 ///
 /// Valid while `now < exp <= now + 1 day`. The edges are sharp, because the contract names them: what a
 /// CRM's clock may be ahead has to come out of the day. All secrets are tried, also after a match.
@@ -51,19 +60,19 @@ pub fn verify<'a>(
     partner_user_id: &str,
     login_key: &str,
     now: Wall,
-) -> Result<u64, LoginKeyError> {
+) -> Result<Genuine, LoginKeyError> {
     let (expires, signature) = parse(login_key).ok_or(LoginKeyError::Malformed)?;
     let message = message(group, partner_user_id, expires);
-    let mut genuine = false;
-    for secret in secrets {
+    let mut signer = None;
+    for (at, secret) in secrets.into_iter().enumerate() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         // `verify` compares the decoded bytes in constant time.
-        genuine |= hmac::verify(&key, message.as_bytes(), &signature).is_ok();
+        if hmac::verify(&key, message.as_bytes(), &signature).is_ok() {
+            signer = Some(at);
+        }
     }
     // The signature comes first: only the holder of a key learns from the logs that a time was wrong.
-    if !genuine {
-        return Err(LoginKeyError::NotGenuine);
-    }
+    let secret = signer.ok_or(LoginKeyError::NotGenuine)?;
     let now = now.unix_seconds();
     if expires <= now {
         return Err(LoginKeyError::Expired);
@@ -71,7 +80,7 @@ pub fn verify<'a>(
     if expires > now + limits::TOKEN_AHEAD.as_secs() {
         return Err(LoginKeyError::TooFarAhead);
     }
-    Ok(expires)
+    Ok(Genuine { expires, secret })
 }
 
 fn message(group: &str, partner_user_id: &str, expires: u64) -> String {
@@ -111,7 +120,7 @@ mod tests {
     }
 
     fn check(login_key: &str, now: u64) -> Result<u64, LoginKeyError> {
-        verify([SECRET], GROUP, USER, login_key, at(now))
+        verify([SECRET], GROUP, USER, login_key, at(now)).map(|genuine| genuine.expires)
     }
 
     #[test]
@@ -186,8 +195,9 @@ mod tests {
     #[test]
     fn each_live_key_is_tried() {
         let (expires, text) = VECTORS[0];
-        for keys in [["other", SECRET], [SECRET, "other"]] {
-            assert_eq!(verify(keys, GROUP, USER, text, at(expires - 60)), Ok(expires));
+        for (keys, secret) in [(["other", SECRET], 1), ([SECRET, "other"], 0)] {
+            let wanted = Ok(Genuine { expires, secret });
+            assert_eq!(verify(keys, GROUP, USER, text, at(expires - 60)), wanted);
         }
     }
 
