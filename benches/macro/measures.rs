@@ -61,7 +61,9 @@ pub(crate) fn relay(table: &mut Table, seconds: Duration) -> anyhow::Result<()> 
             let (report, failure) = node.load(&load, round)?;
             ours.push(number(&report["server"]["cpuSecondsPerGb"]).context("cpuSecondsPerGb")?);
             table.keep(&format!("relay {frame_bytes}"), report, failure);
-            theirs.push(tcp::measure(frame_bytes, VIEWERS, round)?);
+            let baseline = tcp::measure(frame_bytes, VIEWERS, round)?;
+            theirs.push(baseline.cpu_seconds_per_gb);
+            table.keep(&format!("baseline {frame_bytes}"), serde_json::to_value(baseline)?, None);
         }
         table.add(Row {
             what: format!("relay 1→{VIEWERS} of {} KiB frames", frame_bytes / 1024),

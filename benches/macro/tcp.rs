@@ -15,6 +15,7 @@ use anyhow::{Context, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use porchlight::cli::load::Usage;
 use porchlight::limits;
+use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
@@ -96,8 +97,17 @@ async fn view_out(mut viewer: TcpStream, mut outgoing: mpsc::Receiver<Bytes>) ->
     Ok(())
 }
 
-/// One round: processor seconds of a fresh baseline server per delivered gigabyte.
-pub(crate) fn measure(message_bytes: usize, viewers: usize, lasts: Duration) -> anyhow::Result<f64> {
+/// One round of the baseline.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Round {
+    pub(crate) cpu_seconds_per_gb: f64,
+    delivered_gb: f64,
+    gb_per_second: f64,
+}
+
+/// One round against a fresh baseline server.
+pub(crate) fn measure(message_bytes: usize, viewers: usize, lasts: Duration) -> anyhow::Result<Round> {
     let child = Command::new(std::env::current_exe()?)
         .arg("--tcp-baseline")
         .stdin(Stdio::null())
@@ -109,11 +119,17 @@ pub(crate) fn measure(message_bytes: usize, viewers: usize, lasts: Duration) -> 
     BufReader::new(child.0.stdout.take().context("a pipe was asked for")?).read_line(&mut line)?;
     let address = line.trim().parse().with_context(|| format!("baseline said {line:?}"))?;
     let before = Usage::of(child.0.id())?;
+    let started = Instant::now();
     let bytes = runtime()?.block_on(load(address, message_bytes, viewers, lasts))?;
     let after = Usage::of(child.0.id())?;
+    let took = started.elapsed().as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-    let gigabytes = bytes as f64 / 1e9;
-    Ok((after.cpu_seconds - before.cpu_seconds) / gigabytes)
+    let delivered_gb = bytes as f64 / 1e9;
+    Ok(Round {
+        cpu_seconds_per_gb: (after.cpu_seconds - before.cpu_seconds) / delivered_gb,
+        delivered_gb,
+        gb_per_second: delivered_gb / took,
+    })
 }
 
 #[derive(Debug)]

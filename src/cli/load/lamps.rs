@@ -19,7 +19,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::messages::{self, AgentHears, Presence, SeenVisitor, VisitorHears};
+use super::messages::{self, AgentHears, Presence, SeenData, SeenVisitor, VisitorHears};
 use super::pace::{Schedule, parse_duration, parse_rate};
 use super::process::{Usage, make_room};
 use super::report::{Latency, Live, Percentiles, Report, Tally, per_second, row};
@@ -354,12 +354,9 @@ impl History {
         if visitor.state == "absent" {
             return self.left.then_some(last);
         }
-        let told = visitor.data.as_ref().and_then(|data| data.n);
-        let number = match told {
-            Some(n) => usize::try_from(n).ok()?,
-            // Without data the state must do: it alternates, so it tells the next one from the last.
-            None => known.numbers,
-        };
+        let told = visitor.data.as_ref().and_then(SeenData::number);
+        // Without data the state must do: it alternates, so it tells the next one from the last.
+        let number = told.unwrap_or(known.numbers);
         let state = if number.is_multiple_of(2) { "present" } else { "hidden" };
         (number <= last && visitor.state == state).then_some(number)
     }
@@ -523,20 +520,20 @@ mod tests {
     #[test]
     fn merged_changes_count_at_the_push_that_made_them_known() {
         let lamps = Lamps::new(1);
-        let seen = |state: &str, n: Option<u64>, version| SeenVisitor {
+        let seen = |state: &str, n: Option<f64>, version| SeenVisitor {
             visitor_id: visitor_id(0),
             state: state.to_owned(),
             version: Some(version),
-            data: n.map(|n| messages::SeenData { n: Some(n) }),
+            data: n.map(|n| SeenData { n: Some(n) }),
         };
         for _ in 0..4 {
             lamps.histories[0].lock().note(Instant::now());
         }
         let mut known = Known::default();
-        lamps.push(0, &mut known, &seen("present", Some(0), 1), Instant::now());
-        lamps.push(0, &mut known, &seen("hidden", Some(3), 4), Instant::now());
-        lamps.push(0, &mut known, &seen("present", Some(2), 3), Instant::now());
-        lamps.push(0, &mut known, &seen("hidden", Some(3), 5), Instant::now());
+        lamps.push(0, &mut known, &seen("present", Some(0.0), 1), Instant::now());
+        lamps.push(0, &mut known, &seen("hidden", Some(3.0), 4), Instant::now());
+        lamps.push(0, &mut known, &seen("present", Some(2.0), 3), Instant::now());
+        lamps.push(0, &mut known, &seen("hidden", Some(3.0), 5), Instant::now());
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         assert_eq!((read(&lamps.received), read(&lamps.merged)), (4, 2));
         assert_eq!((read(&lamps.stale), read(&lamps.repeated)), (1, 1));

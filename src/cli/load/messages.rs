@@ -84,8 +84,18 @@ pub(super) struct SeenVisitor {
 /// The number that a lamp visitor puts into its presence data at each change.
 #[derive(Debug, Deserialize)]
 pub(super) struct SeenData {
+    /// JSON knows one kind of number, so `3.0` is as good as `3`.
     #[serde(default)]
-    pub(super) n: Option<u64>,
+    pub(super) n: Option<f64>,
+}
+
+impl SeenData {
+    /// The number, if it is one that was ever sent.
+    pub(super) fn number(&self) -> Option<usize> {
+        let n = self.n.filter(|n| *n >= 0.0 && n.fract() == 0.0 && *n < f64::from(u32::MAX))?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and in range")]
+        Some(n as usize)
+    }
 }
 
 /// What a participant hears on the session socket.
@@ -268,6 +278,8 @@ mod tests {
         let text = r#"{"type":"presence","visitor":{"visitorId":"v","state":"hidden","since":"x","version":9,
             "connections":1,"focused":null,"data":{"n":3,"k":"v"},"verified":false}}"#;
         let AgentHears::Presence { visitor } = serde_json::from_str(text).unwrap() else { panic!("{text}") };
-        assert_eq!((visitor.version, visitor.data.unwrap().n), (Some(9), Some(3)));
+        let float = |n| SeenData { n: Some(n) }.number();
+        assert_eq!((float(3.0), float(3.5), float(-1.0)), (Some(3), None, None));
+        assert_eq!((visitor.version, visitor.data.unwrap().number()), (Some(9), Some(3)));
     }
 }

@@ -96,6 +96,7 @@ impl TestServer {
 }
 
 async fn serve(mut stream: TcpStream, world: Arc<Mutex<World>>) {
+    stream.set_nodelay(true).unwrap();
     let mut first = [0; 4];
     stream.peek(&mut first).await.unwrap();
     if first == *b"POST" {

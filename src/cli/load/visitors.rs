@@ -21,6 +21,9 @@ use super::socket::{Audience, Fault, Heard, Incoming, Socket, hear, hear_text, o
 use super::target::{Target, TargetArgs};
 use crate::limits;
 
+/// From so many visitors on, what the process itself grew by is theirs and not the runtime's.
+const ENOUGH_TO_DIVIDE: usize = 1_000;
+
 /// Arguments of `load visitors`.
 #[derive(Debug, clap::Args)]
 pub(super) struct VisitorsArgs {
@@ -168,7 +171,10 @@ impl VisitorsArgs {
             |before: Usage, after: Usage| after.rss_kib.saturating_sub(before.rss_kib) * 1_024 / count;
         crowd.stop();
         Ok(VisitorsReport {
-            own_bytes_per_visitor: own_before.zip(own).map(|(before, after)| per_visitor(before, after)),
+            own_bytes_per_visitor: own_before
+                .zip(own)
+                .filter(|_| self.count >= ENOUGH_TO_DIVIDE)
+                .map(|(before, after)| per_visitor(before, after)),
             server: before.zip(connected).zip(held).map(|((before, connected), held)| ServerUsage {
                 before,
                 connected,
