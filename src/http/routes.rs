@@ -7,12 +7,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use hyper::HeaderMap;
 
 use super::assets::{self, Use};
+use super::auth;
 use super::error::ApiError;
 use super::health::Health;
+use crate::hub::accounts::Accounts;
+use crate::telemetry::Meters;
 
 /// The scripts that sites name in their pages. They lie at the root, and again below `/v1/`, which pins
 /// the wire contract they speak.
@@ -22,10 +25,14 @@ const SCRIPTS: [&str; 5] = ["porchlight.js", "agent.js", "share.js", "view.js", 
 const MODULES: [&str; 3] = ["lib", "share", "view"];
 
 /// What the public routes need.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PublicState {
     /// For the probes of load balancers.
     pub health: Arc<Health>,
+    /// Who may sign in.
+    pub accounts: Arc<Accounts>,
+    /// What is counted.
+    pub meters: Arc<Meters>,
     /// Whether the demo pages are served.
     pub demo: bool,
 }
@@ -35,6 +42,7 @@ pub fn public_router(state: PublicState) -> Router {
     let mut router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
+        .route("/v1/auth/agent", post(auth::sign_in).options(auth::preflight))
         .route("/web/{*path}", get(web));
     for script in SCRIPTS {
         let serve = move |RawQuery(query): RawQuery, headers: HeaderMap| async move {

@@ -11,7 +11,8 @@ use super::registry::Connection;
 use super::sessions::LiveSession;
 use super::visitors::{Caller, check_named};
 use super::watch::{LiveList, RecordWatch, raw};
-use crate::ids::{SessionId, VisitorId, VisitorKey};
+use crate::cluster::{DirectoryError, PresenceSource};
+use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::buttons;
 use crate::model::live::{Cursor, Filter, LiveView, Pager};
@@ -118,6 +119,16 @@ impl Hub {
             .zip(visitors)
             .map(|(found, visitor)| found.unwrap_or_else(|| Arc::new(Self::absent(&key(visitor), now))))
             .collect()
+    }
+}
+
+impl Hub {
+    /// Every visitor of a group, on all nodes.
+    pub async fn all_visitors(&self, group: &GroupId) -> Result<Vec<Arc<Snapshot>>, DirectoryError> {
+        let mut all = self.directory.list(self.node, group).await?;
+        all.retain(|snapshot| self.tracker.look(snapshot.key(), |_| ()).is_none());
+        all.extend(PresenceSource::snapshots(self, group));
+        Ok(all)
     }
 }
 

@@ -132,6 +132,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     fn poll_next(&mut self, cx: &mut Context<'_>, seat: Option<&mut Seat>) -> Poll<Event> {
         self.connection.outbox.register(cx.waker());
+        if self.connection.outbox.is_cut() {
+            return Poll::Ready(Event::Over(Over::ByPeer));
+        }
         match self.poll_write(cx, seat) {
             Ok(Some(lost)) => return Poll::Ready(Event::Lost(lost)),
             Ok(None) => {}

@@ -46,19 +46,15 @@ pub struct Sockets {
 }
 
 /// Why a handshake is refused, before any state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandshakeError {
     /// Not a WebSocket handshake of version 13 (RFC 6455, 4.2.1).
-    #[error("this path takes a WebSocket handshake")]
     NotAHandshake,
     /// The subprotocol was not offered.
-    #[error("the client must offer the subprotocol {SUBPROTOCOL}")]
     Subprotocol,
     /// No group knows this origin.
-    #[error("pages of this origin are not allowed here")]
     Origin,
     /// The node is going away.
-    #[error("this node is going away")]
     Draining,
 }
 
@@ -79,6 +75,21 @@ impl HandshakeError {
             Self::Origin => "forbidden",
             Self::Draining => "drain",
         }
+    }
+
+    /// A sentence for people.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::NotAHandshake => "this path takes a WebSocket handshake",
+            Self::Subprotocol => "the client must offer the subprotocol porchlight.v1",
+            Self::Origin => "pages of this origin are not allowed here",
+            Self::Draining => "this node is going away",
+        }
+    }
+
+    /// Whether coming back later helps.
+    pub const fn is_passing(self) -> bool {
+        matches!(self, Self::Draining)
     }
 }
 
@@ -129,6 +140,13 @@ impl Sockets {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         Ok(response)
+    }
+
+    /// Cuts every connection off, without a word.
+    pub fn cut(&self) {
+        for connection in self.hub.registry().all() {
+            connection.outbox.cut();
+        }
     }
 
     /// Waits until every connection's task has ended.

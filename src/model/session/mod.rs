@@ -433,8 +433,8 @@ pub struct View {
     pub accepted: Option<(Wall, Option<Arc<str>>)>,
     /// Agents that asked or watch.
     pub agents: Vec<AgentId>,
-    /// Viewers with a connection.
-    pub viewers: usize,
+    /// Who is in it.
+    pub participants: Vec<ParticipantView>,
     /// Why it ended.
     pub ended: Option<EndReason>,
     /// Whether the publisher pauses.
@@ -564,7 +564,7 @@ impl Session {
                 _ => None,
             },
             agents,
-            viewers: self.viewers_here(),
+            participants: self.participants.iter().map(Participant::view).collect(),
             ended: if let Phase::Ended(reason) = self.phase { Some(reason) } else { None },
             paused: self.paused,
         }
