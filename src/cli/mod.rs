@@ -8,6 +8,7 @@
 
 mod admin;
 mod dev;
+pub mod load;
 mod rows;
 mod serve;
 mod settings;
@@ -33,6 +34,8 @@ enum Command {
     Dev(dev::DevArgs),
     /// Asks a running server about visitors, sessions and itself.
     Admin(admin::AdminArgs),
+    /// Loads a running server and measures it.
+    Load(load::LoadArgs),
     /// Mints credentials, as a company's back end would.
     Token(token::TokenArgs),
     /// Reads the settings and tells everything that is wrong with them.
@@ -71,6 +74,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => args.run(),
         Command::Dev(args) => args.run(),
         Command::Admin(args) => Ok(block_on(args.run())?),
+        Command::Load(args) => Ok(block_on(args.run())?),
         Command::Token(args) => Ok(args.run()?),
         Command::CheckConfig(args) => args.check(),
         Command::PrintConfig(args) => args.print(),
@@ -103,6 +107,7 @@ mod tests {
             "admin list-visitors --group demo --state present --page cart",
             "admin list-sessions --group demo --visitor C-1",
             "admin end-session --group demo 0190b2f0-0000-7000-8000-000000000000",
+            "load visitors --dev-json .porchlight",
             "token login-key --group 12345 --user u1 --secret-file secret",
             "token visitor --visitor C-1 --key-id k1 --secret-file secret",
             "token agent --address alice",

@@ -14,29 +14,8 @@ use super::outbox::Outbox;
 use crate::clock::Tick;
 use crate::ids::ConnectionId;
 use crate::limits;
+use crate::telemetry::SocketKind;
 use crate::wire::close::{Close, CloseCode};
-
-/// Which of the three sockets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A website's presence script.
-    Visitor,
-    /// An agent's page.
-    Agent,
-    /// A participant of a session.
-    Session,
-}
-
-impl Kind {
-    /// The name in metrics and paths.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Visitor => "visitor",
-            Self::Agent => "agent",
-            Self::Session => "session",
-        }
-    }
-}
 
 /// One live WebSocket, as everybody but its own task sees it.
 #[derive(Debug)]
@@ -44,7 +23,7 @@ pub struct Connection {
     /// Its id.
     pub id: ConnectionId,
     /// Which socket.
-    pub kind: Kind,
+    pub kind: SocketKind,
     /// What waits to be sent.
     pub outbox: Outbox,
     /// When the last byte came.
@@ -77,7 +56,7 @@ impl Default for Registry {
 
 impl Registry {
     /// Takes a connection in until its guard is dropped.
-    pub fn admit(self: &Arc<Self>, kind: Kind, now: Tick) -> Admitted {
+    pub fn admit(self: &Arc<Self>, kind: SocketKind, now: Tick) -> Admitted {
         let id = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
         let connection =
             Arc::new(Connection { id, kind, outbox: Outbox::default(), heard: AtomicU64::new(now.0) });
@@ -169,7 +148,7 @@ mod tests {
     #[test]
     fn a_guard_releases_what_was_admitted() {
         let registry = Arc::new(Registry::default());
-        let admitted = registry.admit(Kind::Visitor, Tick(0));
+        let admitted = registry.admit(SocketKind::Visitor, Tick(0));
         let id = admitted.id;
         assert!(registry.get(id).is_some());
         drop(admitted);
@@ -180,8 +159,8 @@ mod tests {
     #[test]
     fn the_silent_are_pinged_and_the_dead_are_closed() {
         let registry = Arc::new(Registry::default());
-        let quiet = registry.admit(Kind::Visitor, Tick(0));
-        let lively = registry.admit(Kind::Visitor, Tick(0));
+        let quiet = registry.admit(SocketKind::Visitor, Tick(0));
+        let lively = registry.admit(SocketKind::Visitor, Tick(0));
         let beat = |now: u64| {
             for slot in 0..limits::WHEEL_SLOTS as u64 {
                 registry.beat(slot, Tick(now));

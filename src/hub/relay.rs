@@ -13,6 +13,7 @@ use crate::clock::Tick;
 use crate::ids::ConnectionId;
 use crate::limits;
 use crate::model::relay::{Cache, Cursor, Frame, KeyFrameRequests, Shed, Step, Stream};
+use crate::telemetry::Meters;
 use crate::wire::session::LiveEdge;
 
 /// The streams of one session and who watches them.
@@ -110,11 +111,11 @@ impl Relay {
     }
 
     /// Lets a connection watch until the returned seat is dropped.
-    pub fn watch(self: &Arc<Self>, connection: Arc<Connection>) -> Seat {
+    pub fn watch(self: &Arc<Self>, connection: Arc<Connection>, meters: Arc<Meters>) -> Seat {
         let viewer =
             Arc::new(Viewer { connection, sent: AtomicU64::new(0), lagging: AtomicBool::new(false) });
         self.viewers.write().push(Arc::clone(&viewer));
-        Seat { relay: Arc::clone(self), viewer, cursors: SmallVec::new() }
+        Seat { relay: Arc::clone(self), viewer, meters, cursors: SmallVec::new() }
     }
 
     /// The newest frame of each stream.
@@ -180,6 +181,7 @@ impl State {
 pub struct Seat {
     relay: Arc<Relay>,
     viewer: Arc<Viewer>,
+    meters: Arc<Meters>,
     cursors: SmallVec<[(u32, Cursor); 1]>,
 }
 
@@ -190,8 +192,7 @@ pub struct Look {
     pub frames: SmallVec<[Frame; 8]>,
     /// Streams of which frames were just lost.
     pub lost: SmallVec<[u32; 1]>,
-    /// What was shed.
-    pub shed: Shed,
+    shed: Shed,
 }
 
 impl Seat {
@@ -225,29 +226,31 @@ impl Seat {
         }
         drop(state);
         self.viewer.sent.fetch_add(taken as u64, Ordering::Relaxed);
-        if !look.lost.is_empty() {
-            self.viewer.lagging.store(true, Ordering::Relaxed);
-        } else if look.frames.iter().any(|frame| frame.header.is_key()) {
+        self.meters.frames_out.increment(look.frames.len() as u64);
+        self.meters.frame_bytes_out.increment(taken as u64);
+        self.meters.frames_shed_layer.increment(look.shed.layer);
+        self.meters.frames_shed_lagging.increment(look.shed.lagging);
+        if look.lost.is_empty() && look.frames.iter().any(|frame| frame.header.is_key()) {
             self.viewer.lagging.store(false, Ordering::Relaxed);
         }
         look
     }
 
     /// The viewer has drawn a frame.
-    pub fn ack(&mut self, stream: u32, sequence: u32) {
+    pub fn ack(&mut self, stream: u32, sequence: u32, now: Tick) {
         if let Some((_, cursor)) = self.cursors.iter_mut().find(|(id, _)| *id == stream) {
-            cursor.ack(sequence);
+            cursor.ack(sequence, now);
         }
     }
 
-    /// Since when the oldest unacknowledged frame was sent, over all streams.
-    pub fn unacknowledged_since(&self) -> Option<Tick> {
-        self.cursors.iter().filter_map(|(_, cursor)| cursor.unacknowledged_since()).min()
+    /// Since when the viewer was sent frames and drew nothing new, over all streams.
+    pub fn stalled_since(&self) -> Option<Tick> {
+        self.cursors.iter().filter_map(|(_, cursor)| cursor.stalled_since()).min()
     }
 
-    /// Whether it waits for a key frame after a loss.
-    pub fn is_lagging(&self) -> bool {
-        self.viewer.lagging.load(Ordering::Relaxed)
+    /// Notes that the viewer loses frames; true when that is new.
+    pub fn mark_lagging(&self) -> bool {
+        !self.viewer.lagging.swap(true, Ordering::Relaxed)
     }
 }
 

@@ -62,7 +62,7 @@ impl Hub {
             *live = session.relay.live_edges();
         }
         connection.outbox.push_first(Text::answer(id, &*message));
-        let seat = (role == Role::Viewer).then(|| session.relay.watch(Arc::clone(connection)));
+        let seat = (role == Role::Viewer).then(|| session.relay.watch(Arc::clone(connection), Arc::clone(&self.meters)));
         let participant =
             Participant { hub: Arc::clone(self), session, id: participant, role, connection: connection_id };
         if seat.is_some() {
@@ -125,7 +125,7 @@ impl Participant {
             FromParticipant::Ack(ack) => {
                 self.only(Role::Viewer, "only a viewer acknowledges frames")?;
                 if let Some(seat) = seat {
-                    seat.ack(ack.stream, ack.seq);
+                    seat.ack(ack.stream, ack.seq, self.hub.clock.tick());
                 }
                 return Ok(());
             }
@@ -151,14 +151,21 @@ impl Participant {
         Ok(())
     }
 
-    /// This viewer has lost frames: it is told, and the publisher is asked for a key frame.
-    pub fn lost(&self, streams: &[u32]) {
+    /// This viewer has lost frames: it is told once, and the publisher is asked for a key frame.
+    pub fn lost(&self, seat: &Seat, streams: &[u32]) {
+        self.lagging(seat, streams.first().copied().unwrap_or_default());
         for &stream in streams {
-            if let Some(connection) = self.hub.registry.get(self.connection) {
-                let since = self.hub.clock.now().wall;
-                connection.outbox.push(Text::of(&ToParticipant::Lagging { since, stream }));
-            }
             self.hub.want_key_frame(&self.session, stream);
+        }
+    }
+
+    /// This viewer is behind by more than it may be.
+    pub fn lagging(&self, seat: &Seat, stream: u32) {
+        if seat.mark_lagging()
+            && let Some(connection) = self.hub.registry.get(self.connection)
+        {
+            let since = self.hub.clock.now().wall;
+            connection.outbox.push(Text::of(&ToParticipant::Lagging { since, stream }));
         }
     }
 

@@ -183,10 +183,11 @@ pub struct Cursor {
     /// Frames below are the cache it joined with; they count by age only.
     caught_up: u64,
     shed: Shed,
-    /// Empty until the viewer acknowledges for the first time: one that never does is judged by its
-    /// socket alone.
+    /// Sent and not acknowledged, oldest first.
     in_flight: VecDeque<InFlight>,
-    acks: bool,
+    last_acked: Option<u32>,
+    /// Since when it was sent frames and acknowledged nothing new.
+    stalled_since: Option<Tick>,
 }
 
 /// Lateness of acknowledgements: a viewer acknowledges every 250 ms and may be a continent away, so
@@ -210,7 +211,8 @@ impl Cursor {
             caught_up: stream.end(),
             shed: Shed::default(),
             in_flight: VecDeque::new(),
-            acks: false,
+            last_acked: None,
+            stalled_since: None,
         }
     }
 
@@ -229,21 +231,24 @@ impl Cursor {
         self.next < stream.end()
     }
 
-    /// Since when the oldest frame that the viewer was sent is unacknowledged; `None` when nothing is,
-    /// or when it does not acknowledge.
-    pub fn unacknowledged_since(&self) -> Option<Tick> {
-        if self.acks { self.in_flight.front().map(|oldest| oldest.sent) } else { None }
+    /// Since when the viewer was sent frames and drew nothing new; `None` while it keeps up, or when it
+    /// does not acknowledge at all.
+    pub fn stalled_since(&self) -> Option<Tick> {
+        self.stalled_since
     }
 
     /// The viewer has drawn this frame.
-    pub fn ack(&mut self, sequence: u32) {
-        self.acks = true;
+    pub fn ack(&mut self, sequence: u32, now: Tick) {
+        let news = self.last_acked.replace(sequence) != Some(sequence);
         while let Some(oldest) = self.in_flight.front() {
             // Sequence numbers wrap; what lies less than half the circle ahead is later (RFC 1982).
             if sequence.wrapping_sub(oldest.sequence) > u32::MAX / 2 {
                 break;
             }
             self.in_flight.pop_front();
+        }
+        if news {
+            self.stalled_since = (!self.in_flight.is_empty()).then_some(now);
         }
     }
 
@@ -313,6 +318,9 @@ impl Cursor {
             self.in_flight.pop_back();
         }
         self.in_flight.push_back(InFlight { sequence: frame.header.sequence, sent: now });
+        if self.last_acked.is_some() {
+            self.stalled_since.get_or_insert(now);
+        }
         Step::Send(frame)
     }
 
@@ -341,7 +349,9 @@ impl Cursor {
     }
 
     fn unacknowledged_for(&self, now: Tick) -> std::time::Duration {
-        self.unacknowledged_since().map_or(std::time::Duration::ZERO, |since| now.since(since))
+        // One that never acknowledged is judged by its socket alone.
+        let oldest = self.in_flight.front().filter(|_| self.last_acked.is_some());
+        oldest.map_or(std::time::Duration::ZERO, |oldest| now.since(oldest.sent))
     }
 
     fn is_lost(&self, stream: &Stream, frame: &Frame, now: Tick) -> bool {
@@ -530,11 +540,18 @@ mod tests {
         stream.push(frame(0, 1, true, 0, 10, 0));
         let mut cursor = Cursor::join(&stream, Tick(0));
         sent(&mut cursor, &stream, 0);
-        cursor.ack(0);
+        cursor.ack(0, Tick(50));
+        assert_eq!(cursor.stalled_since(), None);
         stream.push(frame(1, 1, false, 0, 10, 100));
         assert_eq!(sent(&mut cursor, &stream, 100), [1]);
         stream.push(frame(2, 1, false, 0, 10, 3_200));
         assert!(matches!(cursor.next(&stream, Tick(3_200)), Step::Lost));
+        // A key frame is sent all the same, but the clock of the stalled viewer goes on.
+        stream.push(frame(3, 2, true, 0, 10, 3_300));
+        assert_eq!(sent(&mut cursor, &stream, 3_300), [3]);
+        assert_eq!(cursor.stalled_since(), Some(Tick(100)));
+        cursor.ack(3, Tick(3_400));
+        assert_eq!(cursor.stalled_since(), None);
     }
 
     #[test]
@@ -544,8 +561,9 @@ mod tests {
         stream.push(frame(0, 1, false, 0, 10, 1));
         let mut cursor = Cursor::join(&stream, Tick(1));
         sent(&mut cursor, &stream, 1);
-        cursor.ack(0);
-        assert_eq!(cursor.unacknowledged_since(), None);
+        cursor.ack(0, Tick(2));
+        assert_eq!(cursor.stalled_since(), None);
+        assert!(cursor.in_flight.is_empty());
     }
 
     #[test]
@@ -647,7 +665,7 @@ mod tests {
                         }
                         last = Some(at);
                     },
-                    Move::Ack => if let Some(last) = last { cursor.ack(all[last].header.sequence) },
+                    Move::Ack => if let Some(last) = last { cursor.ack(all[last].header.sequence, Tick(now)) },
                 }
                 let newest = all.last().map_or(0, |f| f.bytes.len());
                 prop_assert!(stream.bytes() <= limits::CACHE_BYTES + limits::OUTBOX_BYTES + newest);

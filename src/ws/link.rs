@@ -8,18 +8,18 @@ use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::socket::{QUEUE_BYTES, ReadError, Received, Socket};
 use crate::clock::Clock;
 use crate::hub::outbox::Item;
 use crate::hub::registry::Connection;
-use crate::hub::relay::{Look, Seat};
+use crate::hub::relay::Seat;
 use crate::limits;
 use crate::wire::close::{Close, CloseCode};
 
@@ -28,8 +28,8 @@ use crate::wire::close::{Close, CloseCode};
 pub enum Event {
     /// The peer said something.
     Received(Received),
-    /// Frames were taken from the relay for this viewer; some may have been lost.
-    Looked(Look),
+    /// This viewer has lost frames of these streams and waits for key frames.
+    Lost(SmallVec<[u32; 1]>),
     /// The connection is over. With a close of ours, it has been sent.
     Over(Over),
 }
@@ -114,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     fn poll_next(&mut self, cx: &mut Context<'_>, seat: Option<&mut Seat>) -> Poll<Event> {
         self.connection.outbox.register(cx.waker());
         match self.poll_write(cx, seat) {
-            Ok(Some(look)) => return Poll::Ready(Event::Looked(look)),
+            Ok(Some(lost)) => return Poll::Ready(Event::Lost(lost)),
             Ok(None) => {}
             Err(error) => return Poll::Ready(Event::Over(self.failed(&error))),
         }
@@ -129,7 +129,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             };
             self.connection.heard(self.clock.tick());
             match received {
-                Received::Closed => return Poll::Ready(Event::Over(self.over())),
+                Received::Closed => {
+                    // The answer to the peer's close, as far as the socket takes it.
+                    let _answered = self.socket.poll_flush(cx);
+                    return Poll::Ready(Event::Over(self.over()));
+                }
                 Received::Life => {
                     let life = self.life.get_or_insert_with(|| Box::new(Meter::new(limits::PING_RATE)));
                     if !life.allows() {
@@ -150,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         &mut self,
         cx: &mut Context<'_>,
         mut seat: Option<&mut Seat>,
-    ) -> Result<Option<Look>, ReadError> {
+    ) -> Result<Option<SmallVec<[u32; 1]>>, ReadError> {
         loop {
             match self.socket.poll_flush(cx) {
                 Poll::Ready(result) => result?,
@@ -194,8 +198,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     self.socket.queue_binary(frame.bytes.clone());
                     queued = true;
                 }
-                if !look.lost.is_empty() || look.shed != Default::default() {
-                    return Ok(Some(look));
+                if !look.lost.is_empty() {
+                    return Ok(Some(look.lost));
                 }
             }
             if !queued {
@@ -219,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         // What came so far cannot be understood, so nothing more is read: say why, and go.
         let told = self.socket.close(cx, &close);
         let sent = told.is_ok() && matches!(self.socket.poll_flush(cx), Poll::Ready(Ok(())));
-        tracing::debug!(kind = self.connection.kind.as_str(), sent, "closed a peer that broke the protocol");
+        tracing::debug!(kind = self.connection.kind.name(), sent, "closed a peer that broke the protocol");
         Some(Over::ByUs(close))
     }
 
@@ -231,9 +235,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     fn over(&mut self) -> Over {
         self.closing.take().map_or(Over::ByPeer, Over::ByUs)
     }
-}
-
-/// Waits for something, but not longer than this.
-pub async fn within<T>(limit: Duration, what: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(limit, what).await.ok()
 }

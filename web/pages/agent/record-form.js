@@ -11,6 +11,9 @@ const OBJECTS = Object.freeze({ Case: "500", Contact: "003", Lead: "00Q", Opport
 /** API name of the visitor ID field unless the agent types another. */
 const DEFAULT_FIELD = "visitorId";
 
+/** The parent a simulated record hangs on. */
+const PARENT = "Contact";
+
 /** @typedef {keyof typeof OBJECTS} ObjectName */
 
 /** Form that opens a record. */
@@ -43,11 +46,7 @@ export class RecordForm {
       field("Object", this.#object),
       field("Record ID", this.#id),
       field("Name", this.#name),
-      field(
-        "Visitor ID",
-        this.#visitorId,
-        "Value of the record’s visitor ID field. Empty: Join asks for a session key.",
-      ),
+      field("Visitor ID", this.#visitorId, "On the record and on its Contact. Empty: Join asks for a session key."),
       h("details", {}, h("summary", {}, "Field mapping"), field("API name of the field", this.#field)),
       h("button", { class: "button primary", type: "submit", "data-test": "open-record" }, "Open record"),
     );
@@ -68,10 +67,13 @@ export class RecordForm {
 
   /** @returns {RecordInput} */
   #read() {
+    const object = this.#object.value;
+    const fields = { [this.#field.value.trim()]: this.#visitorId.value.trim() || null };
     return {
-      record: { object: this.#object.value, id: this.#id.value.trim(), name: this.#name.value.trim() || undefined },
-      fields: { [this.#field.value.trim()]: this.#visitorId.value.trim() || null },
-      parents: {},
+      record: { object, id: this.#id.value.trim(), name: this.#name.value.trim() || undefined },
+      fields,
+      // Company settings may look for the ID on a parent (the demo group does for Cases); it is the same person there.
+      parents: object === PARENT ? {} : { [PARENT]: fields },
     };
   }
 }

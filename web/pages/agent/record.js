@@ -158,7 +158,7 @@ export class RecordPanel {
       return;
     }
     write(this.#headline, `${who} ${LIGHT[light]}`);
-    write(this.#subline, visitor ? subline(visitor) : "Nobody has been seen under this ID.");
+    write(this.#subline, visitor ? subline(visitor) : "Nobody is here under this ID.");
     fill(this.#facts, ...(visitor ? facts(visitor) : []));
   }
 
@@ -196,9 +196,15 @@ export class RecordPanel {
   }
 }
 
+/** Absent, and nothing is known of an earlier visit. @param {Visitor} visitor */
+function isUnseen(visitor) {
+  return visitor.state === "absent" && !visitor.focused?.page;
+}
+
 /** @param {Visitor} visitor */
 function subline(visitor) {
   const since = duration(Date.now() - Date.parse(visitor.since));
+  if (isUnseen(visitor)) return "Nobody is here under this ID.";
   if (visitor.state === "absent") return since === "now" ? "Left just now" : `Left ${since} ago`;
   const { title } = pageOf(visitor);
   const how = visitor.state === "present" ? "Looking at" : `${PRESENCE[visitor.state]} ·`;
@@ -207,6 +213,7 @@ function subline(visitor) {
 
 /** @param {Visitor} visitor */
 function facts(visitor) {
+  if (isUnseen(visitor)) return [];
   const { path } = pageOf(visitor);
   const client = clientOf(visitor);
   return [

@@ -1,0 +1,237 @@
+//! Whom to load and as whom: the arguments that all three commands share, checked once.
+//!
+//! Refuses a machine that the caller does not vouch for. Opens nothing but files and name look-ups.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use hyper::Uri;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+const DEFAULT_URL: &str = "ws://127.0.0.1:7400";
+const PASSWORD_VARIABLE: &str = "PORCHLIGHT_AGENT_PASSWORD";
+
+/// Arguments of every load command.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct TargetArgs {
+    /// Public listener, `ws://host:port` [default: the one in --dev-json, else ws://127.0.0.1:7400]
+    #[arg(long)]
+    pub(super) url: Option<String>,
+    /// Group of the visitors and agents [default: the one in --dev-json, else demo]
+    #[arg(long)]
+    pub(super) group: Option<String>,
+    /// `dev.json` that `porchlight dev` wrote, or the data directory it lies in
+    #[arg(long, value_name = "PATH")]
+    pub(super) dev_json: Option<PathBuf>,
+    /// Address of the agent to sign in as; its password comes from PORCHLIGHT_AGENT_PASSWORD or a file
+    #[arg(long, env = "PORCHLIGHT_AGENT_ADDRESS")]
+    pub(super) agent_address: Option<String>,
+    /// File that holds the agent's password and nothing else
+    #[arg(long, value_name = "PATH", env = "PORCHLIGHT_AGENT_PASSWORD_FILE")]
+    pub(super) agent_password_file: Option<PathBuf>,
+    /// Origin header [default: the http origin of the URL]
+    #[arg(long)]
+    pub(super) origin: Option<String>,
+    /// Connect from 127.0.0.1 up to this many loopback addresses, so that source ports suffice
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=250))]
+    pub(super) sources: u8,
+    /// Load a machine that is not this one
+    #[arg(long)]
+    pub(super) i_own_this_server: bool,
+    /// Also report CPU time and memory of this process, the server on this machine
+    #[arg(long, value_name = "PID")]
+    pub(super) server_pid: Option<u32>,
+    /// Print one JSON object instead of progress and a table
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// One agent that may sign in.
+#[derive(Debug, Clone)]
+pub(super) struct Account {
+    pub(super) address: String,
+    pub(super) password: SecretString,
+}
+
+/// A checked destination.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// Where to connect.
+    pub(super) address: SocketAddr,
+    /// `host:port` as the Host header says it.
+    pub(super) authority: String,
+    /// Path in front of `/v1/…`, without a slash at its end.
+    pub(super) prefix: String,
+    pub(super) origin: String,
+    pub(super) group: String,
+    /// Loopback addresses to connect from; one means the kernel's choice.
+    pub(super) sources: u8,
+    pub(super) accounts: Vec<Account>,
+}
+
+#[derive(Deserialize)]
+struct DevFile {
+    public: String,
+    group: String,
+    #[serde(default)]
+    agents: Vec<DevAgent>,
+}
+
+#[derive(Deserialize)]
+struct DevAgent {
+    address: String,
+    password: SecretString,
+}
+
+impl TargetArgs {
+    /// Reads files and names, and checks that the caller may load this machine.
+    pub(super) async fn resolve(&self) -> anyhow::Result<Target> {
+        let dev = self.dev_json.as_deref().map(read_dev).transpose()?;
+        let url = match (&self.url, &dev) {
+            (Some(url), _) => url.clone(),
+            (None, Some(dev)) => websocket_url(&dev.public),
+            (None, None) => DEFAULT_URL.to_owned(),
+        };
+        let (host, port, prefix) = split_url(&url)?;
+        let authority = format!("{host}:{port}");
+        let address = tokio::net::lookup_host(authority.as_str())
+            .await
+            .with_context(|| format!("host {host} does not resolve"))?
+            .next()
+            .with_context(|| format!("host {host} has no address"))?;
+        if !address.ip().is_loopback() && !self.i_own_this_server {
+            bail!("{address} is not this machine; say --i-own-this-server if it is yours to load");
+        }
+        if self.sources > 1 && address.ip() != IpAddr::V4(Ipv4Addr::LOCALHOST) {
+            bail!("--sources needs the target 127.0.0.1, not {address}");
+        }
+        let accounts = match self.own_account()? {
+            Some(account) => vec![account],
+            None => dev.iter().flat_map(|dev| &dev.agents).map(DevAgent::account).collect(),
+        };
+        let group = self.group.clone().or(dev.map(|dev| dev.group)).unwrap_or_else(|| "demo".to_owned());
+        let origin = self.origin.clone().unwrap_or_else(|| format!("http://{authority}"));
+        Ok(Target { address, authority, prefix, origin, group, sources: self.sources, accounts })
+    }
+
+    fn own_account(&self) -> anyhow::Result<Option<Account>> {
+        let Some(address) = self.agent_address.clone() else { return Ok(None) };
+        let password = match &self.agent_password_file {
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("agent password file {} is not readable", path.display()))?,
+            None => std::env::var(PASSWORD_VARIABLE)
+                .with_context(|| format!("agent {address} needs {PASSWORD_VARIABLE} or its _FILE"))?,
+        };
+        Ok(Some(Account { address, password: password.trim_end_matches(['\r', '\n']).into() }))
+    }
+}
+
+impl DevAgent {
+    fn account(&self) -> Account {
+        Account { address: self.address.clone(), password: self.password.clone() }
+    }
+}
+
+impl Target {
+    /// The loopback address that the nth connection starts from, when several were asked for.
+    pub(super) fn source(&self, n: usize) -> Option<SocketAddr> {
+        if self.sources < 2 {
+            return None;
+        }
+        let last = u8::try_from(n % usize::from(self.sources)).expect("below the number of sources") + 1;
+        Some(SocketAddr::from(([127, 0, 0, last], 0)))
+    }
+
+    /// The account of the nth agent connection: accounts take turns.
+    pub(super) fn account(&self, n: usize) -> anyhow::Result<&Account> {
+        ensure!(!self.accounts.is_empty(), "no agent to sign in as: give --dev-json or --agent-address");
+        Ok(&self.accounts[n % self.accounts.len()])
+    }
+}
+
+fn read_dev(path: &Path) -> anyhow::Result<DevFile> {
+    let file = if path.is_dir() { path.join("dev.json") } else { path.to_owned() };
+    let text =
+        std::fs::read_to_string(&file).with_context(|| format!("{} is not readable", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not a dev.json", file.display()))
+}
+
+/// The WebSocket URL of a listener given as `host:port` or as an http URL.
+fn websocket_url(public: &str) -> String {
+    match public.split_once("://") {
+        Some(("http", rest)) => format!("ws://{rest}"),
+        Some(("https", rest)) => format!("wss://{rest}"),
+        Some(_) => public.to_owned(),
+        None => format!("ws://{public}"),
+    }
+}
+
+fn split_url(url: &str) -> anyhow::Result<(String, u16, String)> {
+    let uri: Uri = url.parse().with_context(|| format!("{url} is not a URL"))?;
+    match uri.scheme_str() {
+        Some("ws") => {}
+        Some("wss") => bail!("load speaks plain ws://; point it at a listener without TLS, not {url}"),
+        _ => bail!("{url} does not begin with ws://"),
+    }
+    let host = uri.host().with_context(|| format!("{url} names no host"))?;
+    let prefix = uri.path().trim_end_matches('/').to_owned();
+    Ok((host.to_owned(), uri.port_u16().unwrap_or(80), prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_split() {
+        for (url, want) in [
+            ("ws://127.0.0.1:7400", ("127.0.0.1", 7400, "")),
+            ("ws://127.0.0.1:7400/", ("127.0.0.1", 7400, "")),
+            ("ws://[::1]:9/live/", ("[::1]", 9, "/live")),
+            ("ws://relay.example", ("relay.example", 80, "")),
+        ] {
+            let (host, port, prefix) = split_url(url).unwrap();
+            assert_eq!((host.as_str(), port, prefix.as_str()), want, "{url}");
+        }
+        for bad in ["wss://127.0.0.1", "http://127.0.0.1", "127.0.0.1:7400", ""] {
+            assert!(split_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn listeners_become_websocket_urls() {
+        assert_eq!(websocket_url("127.0.0.1:1"), "ws://127.0.0.1:1");
+        assert_eq!(websocket_url("http://127.0.0.1:1"), "ws://127.0.0.1:1");
+        assert_eq!(websocket_url("https://h"), "wss://h");
+        assert_eq!(websocket_url("ws://h"), "ws://h");
+    }
+
+    #[tokio::test]
+    async fn a_foreign_machine_needs_the_owners_word() {
+        let url = Some("ws://192.0.2.1:7400".to_owned());
+        let args = TargetArgs { url, sources: 1, ..TargetArgs::default() };
+        assert!(args.resolve().await.unwrap_err().to_string().contains("--i-own-this-server"));
+        assert!(TargetArgs { i_own_this_server: true, ..args.clone() }.resolve().await.is_ok());
+        let many = TargetArgs { i_own_this_server: true, sources: 2, ..args };
+        assert!(many.resolve().await.unwrap_err().to_string().contains("--sources"));
+    }
+
+    #[tokio::test]
+    async fn dev_json_gives_address_group_and_agents() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("dev.json");
+        let text = r#"{"public":"127.0.0.1:7999","group":"shop","ops":"x","agents":[
+            {"id":"alice","address":"alice","password":"p1"},{"id":"bob","address":"bob","password":"p2"}]}"#;
+        std::fs::write(&file, text).unwrap();
+        for path in [file.as_path(), folder.path()] {
+            let args = TargetArgs { dev_json: Some(path.to_owned()), sources: 3, ..TargetArgs::default() };
+            let target = args.resolve().await.unwrap();
+            assert_eq!(target.address, "127.0.0.1:7999".parse().unwrap());
+            assert_eq!((target.group.as_str(), target.origin.as_str()), ("shop", "http://127.0.0.1:7999"));
+            assert_eq!(target.account(3).unwrap().address, "bob");
+            assert_eq!(target.source(5), Some("127.0.0.3:0".parse().unwrap()));
+        }
+    }
+}
