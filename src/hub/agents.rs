@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::Hub;
 use super::accounts::{AgentIdentity, Group};
 use super::registry::Connection;
 use super::sessions::LiveSession;
 use super::visitors::{Caller, check_named};
 use super::watch::{LiveList, RecordWatch, raw};
+use super::Hub;
 use crate::ids::{SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::buttons;
@@ -84,7 +84,11 @@ impl Hub {
 
     /// Visitors as the agents of a group are told, in the order asked: this node's own word first, and
     /// otherwise what other nodes say. Where those cannot be asked, nothing is certain.
-    pub async fn lookup(&self, group: &crate::ids::GroupId, visitors: &[VisitorId]) -> Vec<Arc<Snapshot>> {
+    pub async fn lookup(
+        &self,
+        group: &crate::ids::GroupId,
+        visitors: &[VisitorId],
+    ) -> Vec<Arc<Snapshot>> {
         let now = self.clock.now().wall;
         let key = |visitor: &VisitorId| VisitorKey { group: group.clone(), visitor: visitor.clone() };
         let mut found: Vec<Option<Arc<Snapshot>>> =
@@ -179,9 +183,7 @@ impl AgentSeat {
             FromAgent::Show(_) => Err(unsupported("show")),
             FromAgent::View(_) => Err(unsupported("view")),
             FromAgent::Invite(_) => Err(unsupported("invite")),
-            FromAgent::Follow(_) | FromAgent::Unfollow(_) | FromAgent::Feed(_) => {
-                Err(unsupported("the feed"))
-            }
+            FromAgent::Follow(_) | FromAgent::Unfollow(_) | FromAgent::Feed(_) => Err(unsupported("the feed")),
         }
     }
 
