@@ -184,8 +184,7 @@ impl Hub {
         let pause = grace / 2 / batches;
         for batch in connections.chunks(connections.len().div_ceil(batches as usize).max(1)) {
             for connection in batch {
-                let reconnect =
-                    ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() };
+                let reconnect = ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() };
                 connection.outbox.push(Text::of(&reconnect));
                 connection.outbox.close(Close::new(CloseCode::Drain, "the node is going away"));
             }

@@ -92,8 +92,8 @@ impl Participant {
         if self.role != Role::Publisher {
             return Err(Close::new(CloseCode::Forbidden, "only the publisher may send frames"));
         }
-        let header = frame::parse(&bytes)
-            .map_err(|error| Close::told(CloseCode::BadMessage, error.to_string()))?;
+        let header =
+            frame::parse(&bytes).map_err(|error| Close::told(CloseCode::BadMessage, error.to_string()))?;
         let meters = &self.hub.meters;
         meters.frames_in.increment(1);
         meters.frame_bytes_in.increment(bytes.len() as u64);

@@ -73,7 +73,9 @@ impl Watchers {
 
     /// Whether anybody on this node would be told of a change of this visitor.
     pub fn has_any(&self, key: &VisitorKey) -> bool {
-        self.visitors.contains_key(key) || self.live.contains_key(&key.group) || self.records.contains_key(key)
+        self.visitors.contains_key(key)
+            || self.live.contains_key(&key.group)
+            || self.records.contains_key(key)
     }
 
     /// Who watches a visitor.
