@@ -7,4 +7,7 @@
 
 mod common;
 
+mod identity;
+mod join;
 mod presence;
+mod subscriptions;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -55,6 +56,10 @@ pub struct Client {
     stash: VecDeque<Heard>,
     next_id: u64,
     closed: Option<Option<u16>>,
+    /// The sentence of the server's close.
+    pub reason: String,
+    /// How long it waits for anything.
+    pub patience: Duration,
 }
 
 impl Client {
@@ -81,6 +86,8 @@ impl Client {
             stash: VecDeque::new(),
             next_id: 1,
             closed: None,
+            reason: String::new(),
+            patience: DEADLINE,
         }
     }
 
@@ -250,7 +257,7 @@ impl Client {
             return Heard::Closed(code);
         }
         loop {
-            let Ok(next) = tokio::time::timeout(DEADLINE, self.socket.next()).await else {
+            let Ok(next) = tokio::time::timeout(self.patience, self.socket.next()).await else {
                 self.fail(format_args!("waited for {what} in vain; unasked: {:?}", self.stash));
             };
             let heard = match next {
@@ -264,8 +271,9 @@ impl Client {
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Close(close))) => {
-                    let code = close.map(|close| u16::from(close.code));
-                    self.transcript.note(&self.name, format_args!("← close {code:?}"));
+                    let code = close.as_ref().map(|close| u16::from(close.code));
+                    self.transcript.note(&self.name, format_args!("← close {close:?}"));
+                    self.reason = close.map(|close| close.reason.to_string()).unwrap_or_default();
                     self.closed = Some(code);
                     // The answer to the close goes out with the next poll.
                     let _over = tokio::time::timeout(DEADLINE, self.socket.next()).await;

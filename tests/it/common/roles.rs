@@ -96,9 +96,8 @@ impl AgentClient {
 
     /// Awaits the push that a watched visitor is in this state.
     pub async fn expect_state(&mut self, visitor: &str, state: &str) -> Value {
-        let fits = |push: &Value| {
-            push["visitor"]["visitorId"] == visitor && push["visitor"]["state"] == state
-        };
+        let fits =
+            |push: &Value| push["visitor"]["visitorId"] == visitor && push["visitor"]["state"] == state;
         self.expect_where("presence", fits).await["visitor"].clone()
     }
 
@@ -131,9 +130,8 @@ impl ParticipantClient {
 
     /// Awaits the news of a participant.
     pub async fn expect_change(&mut self, change: &str, participant: &Value) -> Value {
-        let fits = |news: &Value| {
-            news["change"] == change && news["participant"]["participantId"] == *participant
-        };
+        let fits =
+            |news: &Value| news["change"] == change && news["participant"]["participantId"] == *participant;
         self.expect_where("participant", fits).await
     }
 }

@@ -148,8 +148,8 @@ impl Site {
         VisitorClient::connect(client, hello).await
     }
 
-    /// A page that is refused: says hello and expects this close.
-    pub async fn visitor_refused(&self, name: &str, mut hello: Value, code: u16) {
+    /// A page that is refused: says hello and expects this close. Returns the sentence it is told.
+    pub async fn visitor_refused(&self, name: &str, mut hello: Value, code: u16) -> String {
         hello["type"] = json!("connect");
         if hello.get("group").is_none() {
             hello["group"] = json!(DEMO);
@@ -157,6 +157,7 @@ impl Site {
         let mut client = self.open(name, "/v1/visitor").await;
         client.send(hello).await;
         client.expect_close(code).await;
+        client.reason
     }
 
     /// Attaches with the ticket of a `ready` message.
@@ -201,7 +202,8 @@ impl Site {
         let publisher = self.attach("publisher", &ready).await;
         let viewer = self.attach("viewer", &ticket).await;
         agent.expect_request("active").await;
-        let mut engagement = Engagement { visitor, agent, publisher, viewer, session: ready["sessionId"].clone() };
+        let mut engagement =
+            Engagement { visitor, agent, publisher, viewer, session: ready["sessionId"].clone() };
         engagement.publisher.expect_change("joined", &engagement.viewer.id()).await;
         for client in [&mut *engagement.visitor, &mut *engagement.agent] {
             client.skip().await;
@@ -213,7 +215,12 @@ impl Site {
     }
 
     /// One more viewer: an agent joins what runs already.
-    pub async fn another_viewer(&self, name: &str, agent: &mut AgentClient, visitor: &str) -> ParticipantClient {
+    pub async fn another_viewer(
+        &self,
+        name: &str,
+        agent: &mut AgentClient,
+        visitor: &str,
+    ) -> ParticipantClient {
         agent.join(visitor).await;
         let ready = agent.expect("ready").await;
         self.attach(name, &ready).await
