@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::driver::Driver;
 use crate::clock::{Now, Tick};
@@ -30,12 +30,15 @@ pub struct Tracker {
     shards: Box<[Driver<Shard, Told>]>,
     hasher: RandomState,
     count: AtomicUsize,
+    /// The greatest version of a visitor that was forgotten: who comes back starts above it, even within
+    /// the millisecond.
+    forgotten: AtomicU64,
 }
 
 impl Default for Tracker {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Driver::new(Shard::new(), Vec::new())).collect();
-        Self { shards, hasher: RandomState::new(), count: AtomicUsize::new(0) }
+        Self { shards, hasher: RandomState::new(), count: AtomicUsize::new(0), forgotten: AtomicU64::new(0) }
     }
 }
 
@@ -62,10 +65,11 @@ impl Tracker {
                 return Came { delivery: signal.then_some(Delivery::NotPresent), ..Came::default() };
             }
             let before = shard.len();
-            let presence = shard.entry(key.clone()).or_insert_with(|| Presence::new(0));
+            let last = self.forgotten.load(Ordering::Relaxed);
+            let presence = shard.entry(key.clone()).or_insert_with(|| Presence::new(last));
             let mut told = Vec::new();
             presence.handle(now, input, &mut told);
-            let came = Self::collect(shard, key, told, out);
+            let came = self.collect(shard, key, told, out);
             self.recount(before, shard.len());
             came
         };
@@ -79,7 +83,7 @@ impl Tracker {
             let presence = shard.get_mut(key)?;
             let mut told = Vec::new();
             presence.on_deadline(now, &mut told);
-            let came = Self::collect(shard, key, told, out);
+            let came = self.collect(shard, key, told, out);
             self.recount(before, shard.len());
             came.deadline
         };
@@ -119,7 +123,7 @@ impl Tracker {
         self.len() == 0
     }
 
-    fn collect(shard: &mut Shard, key: &VisitorKey, told: Vec<Output>, out: &mut Vec<Told>) -> Came {
+    fn collect(&self, shard: &mut Shard, key: &VisitorKey, told: Vec<Output>, out: &mut Vec<Told>) -> Came {
         let mut came = Came::default();
         for output in told {
             match output {
@@ -132,6 +136,7 @@ impl Tracker {
             came.deadline = presence.next_deadline();
             came.focused = presence.focused();
             if presence.state() == State::Absent {
+                self.forgotten.fetch_max(presence.version(), Ordering::Relaxed);
                 shard.remove(key);
                 // After a storm an eighth of the table is enough.
                 if shard.len() < shard.capacity() / 8 {
