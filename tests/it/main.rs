@@ -7,9 +7,13 @@
 
 mod common;
 
+mod admin;
+mod bad_input;
+mod drain;
 mod identity;
 mod join;
 mod presence;
 mod relay;
 mod sessions;
 mod subscriptions;
+mod vectors;
