@@ -11,7 +11,6 @@ use super::conversation::{End, Patience, end, first, out_of_order, text_of};
 use super::link::{Event, Link};
 use crate::hub::Hub;
 use crate::hub::visitors::{Caller, VisitorAnswer, VisitorSeat};
-use crate::limits;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::message::Text;
 use crate::wire::visitor::FromVisitor;
@@ -26,14 +25,14 @@ pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>, caller: Calle
 }
 
 async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: Caller) -> Result<VisitorSeat, End> {
-    match first::<FromVisitor>(link).await?.message {
+    match first::<FromVisitor>(hub, link).await?.message {
         Ok(FromVisitor::Connect(hello)) => Ok(hub.arrive(link.connection(), &caller, hello)?),
         _ => Err(out_of_order().into()),
     }
 }
 
 async fn talk(hub: &Arc<Hub>, link: &mut Link<TcpStream>, seat: &VisitorSeat) -> End {
-    let mut patience = Patience::new(limits::VISITOR_RATE);
+    let mut patience = Patience::new(hub.limits().visitor_rate);
     loop {
         let received = match link.next().await {
             Event::Over(over) => return End::Over(over),
@@ -82,7 +81,7 @@ mod tests {
     /// that grows by 100 bytes costs 100 MB at a million visitors.
     #[test]
     fn the_idle_conversation_stays_small() {
-        let size = size_of_future(|hub, link, caller| run(hub, link, caller));
+        let size = size_of_future(run);
         assert!(size <= 1_152, "{size} bytes");
     }
 }
