@@ -171,23 +171,30 @@ impl Session {
 
     /// When [`Self::on_deadline`] has something to do.
     pub fn next_deadline(&self) -> Option<Tick> {
-        let phase = match &self.phase {
-            Phase::Asking(request) => Some(request.expires()),
-            Phase::Open(_) => self.waiting,
+        let (phase, absence) = match &self.phase {
+            Phase::Asking(request) => (Some(request.expires()), self.abandoned),
+            Phase::Open(_) => (self.waiting, self.participants.iter().filter_map(|p| p.lost_until).min()),
             Phase::Ended(_) | Phase::Moving => return None,
         };
-        let lost = self.participants.iter().filter_map(|p| p.lost_until).min();
-        [phase, self.abandoned, lost, Some(self.ends)].into_iter().flatten().min()
+        [phase, absence, Some(self.ends)].into_iter().flatten().min()
     }
 
-    /// Acts on every deadline that has passed.
+    /// Acts on every deadline that has passed, in their order, however late the call comes.
     pub fn on_deadline(&mut self, now: Now, out: &mut Vec<Output>) {
-        let due = |deadline: Option<Tick>| deadline.is_some_and(|at| now.tick >= at);
+        while let Some(due) = self.next_deadline().filter(|due| now.tick >= *due) {
+            self.act_on(due, now, out);
+        }
+        self.tickets.retain(|ticket| now.tick < ticket.expires);
+    }
+
+    /// Acts on one deadline: ends the session, or takes somebody out of it.
+    fn act_on(&mut self, due: Tick, now: Now, out: &mut Vec<Output>) {
+        let is_due = |deadline: Option<Tick>| deadline.is_some_and(|at| due >= at);
         match &self.phase {
-            Phase::Asking(request) if due(Some(request.expires())) => {
+            Phase::Asking(request) if is_due(Some(request.expires())) => {
                 self.close_request(RequestState::Expired, OfferOutcome::Expired, EndReason::Expired, out);
             }
-            Phase::Asking(_) if due(self.abandoned) => {
+            Phase::Asking(_) if is_due(self.abandoned) => {
                 self.close_request(
                     RequestState::Cancelled,
                     OfferOutcome::Cancelled,
@@ -195,15 +202,10 @@ impl Session {
                     out,
                 );
             }
-            Phase::Open(_) if due(self.waiting) => self.end(EndReason::Expired, out),
-            Phase::Ended(_) => return,
-            _ => {}
+            Phase::Open(_) if is_due(self.waiting) => self.end(EndReason::Expired, out),
+            _ if is_due(Some(self.ends)) => self.end(EndReason::TimeLimit, out),
+            _ => self.give_up_lost(due, now, out),
         }
-        if due(Some(self.ends)) {
-            self.end(EndReason::TimeLimit, out);
-        }
-        self.give_up_lost(now, out);
-        self.tickets.retain(|ticket| now.tick < ticket.expires);
     }
 
     /// The session as lists and buttons see it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Answer, EndReason, Happened, Output, Participant, Phase, Say, Session, SessionError};
-use crate::clock::Now;
+use crate::clock::{Now, Tick};
 use crate::ids::{ConnectionId, ParticipantId};
 use crate::limits;
 use crate::model::control::ControlError;
@@ -165,14 +165,11 @@ impl Session {
         Ok(Answer::Done)
     }
 
-    /// Participants whose time to come back is over are gone.
-    pub(super) fn give_up_lost(&mut self, now: Now, out: &mut Vec<Output>) {
-        let overdue = |p: &Participant| p.lost_until.is_some_and(|until| now.tick >= until);
-        while let Some(id) = self.participants.iter().find(|p| overdue(p)).map(|p| p.id) {
+    /// The participant whose time to come back is over is gone.
+    pub(super) fn give_up_lost(&mut self, due: Tick, now: Now, out: &mut Vec<Output>) {
+        let overdue = |p: &&Participant| p.lost_until.is_some_and(|until| due >= until);
+        if let Some(id) = self.participants.iter().find(overdue).map(|p| p.id) {
             self.remove(now, id, out);
-            if self.is_ended() {
-                return;
-            }
         }
     }
 
