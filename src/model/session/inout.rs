@@ -264,7 +264,8 @@ pub enum Output {
         /// Why.
         close: Close,
     },
-    /// The publisher pauses (what is cached is dropped) or goes on.
+    /// The publisher pauses or the session ends (true: what is cached is dropped, no frame is relayed), or
+    /// the publisher goes on.
     Paused(bool),
     /// A fresh publisher is there: its frames start anew.
     Publisher(ConnectionId),

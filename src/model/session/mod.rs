@@ -26,8 +26,7 @@ use crate::clock::{Now, Tick, Wall};
 use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId, VisitorId};
 use crate::limits;
 use crate::wire::agent::RequestState;
-use crate::wire::close::Close;
-use crate::wire::session::{Codec, Here, ParticipantView, Role, Side, ToParticipant};
+use crate::wire::session::{Codec, Here, ParticipantView, Role, Side};
 use crate::wire::visitor::{OfferOutcome, SessionKind};
 
 /// Somebody in the session.
@@ -260,44 +259,16 @@ impl Session {
 
     /// Ends it, whatever the phase. Ended stays ended.
     fn end(&mut self, reason: EndReason, out: &mut Vec<Output>) {
-        match std::mem::replace(&mut self.phase, Phase::Ended(reason)) {
-            Phase::Ended(first) => {
-                self.phase = Phase::Ended(first);
-                return;
+        match self.phase {
+            Phase::Ended(_) => {}
+            Phase::Asking(_) if reason == EndReason::Drained => {
+                self.close_request(RequestState::Failed, OfferOutcome::Failed, reason, out);
             }
             Phase::Asking(_) => {
-                if let Some(to) = self.offered_to.take() {
-                    out.push(Output::OfferEnded { to, outcome: OfferOutcome::Cancelled });
-                }
-                self.state = RequestState::Cancelled;
-                self.tell_request(out);
+                self.close_request(RequestState::Cancelled, OfferOutcome::Cancelled, reason, out);
             }
-            Phase::Open(_) | Phase::Moving => {
-                self.state = RequestState::Ended;
-                let to = self.connections(|_| true);
-                if !to.is_empty() {
-                    out.push(Output::Tell { to, message: ToParticipant::Ended { reason: reason.as_str() } });
-                }
-                if let Some(to) = self.focus.or(self.offered_to) {
-                    out.push(Output::VisitorEnded { to, reason });
-                }
-                let mut to: Vec<_> = self.askers.iter().map(|asker| asker.connection).collect();
-                to.extend(self.participants.iter().filter(|p| p.side == Side::Agent).map(|p| p.requester));
-                to.sort_unstable();
-                to.dedup();
-                out.push(Output::AgentEnded { to, reason });
-                for participant in &mut self.participants {
-                    if let Some(connection) = participant.connection.take() {
-                        let close = Close::new(crate::wire::close::CloseCode::Ended, reason.as_str());
-                        out.push(Output::Close { connection, close });
-                    }
-                }
-            }
+            Phase::Open(_) | Phase::Moving => self.close_room(reason, out),
         }
-        self.tickets.clear();
-        out.push(Output::Paused(true));
-        out.push(Output::Happened(Happened::Ended(reason)));
-        out.push(Output::Moved);
     }
 
     fn after_the_end(&self, input: &Input, reason: EndReason) -> Result<Answer, SessionError> {

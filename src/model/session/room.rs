@@ -197,6 +197,36 @@ impl Session {
         }
     }
 
+    /// The session ends. The picture goes first: nobody sees a frame after the word that it is over.
+    pub(super) fn close_room(&mut self, reason: EndReason, out: &mut Vec<Output>) {
+        self.phase = Phase::Ended(reason);
+        self.state = RequestState::Ended;
+        self.tickets.clear();
+        out.push(Output::Paused(true));
+        let to = self.connections(|_| true);
+        if !to.is_empty() {
+            out.push(Output::Tell { to, message: ToParticipant::Ended { reason: reason.as_str() } });
+        }
+        if let Some(to) = self.focus.or(self.offered_to) {
+            out.push(Output::VisitorEnded { to, reason });
+        }
+        let mut to: Vec<_> = self.askers.iter().map(|asker| asker.connection).collect();
+        to.extend(self.participants.iter().filter(|p| p.side == Side::Agent).map(|p| p.requester));
+        to.sort_unstable();
+        to.dedup();
+        if !to.is_empty() {
+            out.push(Output::AgentEnded { to, reason });
+        }
+        for participant in &mut self.participants {
+            if let Some(connection) = participant.connection.take() {
+                let close = Close::new(CloseCode::Ended, reason.as_str());
+                out.push(Output::Close { connection, close });
+            }
+        }
+        out.push(Output::Happened(Happened::Ended(reason)));
+        out.push(Output::Moved);
+    }
+
     pub(super) fn say(
         &mut self,
         now: Now,
