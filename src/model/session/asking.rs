@@ -15,7 +15,7 @@ use crate::wire::session::{Role, Side};
 use crate::wire::visitor::OfferOutcome;
 
 /// The version of the terms that were accepted; `None` where none were required.
-pub(super) fn version(admission: &Admission) -> Option<Arc<str>> {
+fn version(admission: &Admission) -> Option<Arc<str>> {
     match admission.outcome() {
         Outcome::Accepted { version, .. } => Some(Arc::clone(version)),
         Outcome::NotRequired => None,
@@ -61,7 +61,9 @@ impl Session {
 
     /// The gate opens: tickets for the visitor and for every agent that asked.
     fn open(&mut self, now: Now, admission: Admission, chance: &mut dyn Chance, out: &mut Vec<Output>) {
-        out.push(Output::Happened(Happened::Accepted { version: version(&admission) }));
+        let version = version(&admission);
+        self.accepted = Some((admission.at(), version.clone()));
+        out.push(Output::Happened(Happened::Accepted { version }));
         self.phase = Phase::Open(admission);
         self.waiting = Some(Self::wait_from(now));
         self.abandoned = None;

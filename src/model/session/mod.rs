@@ -83,6 +83,8 @@ pub struct Session {
     visitor: VisitorId,
     phase: Phase,
     state: RequestState,
+    /// When the gate opened, and the version accepted; the record needs it after the end too.
+    accepted: Option<(Wall, Option<Arc<str>>)>,
     started: Option<Wall>,
     created: Wall,
     askers: Vec<Asker>,
@@ -111,6 +113,7 @@ impl Session {
             visitor: setup.visitor,
             state: RequestState::Offered,
             phase: Phase::Asking(Request::new(setup.question, now)),
+            accepted: None,
             started: None,
             created: now.wall,
             askers: vec![setup.asker],
@@ -221,10 +224,7 @@ impl Session {
             state: self.state,
             created: self.created,
             started: self.started,
-            accepted: match &self.phase {
-                Phase::Open(admission) => Some((admission.at(), asking::version(admission))),
-                _ => None,
-            },
+            accepted: self.accepted.clone(),
             agents,
             viewers: self.viewers_here(),
             ended: if let Phase::Ended(reason) = self.phase { Some(reason) } else { None },
