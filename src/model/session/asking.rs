@@ -8,7 +8,7 @@ use super::{Answer, Asker, EndReason, Happened, Output, Phase, Session, SessionE
 use crate::clock::Now;
 use crate::ids::{ConnectionId, RequestId};
 use crate::limits;
-use crate::model::request::{Admission, Holder, NotTaken, Outcome, Request};
+use crate::model::request::{Admission, Holder, NotTaken, Outcome, Request, Ticket};
 use crate::model::ticket::Chance;
 use crate::wire::agent::RequestState;
 use crate::wire::session::{Role, Side};
@@ -121,14 +121,11 @@ impl Session {
         chance: &mut dyn Chance,
         out: &mut Vec<Output>,
     ) -> Result<Answer, SessionError> {
+        if self.viewers_but_for(asker.connection) >= limits::VIEWERS {
+            return Err(SessionError::Full);
+        }
         let known = self.askers.iter().any(|old| old.connection == asker.connection);
         if !known {
-            let tickets = self.tickets.iter().filter(|ticket| ticket.holder.role == Role::Viewer).count();
-            let viewers = self.participants.iter().filter(|p| p.role == Role::Viewer).count();
-            let waiting = if matches!(self.phase, Phase::Asking(_)) { self.askers.len() } else { tickets };
-            if waiting + viewers >= limits::VIEWERS {
-                return Err(SessionError::Full);
-            }
             self.askers.push(asker.clone());
         }
         self.abandoned = None;
@@ -140,6 +137,18 @@ impl Session {
             out.push(Output::Moved);
         }
         Ok(Answer::Request(state))
+    }
+
+    /// Viewers there are or may be, without the one that a ticket for this connection would let in: its
+    /// unused ticket is replaced, but those who came in from it before have their places.
+    fn viewers_but_for(&self, connection: ConnectionId) -> usize {
+        if matches!(self.phase, Phase::Asking(_)) {
+            return self.askers.iter().filter(|asker| asker.connection != connection).count();
+        }
+        let open =
+            |ticket: &&Ticket| ticket.holder.role == Role::Viewer && ticket.holder.requester != connection;
+        let viewers = self.participants.iter().filter(|p| p.role == Role::Viewer).count();
+        self.tickets.iter().filter(open).count() + viewers
     }
 
     pub(super) fn agent_lost(&mut self, now: Now, connection: ConnectionId) -> Result<Answer, SessionError> {
