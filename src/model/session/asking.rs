@@ -32,7 +32,10 @@ impl Session {
             if let Some(old) = self.offered_to.replace(to) {
                 out.push(Output::OfferEnded { to: old, outcome: OfferOutcome::Taken });
             }
-            let agent = self.askers.first().map_or_else(|| Arc::from(""), |asker| Arc::clone(&asker.name));
+            if let Some(first) = self.askers.first() {
+                self.asked_by = Arc::clone(&first.name);
+            }
+            let agent = Arc::clone(&self.asked_by);
             out.push(Output::Offer { to, agent, expires_at: request.expires_at() });
         }
         if !request.terms().required

@@ -88,6 +88,8 @@ pub struct Session {
     started: Option<Wall>,
     created: Wall,
     askers: Vec<Asker>,
+    /// Who asks, as the visitor is told; kept while no agent is left to ask.
+    asked_by: Arc<str>,
     /// When the question is dropped because nobody is left to ask it.
     abandoned: Option<Tick>,
     focus: Option<ConnectionId>,
@@ -116,6 +118,7 @@ impl Session {
             accepted: None,
             started: None,
             created: now.wall,
+            asked_by: Arc::clone(&setup.asker.name),
             askers: vec![setup.asker],
             abandoned: None,
             focus: setup.focus,
