@@ -154,9 +154,19 @@ impl Session {
         self.tickets.iter().filter(open).count() + viewers
     }
 
-    pub(super) fn agent_lost(&mut self, now: Now, connection: ConnectionId) -> Result<Answer, SessionError> {
+    pub(super) fn agent_lost(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, SessionError> {
+        let before = self.askers.len();
         self.askers.retain(|asker| asker.connection != connection);
-        if self.askers.is_empty() && matches!(self.phase, Phase::Asking(_)) && self.abandoned.is_none() {
+        if self.askers.len() == before {
+            return Ok(Answer::Done);
+        }
+        out.push(Output::Moved);
+        if self.askers.is_empty() && matches!(self.phase, Phase::Asking(_)) {
             self.abandoned = Some(now.tick.after(Self::ABANDONED));
         }
         Ok(Answer::Done)

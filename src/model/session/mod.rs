@@ -151,7 +151,7 @@ impl Session {
         }
         match input {
             Input::Join(asker) => self.join(now, asker, chance, out),
-            Input::AgentLost(connection) => self.agent_lost(now, connection),
+            Input::AgentLost(connection) => self.agent_lost(now, connection, out),
             Input::Focus(focus) => self.refocus(now, focus, chance, out),
             Input::VisitorGone => self.visitor_gone(out),
             Input::Displayed { request, by } => self.displayed(now, request, by, out),
