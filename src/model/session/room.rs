@@ -6,7 +6,7 @@ use super::{Answer, EndReason, Happened, Output, Participant, Phase, Say, Sessio
 use crate::clock::{Now, Tick};
 use crate::ids::{ConnectionId, ParticipantId};
 use crate::limits;
-use crate::model::control::ControlError;
+use crate::model::control::{Control, ControlError};
 use crate::model::ticket::{Chance, Secret, Token};
 use crate::wire::agent::RequestState;
 use crate::wire::close::{Close, CloseCode};
@@ -95,10 +95,8 @@ impl Session {
             Some(old) => {
                 let close = Close::new(CloseCode::Replaced, "the resume token was used elsewhere");
                 out.push(Output::Close { connection: old, close });
-                // Whoever comes back, even this fast, has to be given control again.
-                if self.control.away(id) {
-                    self.tell_control(out);
-                }
+                // Whoever comes back, even this fast, has to give or be given control again.
+                self.drop_control(id, role, out);
             }
             None => {
                 let message = ToParticipant::Participant { participant: view, change: Change::Back };
@@ -155,10 +153,7 @@ impl Session {
             ToParticipant::Participant { participant: view, change: Change::Reconnecting },
             out,
         );
-        let ended = if role == Role::Publisher { self.control.suspend() } else { self.control.away(id) };
-        if ended {
-            self.tell_control(out);
-        }
+        self.drop_control(id, role, out);
         self.agree_on_codecs(out);
         self.look_who_is_missing(now);
         out.push(Output::Moved);
@@ -180,9 +175,7 @@ impl Session {
         let view = gone.view();
         self.tell_others(id, ToParticipant::Participant { participant: view, change: Change::Left }, out);
         out.push(Output::Happened(Happened::Left(id)));
-        if self.control.away(id) {
-            self.tell_control(out);
-        }
+        self.drop_control(id, gone.role, out);
         if let Some(connection) = gone.connection {
             let close = Close::new(CloseCode::Ended, "you left the session");
             out.push(Output::Close { connection, close });
@@ -282,8 +275,11 @@ impl Session {
                 self.tell_control(out);
             }
             Say::ReleaseControl => {
+                let granted = self.control.is_granted();
                 self.control.release(id)?;
-                out.push(Output::Happened(Happened::ControlRevoked));
+                if granted {
+                    out.push(Output::Happened(Happened::ControlRevoked));
+                }
                 self.tell_control(out);
             }
             Say::Input(input) => self.input(id, input, out)?,
@@ -312,8 +308,8 @@ impl Session {
         }
         self.paused = paused;
         out.push(Output::Paused(paused));
-        if paused && self.control.suspend() {
-            self.tell_control(out);
+        if paused {
+            self.end_control(Control::suspend, out);
         }
         let to = self.connections(|_| true);
         out.push(Output::Tell { to, message: ToParticipant::Paused { paused } });
@@ -357,6 +353,25 @@ impl Session {
         let to = self.connections(|p| p.id != but);
         if !to.is_empty() {
             out.push(Output::Tell { to, message });
+        }
+    }
+
+    /// A participant's connection is gone: it is no longer in control, nor does it give control.
+    fn drop_control(&mut self, id: ParticipantId, role: Role, out: &mut Vec<Output>) {
+        match role {
+            Role::Publisher => self.end_control(Control::suspend, out),
+            Role::Viewer => self.end_control(|control| control.away(id), out),
+        }
+    }
+
+    /// Ends control; where there was any to end, it is told, and the end of a grant is written down.
+    fn end_control(&mut self, end: impl FnOnce(&mut Control) -> bool, out: &mut Vec<Output>) {
+        let granted = self.control.is_granted();
+        if end(&mut self.control) {
+            if granted {
+                out.push(Output::Happened(Happened::ControlRevoked));
+            }
+            self.tell_control(out);
         }
     }
 
