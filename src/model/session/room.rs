@@ -228,6 +228,9 @@ impl Session {
         out: &mut Vec<Output>,
     ) -> Result<Answer, SessionError> {
         let me = self.participant(id)?;
+        if me.connection.is_none() {
+            return Err(SessionError::NoSuchTicket);
+        }
         let (role, side) = (me.role, me.side);
         let publishes =
             |why| if role == Role::Publisher { Ok(()) } else { Err(SessionError::Forbidden(why)) };
