@@ -131,19 +131,15 @@ impl Default for Log {
     }
 }
 
-/// Section `[auth]`. Each secret may be given in a file, which is the better way; a secret that is not
-/// given is made at the first start and kept in the data directory.
+/// Section `[auth]`. The secret is better given in a file; one that is not given is made at the first
+/// start and kept in the data directory.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// Seals the API keys of groups and signs tokens. All nodes of a cluster share it.
+    /// What API keys, the admin key and the keys of tokens follow from. All nodes of a cluster share it.
     pub master_secret: Option<Secret>,
     /// The file that holds `master_secret`.
     pub master_secret_file: Option<PathBuf>,
-    /// The operator's key for the admin listener.
-    pub admin_key: Option<Secret>,
-    /// The file that holds `admin_key`.
-    pub admin_key_file: Option<PathBuf>,
 }
 
 /// Section `[demo]`.

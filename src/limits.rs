@@ -59,6 +59,9 @@ pub const BACKLOG: i32 = 4096;
 /// How long a client may take over the body of a request, as long as over its first message.
 pub const HTTP_BODY: Duration = Duration::from_secs(10);
 
+/// How long a browser may remember that a page may sign in. Short: a group's list of origins changes.
+pub const PREFLIGHT_LIFE: Duration = Duration::from_secs(600);
+
 // ── Messages ───────────────────────────────────────────────────────────────────────────────────
 
 /// Largest message of a visitor. Presence data (4 KiB) in JSON with its envelope fits twice.
@@ -262,10 +265,10 @@ pub const OPS_PORT: u16 = 7401;
 /// See [`PUBLIC_PORT`].
 pub const ADMIN_PORT: u16 = 7402;
 
-/// Fewest characters of a secret given by the operator: 128 bits in hexadecimal.
-pub const SECRET_CHARS: usize = 32;
-
 // ── Process ────────────────────────────────────────────────────────────────────────────────────
+
+/// Between two rounds of housekeeping: tidying metrics, noting uses of API keys.
+pub const UPKEEP: Duration = Duration::from_secs(30);
 
 /// How long a drain lets connections finish.
 pub const DRAIN: Duration = Duration::from_secs(30);

@@ -1,1 +1,480 @@
-//! Builds the parts, runs, drains, stops.
+//! One server: its parts put together, run, drained and stopped.
+//!
+//! Decides the order in which parts begin and end. Begins: secrets and store, accounts, sockets, then the
+//! doors open. Ends: not ready, doors closed, what is open finishes or is cut off after the drain, and only
+//! then the ops listener and the store, so that probes and scrapes see the end. Called by the command line
+//! and by tests.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{AdminListener, Operated};
+use crate::auth::secret::{MasterSecret, SecretError};
+use crate::clock::Clock;
+use crate::cluster::memory::{MemoryBus, MemoryDirectory};
+use crate::config::Config;
+use crate::http::{
+    Admission, ApiError, BindError, Ceilings, Edge, Health, Listener, PublicState, Timing, UpgradeHook, bind,
+    ops_router, public_router,
+};
+use crate::hub::accounts::{Accounts, Demo};
+use crate::hub::{Hub, Parts};
+use crate::limits;
+use crate::store::sqlite::{OpenError, SqliteStore};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Meters;
+use crate::ws::Sockets;
+
+/// What is decided by the program that starts a server, not by its settings.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Where the store lies.
+    pub store: StorePlace,
+}
+
+/// Where the store lies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StorePlace {
+    /// In the data directory.
+    #[default]
+    DataDir,
+    /// In memory, with fresh secrets unless the settings bring one; nothing is written anywhere.
+    Memory,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory can't be made.
+    #[error("can't make data directory {}", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The master secret can't be used.
+    #[error("no master secret")]
+    Secret(#[from] SecretError),
+    /// The store can't be opened.
+    #[error("can't open the store")]
+    Open(#[from] OpenError),
+    /// The store can't be read.
+    #[error("can't read the store")]
+    Store(#[from] StoreError),
+    /// A listener can't be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The runtime is shutting down.
+    #[error("the runtime is shutting down")]
+    Runtime(#[from] tokio::task::JoinError),
+}
+
+/// Why a server ended other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The admin listener failed.
+    #[error("admin listener failed")]
+    Admin(#[from] tonic::transport::Error),
+    /// A part panicked.
+    #[error("a part of the server failed")]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
+/// Starts servers.
+#[derive(Debug)]
+pub struct Server;
+
+/// A server at work. Dropping it cuts everything off.
+pub struct Running {
+    /// Where the public listener is.
+    pub public: SocketAddr,
+    /// Where the ops listener is.
+    pub ops: SocketAddr,
+    /// Where the admin listener is.
+    pub admin: SocketAddr,
+    /// The demo group, when the settings ask for one.
+    pub demo: Option<Demo>,
+    /// Who is who.
+    pub accounts: Arc<Accounts>,
+    signals: Signals,
+    supervisor: JoinHandle<Result<(), RunError>>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running")
+            .field("public", &self.public)
+            .field("ops", &self.ops)
+            .field("admin", &self.admin)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The two ways to end, each once.
+#[derive(Debug, Clone, Default)]
+struct Signals {
+    /// Take no more work and finish what is open.
+    stop: CancellationToken,
+    /// Finish nothing.
+    force: CancellationToken,
+}
+
+impl Server {
+    /// Builds a server and opens its doors.
+    pub async fn start(config: Config, options: Options) -> Result<Running, StartError> {
+        let clock = Clock::start();
+        let (meters, scrape) = Meters::new();
+        let files = raise_file_limit();
+        meters.file_limit(files);
+
+        let (master, store) = open_store(&config, options).await?;
+        let accounts = Arc::new(Accounts::open(Arc::clone(&store), master, clock).await?);
+        let demo = if config.demo.enabled { Some(accounts.ensure_demo().await?) } else { None };
+
+        let (public, public_addr) = listen(config.public.addr)?;
+        let (ops, ops_addr) = listen(config.ops.addr)?;
+        let (admin, admin_addr) = listen(config.admin.addr)?;
+
+        let health = Arc::new(Health::default());
+        let signals = Signals::default();
+        let hub = Hub::new(Parts {
+            clock,
+            accounts: Arc::clone(&accounts),
+            directory: Arc::<MemoryDirectory>::default(),
+            bus: Arc::<MemoryBus>::default(),
+            meters: Arc::clone(&meters),
+        });
+        let sockets = Sockets::new(Arc::clone(&hub));
+        let state = PublicState {
+            health: Arc::clone(&health),
+            accounts: Arc::clone(&accounts),
+            meters: Arc::clone(&meters),
+            demo: config.demo.enabled,
+        };
+        let public = Listener {
+            socket: public,
+            edge: Edge { router: public_router(state), upgrade: Some(upgrades(sockets.clone())) },
+            admission: Admission::new(Ceilings::of(&config, files)),
+            timing: Timing { header: config.limits.http_header },
+            meters: Arc::clone(&meters),
+        };
+        let ops = Listener {
+            socket: ops,
+            edge: Edge { router: ops_router(Arc::clone(&health), scrape.clone()), upgrade: None },
+            admission: Admission::new(Ceilings::none()),
+            timing: Timing::default(),
+            meters: Arc::clone(&meters),
+        };
+        let admin = AdminListener {
+            socket: admin,
+            hub: Arc::new(Operated(Arc::clone(&hub))),
+            accounts: Arc::clone(&accounts),
+            reflection: config.admin.reflection,
+            meters,
+        };
+
+        let work = TaskTracker::new();
+        let public = work.spawn(public.run(signals.stop.clone(), signals.force.clone()));
+        let admin = work.spawn(admin.run(signals.stop.clone(), signals.force.clone()));
+        let ended = CancellationToken::new();
+        let beating = tokio::spawn(Arc::clone(&hub).run(ended.clone()));
+        let ops = tokio::spawn(ops.run(ended.clone(), ended.clone()));
+        let upkeep = tokio::spawn(upkeep(scrape, Arc::clone(&accounts)));
+        let supervisor = Supervisor {
+            signals: signals.clone(),
+            drain: config.limits.drain,
+            health,
+            accounts: Arc::clone(&accounts),
+            store,
+            work,
+            public,
+            admin,
+            ops,
+            ended,
+            upkeep,
+            hub,
+            sockets,
+            beating,
+        };
+        Ok(Running {
+            public: public_addr,
+            ops: ops_addr,
+            admin: admin_addr,
+            demo,
+            accounts,
+            signals,
+            supervisor: tokio::spawn(supervisor.run()),
+        })
+    }
+}
+
+impl Running {
+    /// Takes no more work and ends when what is open has finished, at the latest after the drain.
+    pub fn drain(&self) {
+        self.signals.stop.cancel();
+    }
+
+    /// Ends at once.
+    pub fn force(&self) {
+        self.signals.stop.cancel();
+        self.signals.force.cancel();
+    }
+
+    /// Waits for the end. May be dropped and called again until it has answered.
+    pub async fn wait(&mut self) -> Result<(), RunError> {
+        (&mut self.supervisor).await?
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.force();
+    }
+}
+
+/// The parts of a running server, as far as ending them goes.
+struct Supervisor {
+    signals: Signals,
+    drain: Duration,
+    health: Arc<Health>,
+    accounts: Arc<Accounts>,
+    store: Arc<dyn Store>,
+    /// Everything that a drain waits for.
+    work: TaskTracker,
+    public: JoinHandle<()>,
+    admin: JoinHandle<Result<(), tonic::transport::Error>>,
+    ops: JoinHandle<()>,
+    /// The work is over: the ops listener may go.
+    ended: CancellationToken,
+    upkeep: JoinHandle<()>,
+    hub: Arc<Hub>,
+    sockets: Sockets,
+    /// The hub's own task: deadlines and heartbeats.
+    beating: JoinHandle<()>,
+}
+
+impl Supervisor {
+    async fn run(mut self) -> Result<(), RunError> {
+        let ended = tokio::select! {
+            biased;
+            () = self.signals.stop.cancelled() => Ok(()),
+            // None of them ends by itself but in failure, which takes the others along.
+            ended = &mut self.public => ended.map_err(RunError::from),
+            ended = &mut self.admin => ended.map_err(RunError::from).and_then(|ended| Ok(ended?)),
+            ended = &mut self.ops => ended.map_err(RunError::from),
+        };
+        self.health.drain();
+        self.signals.stop.cancel();
+        self.work.close();
+        // Sockets are asked to come back elsewhere over the first half of the drain; the rest is theirs.
+        let open = async {
+            tokio::join!(self.hub.drain(self.drain / 2), self.work.wait());
+            self.sockets.closed().await;
+        };
+        tokio::select! {
+            () = open => {}
+            () = self.signals.force.cancelled() => {}
+            () = tokio::time::sleep(self.drain) => {
+                tracing::warn!(after = ?self.drain, "the drain took too long, cutting off what is open");
+            }
+        }
+        self.signals.force.cancel();
+        self.sockets.cut();
+        self.work.wait().await;
+        self.sockets.closed().await;
+        self.upkeep.abort();
+        self.beating.abort();
+        if let Err(error) = self.accounts.flush_uses().await {
+            tracing::warn!(%error, "can't note when API keys were last used");
+        }
+        self.store.close().await;
+        self.ended.cancel();
+        ended
+    }
+}
+
+/// Tidies the metrics and notes uses of API keys, for ever.
+async fn upkeep(scrape: metrics_exporter_prometheus::PrometheusHandle, accounts: Arc<Accounts>) {
+    let mut tick = tokio::time::interval(limits::UPKEEP);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        scrape.run_upkeep();
+        if let Err(error) = accounts.flush_uses().await {
+            tracing::warn!(%error, "can't note when API keys were last used");
+        }
+    }
+}
+
+fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let socket = bind(addr)?;
+    let bound = socket.local_addr().unwrap_or(addr);
+    Ok((socket, bound))
+}
+
+async fn open_store(config: &Config, options: Options) -> Result<(MasterSecret, Arc<dyn Store>), StartError> {
+    let given = config.auth.master_secret.as_ref().map(|secret| MasterSecret::from_text(secret.expose()));
+    let given = given.transpose()?;
+    let dir = config.store.data_dir.clone();
+    // Opening a database and making keys wait for the disk.
+    tokio::task::spawn_blocking(move || -> Result<(MasterSecret, Arc<dyn Store>), StartError> {
+        if options.store == StorePlace::Memory {
+            let store = SqliteStore::in_memory()?;
+            return Ok((given.unwrap_or_else(MasterSecret::fresh), Arc::new(store)));
+        }
+        make_private(&dir)?;
+        let master = match given {
+            Some(master) => master,
+            None => MasterSecret::load_or_create(&dir.join(MASTER_FILE))?,
+        };
+        let store = SqliteStore::open(&dir.join(STORE_FILE))?;
+        Ok((master, Arc::new(store)))
+    })
+    .await?
+}
+
+/// The master secret's file in the data directory.
+pub const MASTER_FILE: &str = "master.key";
+
+/// The database's file in the data directory.
+const STORE_FILE: &str = "porchlight.db";
+
+/// Makes a directory that nobody else may look into; one that exists is left as it is.
+fn make_private(path: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StartError::DataDir { path: path.to_owned(), source })
+}
+
+/// Takes as many file descriptors as the process may have, and says how many that is.
+fn raise_file_limit() -> u64 {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+        match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limit = raised,
+            Err(error) => tracing::warn!(%error, "can't raise the limit of open files"),
+        }
+    }
+    limit.current.unwrap_or(u64::MAX)
+}
+
+/// Hands handshakes of the public listener to the sockets.
+fn upgrades(sockets: Sockets) -> UpgradeHook {
+    Arc::new(move |kind, request, peer| {
+        let answer = sockets.upgrade(kind, request, peer.addr, peer.guard).unwrap_or_else(|refused| {
+            let error = ApiError::new(refused.status(), refused.code(), refused.message());
+            let error = if refused.is_passing() { error.after(limits::COME_BACK) } else { error };
+            error.respond()
+        });
+        Box::pin(std::future::ready(answer))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    fn config() -> Config {
+        let mut config = Config::default();
+        for addr in [&mut config.public.addr, &mut config.ops.addr, &mut config.admin.addr] {
+            *addr = "127.0.0.1:0".parse().unwrap();
+        }
+        config.demo.enabled = true;
+        config
+    }
+
+    async fn get(addr: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    async fn within<T>(work: impl Future<Output = T>) -> T {
+        tokio::time::timeout(DEADLINE, work).await.expect("it happens in time")
+    }
+
+    #[tokio::test]
+    async fn a_server_starts_answers_drains_and_ends() {
+        let options = Options { store: StorePlace::Memory };
+        let mut running = Server::start(config(), options).await.unwrap();
+        assert!(get(running.public, "/livez").await.ends_with("ok"));
+        assert!(get(running.ops, "/readyz?verbose").await.contains(r#""status":"ok""#));
+        let metrics = get(running.ops, "/metrics").await;
+        assert!(
+            metrics.contains("porchlight_build_info") && metrics.contains("porchlight_process_file_limit")
+        );
+        assert!(get(running.public, "/metrics").await.starts_with("HTTP/1.1 404"));
+        assert_eq!(running.demo.as_ref().unwrap().agents.len(), 2);
+        running.drain();
+        within(running.wait()).await.unwrap();
+        for addr in [running.public, running.ops, running.admin] {
+            assert!(TcpStream::connect(addr).await.is_err(), "{addr}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_open_is_cut_off_when_forced() {
+        let options = Options { store: StorePlace::Memory };
+        let mut running = Server::start(config(), options).await.unwrap();
+        // A request without its body holds the drain up.
+        let mut open = TcpStream::connect(running.public).await.unwrap();
+        let head = "POST /v1/auth/agent HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                    content-length: 9\r\nexpect: 100-continue\r\n\r\n";
+        open.write_all(head.as_bytes()).await.unwrap();
+        let mut hint = [0; 12];
+        within(open.read_exact(&mut hint)).await.unwrap();
+        assert_eq!(&hint, b"HTTP/1.1 100");
+        running.drain();
+        assert!(get(running.ops, "/readyz").await.starts_with("HTTP/1.1 503"));
+        running.force();
+        within(running.wait()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn data_and_secrets_are_kept_between_runs() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        let mut keys = Vec::new();
+        for _ in 0..2 {
+            let mut config = config();
+            config.store.data_dir.clone_from(&data_dir);
+            let mut running = Server::start(config, Options::default()).await.unwrap();
+            keys.push(running.demo.as_ref().unwrap().api_key.1.clone());
+            running.drain();
+            within(running.wait()).await.unwrap();
+        }
+        assert_eq!(keys[0], keys[1]);
+        let mode = std::fs::metadata(&data_dir).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_told() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = config();
+        config.public.addr = taken.local_addr().unwrap();
+        let error = Server::start(config, Options { store: StorePlace::Memory }).await.unwrap_err();
+        assert!(error.to_string().contains(&taken.local_addr().unwrap().to_string()), "{error}");
+    }
+}

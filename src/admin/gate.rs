@@ -5,66 +5,54 @@
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use tonic::metadata::MetadataMap;
 
 use super::status::AdminError;
+use crate::hub::accounts::{Accounts, AdminScope};
 use crate::ids::GroupId;
 use crate::telemetry::Meters;
 
-/// What a key reaches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// Every group, and the node.
-    Operator,
-    /// One group.
-    Group(GroupId),
-}
-
-impl Scope {
-    /// The group of a call. An operator names it; a group's key brings its own, and naming any other is
-    /// answered as if that did not exist.
-    pub(super) fn group(self, named: &str) -> Result<GroupId, AdminError> {
-        match self {
-            Self::Operator if named.is_empty() => {
-                Err(AdminError::BadField { field: "group", problem: "is missing".to_owned() })
-            }
-            Self::Operator => GroupId::new(named).map_err(|_| AdminError::NotFound),
-            Self::Group(own) if named.is_empty() || named == own.as_str() => Ok(own),
-            Self::Group(_) => Err(AdminError::NotFound),
+/// The group of a call. An operator names it; a group's key brings its own, and naming any other is
+/// answered as if that did not exist.
+pub(super) fn group_of(scope: AdminScope, named: &str) -> Result<GroupId, AdminError> {
+    match scope {
+        AdminScope::Operator if named.is_empty() => {
+            Err(AdminError::BadField { field: "group", problem: "is missing".to_owned() })
         }
-    }
-
-    /// Passes operators only.
-    pub(super) fn operator(self) -> Result<(), AdminError> {
-        match self {
-            Self::Operator => Ok(()),
-            Self::Group(_) => Err(AdminError::Forbidden),
-        }
+        AdminScope::Operator => GroupId::new(named).map_err(|_| AdminError::NotFound),
+        AdminScope::Group(own) if named.is_empty() || named == own.as_str() => Ok(own),
+        AdminScope::Group(_) => Err(AdminError::NotFound),
     }
 }
-
-/// Looks an admin key up. `Ok(None)` for every kind of wrong key.
-pub type VerifyKey =
-    Arc<dyn Fn(String) -> BoxFuture<'static, Result<Option<Scope>, AdminError>> + Send + Sync>;
 
 /// Stands before every call.
 #[derive(Clone)]
 pub(super) struct Gate {
-    pub(super) verify: VerifyKey,
+    pub(super) accounts: Arc<Accounts>,
     pub(super) meters: Arc<Meters>,
 }
 
 impl Gate {
     /// Who calls.
-    pub(super) async fn scope(&self, metadata: &MetadataMap) -> Result<Scope, AdminError> {
-        let Some(key) = bearer(metadata) else { return Err(self.refuse()) };
-        (self.verify)(key.to_owned()).await?.ok_or_else(|| self.refuse())
+    pub(super) fn scope(&self, metadata: &MetadataMap) -> Result<AdminScope, AdminError> {
+        bearer(metadata).and_then(|key| self.accounts.verify_admin(key)).ok_or_else(|| {
+            self.meters.refusal("admin_key");
+            AdminError::Unauthorized
+        })
     }
 
-    fn refuse(&self) -> AdminError {
-        self.meters.refusal("admin_key");
-        AdminError::Unauthorized
+    /// The group that a call concerns.
+    pub(super) fn group(&self, metadata: &MetadataMap, named: &str) -> Result<GroupId, AdminError> {
+        let group = group_of(self.scope(metadata)?, named)?;
+        self.accounts.group(&group).map(|_| group).ok_or(AdminError::NotFound)
+    }
+
+    /// Passes operators only.
+    pub(super) fn operator(&self, metadata: &MetadataMap) -> Result<(), AdminError> {
+        match self.scope(metadata)? {
+            AdminScope::Operator => Ok(()),
+            AdminScope::Group(_) => Err(AdminError::Forbidden),
+        }
     }
 }
 
@@ -80,18 +68,21 @@ mod tests {
     #[test]
     fn a_group_key_reaches_its_own_group_only() {
         let own = GroupId::new("acme").unwrap();
-        let key = Scope::Group(own.clone());
-        assert_eq!(key.clone().group(""), Ok(own.clone()));
-        assert_eq!(key.clone().group("acme"), Ok(own));
-        assert_eq!(key.clone().group("other"), Err(AdminError::NotFound));
-        assert_eq!(key.group("not a group"), Err(AdminError::NotFound));
+        let key = AdminScope::Group(own.clone());
+        assert_eq!(group_of(key.clone(), ""), Ok(own.clone()));
+        assert_eq!(group_of(key.clone(), "acme"), Ok(own));
+        assert_eq!(group_of(key.clone(), "other"), Err(AdminError::NotFound));
+        assert_eq!(group_of(key, "not a group"), Err(AdminError::NotFound));
     }
 
     #[test]
     fn an_operator_names_the_group() {
-        assert_eq!(Scope::Operator.group("acme"), Ok(GroupId::new("acme").unwrap()));
-        assert_eq!(Scope::Operator.group("not a group"), Err(AdminError::NotFound));
-        assert!(matches!(Scope::Operator.group(""), Err(AdminError::BadField { field: "group", .. })));
+        assert_eq!(group_of(AdminScope::Operator, "acme"), Ok(GroupId::new("acme").unwrap()));
+        assert_eq!(group_of(AdminScope::Operator, "not a group"), Err(AdminError::NotFound));
+        assert!(matches!(
+            group_of(AdminScope::Operator, ""),
+            Err(AdminError::BadField { field: "group", .. })
+        ));
     }
 
     #[test]

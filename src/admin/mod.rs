@@ -5,6 +5,7 @@
 
 mod convert;
 mod gate;
+mod live;
 mod serve;
 mod service;
 mod status;
@@ -18,12 +19,12 @@ use crate::wire::agent::PresenceState;
 use crate::wire::session::Role;
 use crate::wire::visitor::SessionKind;
 
-pub use gate::{Scope, VerifyKey};
+pub use live::Operated;
 pub use serve::AdminListener;
 pub use status::{AdminError, reason_of};
 
-/// What the hub does for operators. Each call concerns one group, which the caller's key has been
-/// checked against; [`AdminError::NotFound`] answers for a group that does not exist.
+/// What the hub does for operators. Each call concerns one group that exists and that the caller's key
+/// reaches.
 #[async_trait]
 pub trait AdminHub: Send + Sync + 'static {
     /// The presence of these visitors, in this order. A visitor nobody has heard of is absent.

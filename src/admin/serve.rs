@@ -8,8 +8,9 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use super::AdminHub;
-use super::gate::{Gate, VerifyKey};
+use super::gate::Gate;
 use super::service::Service;
+use crate::hub::accounts::Accounts;
 use crate::limits;
 use crate::pb::DESCRIPTORS;
 use crate::pb::v1::admin_server::AdminServer;
@@ -22,7 +23,7 @@ pub struct AdminListener {
     /// What answers.
     pub hub: Arc<dyn AdminHub>,
     /// Who may ask.
-    pub verify: VerifyKey,
+    pub accounts: Arc<Accounts>,
     /// Whether callers may read the service's description.
     pub reflection: bool,
     /// What is counted.
@@ -42,8 +43,8 @@ impl AdminListener {
         stop: CancellationToken,
         force: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { socket, hub, verify, reflection, meters } = self;
-        let service = AdminServer::new(Service { gate: Gate { verify, meters }, hub })
+        let Self { socket, hub, accounts, reflection, meters } = self;
+        let service = AdminServer::new(Service { gate: Gate { accounts, meters }, hub })
             .max_decoding_message_size(limits::ADMIN_MESSAGE);
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<AdminServer<Service>>().await;
@@ -80,28 +81,26 @@ impl AdminListener {
 
 #[cfg(test)]
 mod tests {
-    use super::super::gate::Scope;
     use super::super::status::reason_of;
     use super::super::{AdminError, Ended, NodeRow, SessionRow, VisitorFilter, VisitorRow};
     use super::*;
-    use crate::clock::Wall;
+    use crate::auth::secret::MasterSecret;
+    use crate::clock::{Clock, Wall};
     use crate::ids::{GroupId, SessionId, VisitorId};
+    use crate::model::settings::Settings;
     use crate::pb::v1;
     use crate::pb::v1::admin_client::AdminClient;
+    use crate::store::sqlite::SqliteStore;
     use crate::wire::agent::PresenceState;
     use futures_util::StreamExt as _;
     use futures_util::stream::BoxStream;
     use tonic::transport::Channel;
     use tonic::{Code, Request};
 
-    /// A hub in which group `acme` has one visitor and one session.
+    /// A hub in which every group has one visitor and one session.
     struct Sample;
 
     const SESSION: SessionId = SessionId::from_u128(7);
-
-    fn known(group: &GroupId) -> Result<(), AdminError> {
-        if group.as_str() == "acme" { Ok(()) } else { Err(AdminError::NotFound) }
-    }
 
     fn present(id: &VisitorId) -> VisitorRow {
         VisitorRow { state: PresenceState::Present, ..VisitorRow::absent(id.clone(), Wall(1)) }
@@ -111,19 +110,17 @@ mod tests {
     impl AdminHub for Sample {
         async fn lookup_visitors(
             &self,
-            group: &GroupId,
+            _group: &GroupId,
             visitors: &[VisitorId],
         ) -> Result<Vec<VisitorRow>, AdminError> {
-            known(group)?;
             Ok(visitors.iter().map(present).collect())
         }
 
         async fn list_visitors(
             &self,
-            group: &GroupId,
+            _group: &GroupId,
             filter: VisitorFilter,
         ) -> Result<BoxStream<'static, VisitorRow>, AdminError> {
-            known(group)?;
             let here = present(&VisitorId::new("C-1").unwrap());
             let rows: Vec<_> = Some(here).into_iter().filter(|row| filter.admits(row)).collect();
             Ok(futures_util::stream::iter(rows).boxed())
@@ -131,14 +128,13 @@ mod tests {
 
         async fn list_sessions(
             &self,
-            group: &GroupId,
+            _group: &GroupId,
             _visitor: Option<&VisitorId>,
         ) -> Result<Vec<SessionRow>, AdminError> {
-            known(group).map(|()| Vec::new())
+            Ok(Vec::new())
         }
 
-        async fn end_session(&self, group: &GroupId, session: SessionId) -> Result<Ended, AdminError> {
-            known(group)?;
+        async fn end_session(&self, _group: &GroupId, session: SessionId) -> Result<Ended, AdminError> {
             if session == SESSION { Ok(Ended::Now) } else { Err(AdminError::NotFound) }
         }
 
@@ -154,22 +150,26 @@ mod tests {
         }
     }
 
-    async fn start() -> AdminClient<Channel> {
+    /// A client, the keys of an operator, of group `demo` and of group `other`.
+    async fn start() -> (AdminClient<Channel>, [String; 3]) {
+        let store = Arc::new(SqliteStore::in_memory().unwrap());
+        let master = MasterSecret::from_bytes([4; 32]);
+        let accounts = Arc::new(Accounts::open(store, master, Clock::start()).await.unwrap());
+        let demo = accounts.ensure_demo().await.unwrap();
+        let other = GroupId::new("other").unwrap();
+        accounts.create_group(&other, &Settings::default(), "test").await.unwrap();
+        let other = accounts.create_api_key(&other, "test").await.unwrap();
+        let keys = [
+            demo.admin_key,
+            format!("{}.{}", demo.api_key.0, demo.api_key.1),
+            format!("{}.{}", other.row.id, other.secret.expose()),
+        ];
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = socket.local_addr().unwrap();
-        let verify: VerifyKey = Arc::new(|key| {
-            Box::pin(async move {
-                Ok(match key.as_str() {
-                    "operator" => Some(Scope::Operator),
-                    "acme" | "other" => Some(Scope::Group(GroupId::new(&key).unwrap())),
-                    _ => None,
-                })
-            })
-        });
         let meters = Meters::new().0;
-        let listener = AdminListener { socket, hub: Arc::new(Sample), verify, reflection: true, meters };
+        let listener = AdminListener { socket, hub: Arc::new(Sample), accounts, reflection: true, meters };
         tokio::spawn(listener.run(CancellationToken::new(), CancellationToken::new()));
-        AdminClient::connect(format!("http://{addr}")).await.unwrap()
+        (AdminClient::connect(format!("http://{addr}")).await.unwrap(), keys)
     }
 
     fn with_key<T>(key: &str, message: T) -> Request<T> {
@@ -186,18 +186,19 @@ mod tests {
 
     #[tokio::test]
     async fn keys_open_what_they_reach_and_nothing_else() {
-        let mut client = start().await;
+        let (mut client, keys) = start().await;
+        let [operator, demo, other] = keys.each_ref().map(String::as_str);
         let refused = |code, reason: &str| Err((code, reason.to_owned()));
         let table = [
-            ("operator", "acme", Ok(1)),
-            ("acme", "acme", Ok(1)),
-            ("acme", "", Ok(1)),
-            ("", "acme", refused(Code::Unauthenticated, "UNAUTHORIZED")),
-            ("wrong", "acme", refused(Code::Unauthenticated, "UNAUTHORIZED")),
-            ("operator", "", refused(Code::InvalidArgument, "BAD_FIELD")),
-            ("operator", "nowhere", refused(Code::NotFound, "NOT_FOUND")),
-            ("other", "acme", refused(Code::NotFound, "NOT_FOUND")),
-            ("other", "nowhere", refused(Code::NotFound, "NOT_FOUND")),
+            (operator, "demo", Ok(1)),
+            (demo, "demo", Ok(1)),
+            (demo, "", Ok(1)),
+            ("", "demo", refused(Code::Unauthenticated, "UNAUTHORIZED")),
+            ("wrong", "demo", refused(Code::Unauthenticated, "UNAUTHORIZED")),
+            (operator, "", refused(Code::InvalidArgument, "BAD_FIELD")),
+            (operator, "nowhere", refused(Code::NotFound, "NOT_FOUND")),
+            (other, "demo", refused(Code::NotFound, "NOT_FOUND")),
+            (other, "nowhere", refused(Code::NotFound, "NOT_FOUND")),
         ];
         for (key, group, expected) in table {
             let answer = client.lookup_visitors(with_key(key, lookup(group))).await;
@@ -210,10 +211,10 @@ mod tests {
 
     #[tokio::test]
     async fn unknown_and_foreign_groups_get_the_very_same_answer() {
-        let mut client = start().await;
+        let (mut client, [_, _, other]) = start().await;
         let mut answers = Vec::new();
-        for group in ["acme", "nowhere"] {
-            let status = client.lookup_visitors(with_key("other", lookup(group))).await.unwrap_err();
+        for group in ["demo", "nowhere"] {
+            let status = client.lookup_visitors(with_key(&other, lookup(group))).await.unwrap_err();
             answers.push((status.code(), status.message().to_owned(), status.details().to_vec()));
         }
         assert_eq!(answers[0], answers[1]);
@@ -221,30 +222,30 @@ mod tests {
 
     #[tokio::test]
     async fn the_live_list_streams_and_filters() {
-        let mut client = start().await;
+        let (mut client, [_, demo, _]) = start().await;
         for (states, count) in [(vec![], 1), (vec![v1::PresenceState::Hidden.into()], 0)] {
             let message =
-                v1::ListVisitorsRequest { group: "acme".into(), states, page_contains: String::new() };
-            let stream = client.list_visitors(with_key("acme", message)).await.unwrap().into_inner();
+                v1::ListVisitorsRequest { group: "demo".into(), states, page_contains: String::new() };
+            let stream = client.list_visitors(with_key(&demo, message)).await.unwrap().into_inner();
             assert_eq!(stream.collect::<Vec<_>>().await.len(), count);
         }
     }
 
     #[tokio::test]
     async fn the_node_is_for_operators() {
-        let mut client = start().await;
-        let node = client.get_node(with_key("operator", v1::GetNodeRequest {})).await.unwrap().into_inner();
+        let (mut client, [operator, demo, _]) = start().await;
+        let node = client.get_node(with_key(&operator, v1::GetNodeRequest {})).await.unwrap().into_inner();
         assert_eq!(node.node.unwrap().node_id, "n1");
-        let status = client.get_node(with_key("acme", v1::GetNodeRequest {})).await.unwrap_err();
+        let status = client.get_node(with_key(&demo, v1::GetNodeRequest {})).await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied);
     }
 
     #[tokio::test]
     async fn sessions_end_by_id() {
-        let mut client = start().await;
+        let (mut client, [_, demo, _]) = start().await;
         let mut end = async |session_id: String| {
             let message = v1::EndSessionRequest { session_id, request_id: "r1".into(), ..Default::default() };
-            client.end_session(with_key("acme", message)).await.map(|answer| answer.into_inner().ended_now)
+            client.end_session(with_key(&demo, message)).await.map(|answer| answer.into_inner().ended_now)
         };
         assert!(end(SESSION.to_string()).await.unwrap());
         assert_eq!(end(SessionId::from_u128(8).to_string()).await.unwrap_err().code(), Code::NotFound);

@@ -40,9 +40,8 @@ impl Admin for Service {
         &self,
         request: Request<v1::LookupVisitorsRequest>,
     ) -> Result<Response<v1::LookupVisitorsResponse>, Status> {
-        let scope = self.gate.scope(request.metadata()).await?;
-        let request = request.into_inner();
-        let group = scope.group(&request.group)?;
+        let (metadata, _, request) = request.into_parts();
+        let group = self.gate.group(&metadata, &request.group)?;
         let visitors = self.hub.lookup_visitors(&group, &visitor_ids(&request.visitor_ids)?).await?;
         let visitors = visitors.into_iter().map(Into::into).collect();
         Ok(Response::new(v1::LookupVisitorsResponse { visitors }))
@@ -54,10 +53,9 @@ impl Admin for Service {
         &self,
         request: Request<v1::ListVisitorsRequest>,
     ) -> Result<Response<Self::ListVisitorsStream>, Status> {
-        let scope = self.gate.scope(request.metadata()).await?;
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         let states = request.states().filter_map(convert::asked_state).collect();
-        let group = scope.group(&request.group)?;
+        let group = self.gate.group(&metadata, &request.group)?;
         let filter = VisitorFilter { states, page_contains: request.page_contains };
         let visitors = self.hub.list_visitors(&group, filter).await?;
         let answers = visitors.map(|row| Ok(v1::ListVisitorsResponse { visitor: Some(row.into()) }));
@@ -68,9 +66,8 @@ impl Admin for Service {
         &self,
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        let scope = self.gate.scope(request.metadata()).await?;
-        let request = request.into_inner();
-        let group = scope.group(&request.group)?;
+        let (metadata, _, request) = request.into_parts();
+        let group = self.gate.group(&metadata, &request.group)?;
         let visitor = match request.visitor_id.as_str() {
             "" => None,
             text => Some(VisitorId::new(text).map_err(|error| bad("visitor_id", error))?),
@@ -85,14 +82,13 @@ impl Admin for Service {
         &self,
         request: Request<v1::EndSessionRequest>,
     ) -> Result<Response<v1::EndSessionResponse>, Status> {
-        let scope = self.gate.scope(request.metadata()).await?;
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         if request.request_id.len() > limits::REQUEST_ID_BYTES {
             return Err(
                 bad("request_id", format!("is longer than {} bytes", limits::REQUEST_ID_BYTES)).into()
             );
         }
-        let group = scope.group(&request.group)?;
+        let group = self.gate.group(&metadata, &request.group)?;
         let session = SessionId::parse(&request.session_id).map_err(|_| bad("session_id", "is no UUID"))?;
         let ended = self.hub.end_session(&group, session).await?;
         tracing::info!(
@@ -111,7 +107,7 @@ impl Admin for Service {
         &self,
         request: Request<v1::GetNodeRequest>,
     ) -> Result<Response<v1::GetNodeResponse>, Status> {
-        self.gate.scope(request.metadata()).await?.operator()?;
+        self.gate.operator(request.metadata())?;
         Ok(Response::new(v1::GetNodeResponse { node: Some(self.hub.node().await.into()) }))
     }
 }

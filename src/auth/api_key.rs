@@ -23,6 +23,11 @@ impl ApiKeySecret {
         Self(format!("{PREFIX}{}", super::base64url(&bytes)).into())
     }
 
+    /// The secret as its holder was given it.
+    pub fn given(text: String) -> Self {
+        Self(text.into())
+    }
+
     /// The text, to be shown once or to sign with.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Config, Limits, Rate};
+use crate::auth::secret::MasterSecret;
 use crate::{limits, telemetry};
 
 /// One contradiction: the key to change and why.
@@ -47,13 +48,10 @@ impl Config {
         if let Err(error) = telemetry::parse_filter(&self.log.filter) {
             findings.0.push(Violation { key: "log.filter", problem: error.to_string() });
         }
-        for (key, secret) in
-            [("auth.master_secret", &self.auth.master_secret), ("auth.admin_key", &self.auth.admin_key)]
+        if let Some(secret) = &self.auth.master_secret
+            && let Err(error) = MasterSecret::from_text(secret.expose())
         {
-            let length = secret.as_ref().map_or(usize::MAX, |secret| secret.expose().len());
-            findings.require(length >= limits::SECRET_CHARS, key, || {
-                format!("{length} characters are fewer than {}", limits::SECRET_CHARS)
-            });
+            findings.0.push(Violation { key: "auth.master_secret", problem: error.to_string() });
         }
         check_limits(&self.limits, &mut findings);
         findings.0

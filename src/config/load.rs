@@ -136,7 +136,6 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, LoadError> {
     let mut config: Config = builder.build()?.try_deserialize()?;
     let auth = &mut config.auth;
     read_secret("auth.master_secret", &mut auth.master_secret, auth.master_secret_file.as_deref())?;
-    read_secret("auth.admin_key", &mut auth.admin_key, auth.admin_key_file.as_deref())?;
     Ok(Loaded { config, warnings })
 }
 
@@ -284,10 +283,11 @@ mod tests {
     fn a_secret_given_twice_or_empty_is_refused() {
         let (_dir, path) = file("\n");
         let path = path.to_str().unwrap();
-        let both = env(&[("PORCHLIGHT__AUTH__ADMIN_KEY", "x"), ("PORCHLIGHT__AUTH__ADMIN_KEY_FILE", path)]);
+        let both =
+            env(&[("PORCHLIGHT__AUTH__MASTER_SECRET", "x"), ("PORCHLIGHT__AUTH__MASTER_SECRET_FILE", path)]);
         let error = load(&Sources { environment: both, ..Sources::default() }).unwrap_err();
-        assert!(matches!(error, LoadError::Twice { key: "auth.admin_key" }));
-        let empty = env(&[("PORCHLIGHT__AUTH__ADMIN_KEY_FILE", path)]);
+        assert!(matches!(error, LoadError::Twice { key: "auth.master_secret" }));
+        let empty = env(&[("PORCHLIGHT__AUTH__MASTER_SECRET_FILE", path)]);
         let error = load(&Sources { environment: empty, ..Sources::default() }).unwrap_err();
         assert!(matches!(error, LoadError::EmptySecret { .. }));
     }

@@ -6,6 +6,7 @@
 
 mod admission;
 mod assets;
+mod auth;
 mod error;
 mod health;
 mod listener;
@@ -25,7 +26,7 @@ use crate::telemetry::SocketKind;
 pub use admission::{Admission, Ceilings, ConnectionGuard, Refused};
 pub use error::ApiError;
 pub use health::{Health, PartState};
-pub use listener::{Edge, Listener, Timing, bind};
+pub use listener::{BindError, Edge, Listener, Timing, bind};
 pub use ops::ops_router;
 pub use routes::{PublicState, public_router};
 

@@ -6,6 +6,7 @@
 //! here; a viewer takes them from the session's relay.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
@@ -32,6 +33,7 @@ pub enum Item {
 pub struct Outbox {
     waker: AtomicWaker,
     lanes: Mutex<Lanes>,
+    cut: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +99,17 @@ impl Outbox {
     pub fn close(&self, close: Close) {
         self.lanes.lock().close.get_or_insert_with(|| Box::new(close));
         self.waker.wake();
+    }
+
+    /// Ends the connection at once, without a word.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether it was cut.
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
     }
 
     /// Wakes the connection's task: something else than the lanes has changed.

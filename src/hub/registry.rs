@@ -80,6 +80,12 @@ impl Registry {
         self.len() == 0
     }
 
+    /// How many there are of one kind.
+    pub fn count(&self, kind: SocketKind) -> u64 {
+        let of_kind = |slot: &Slot| slot.lock().values().filter(|other| other.kind == kind).count() as u64;
+        self.slots.iter().map(of_kind).sum()
+    }
+
     /// A snapshot of all connections, for drains.
     pub fn all(&self) -> Vec<Arc<Connection>> {
         self.slots.iter().flat_map(|slot| slot.lock().values().cloned().collect::<Vec<_>>()).collect()

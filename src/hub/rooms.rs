@@ -62,7 +62,8 @@ impl Hub {
             *live = session.relay.live_edges();
         }
         connection.outbox.push_first(Text::answer(id, &*message));
-        let seat = (role == Role::Viewer).then(|| session.relay.watch(Arc::clone(connection), Arc::clone(&self.meters)));
+        let seat = (role == Role::Viewer)
+            .then(|| session.relay.watch(Arc::clone(connection), Arc::clone(&self.meters)));
         let participant =
             Participant { hub: Arc::clone(self), session, id: participant, role, connection: connection_id };
         if seat.is_some() {
@@ -91,8 +92,8 @@ impl Participant {
         if self.role != Role::Publisher {
             return Err(Close::new(CloseCode::Forbidden, "only the publisher may send frames"));
         }
-        let header = frame::parse(&bytes)
-            .map_err(|error| Close::told(CloseCode::BadMessage, error.to_string()))?;
+        let header =
+            frame::parse(&bytes).map_err(|error| Close::told(CloseCode::BadMessage, error.to_string()))?;
         let meters = &self.hub.meters;
         meters.frames_in.increment(1);
         meters.frame_bytes_in.increment(bytes.len() as u64);

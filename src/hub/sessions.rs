@@ -306,9 +306,9 @@ impl Hub {
                     expires_at,
                 })
             }),
-            Output::OfferEnded { to, outcome } => self.send(to, || {
-                Text::of(&ToVisitor::OfferEnded { request_id: session.request, outcome })
-            }),
+            Output::OfferEnded { to, outcome } => {
+                self.send(to, || Text::of(&ToVisitor::OfferEnded { request_id: session.request, outcome }))
+            }
             Output::VisitorReady { to, ticket, expires_at } => self.send(to, || {
                 Text::of(&ToVisitor::Ready {
                     request_id: Some(session.request),
@@ -388,8 +388,7 @@ impl Hub {
         };
         self.presence(&session.key, presence::Input::Session { session: shown });
         if view.ended.is_some() {
-            let gone =
-                self.sessions.of_visitor.remove_if(&session.key, |_, listed| listed.id == session.id);
+            let gone = self.sessions.of_visitor.remove_if(&session.key, |_, listed| listed.id == session.id);
             if gone.is_some() {
                 self.timers.at(self.clock.tick().after(REMEMBERED), Due::Forget(session.id));
             }

@@ -58,8 +58,7 @@ impl Hub {
         hello: Connect,
     ) -> Result<VisitorSeat, Close> {
         let group = self.accounts.group(&hello.group).ok_or(REFUSED)?;
-        let origin_fits =
-            |origin: &str| group.settings.origin_allowed(Audience::Visitor, origin);
+        let origin_fits = |origin: &str| group.settings.origin_allowed(Audience::Visitor, origin);
         if !caller.origin.as_deref().is_none_or(origin_fits) {
             return Err(REFUSED);
         }

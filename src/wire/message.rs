@@ -26,7 +26,18 @@ pub struct Read<M> {
     /// The id of the request, if it had one that could be read.
     pub id: Option<u64>,
     /// The message, or why it is refused.
-    pub message: Result<M, Refusal>,
+    pub message: Result<M, Unread>,
+}
+
+/// A text that is not a message one can act on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// Not a message at all: whoever sends it does not speak this protocol.
+    #[error("{0}")]
+    NotAMessage(Refusal),
+    /// A message of an unknown type or with bad fields.
+    #[error("{0}")]
+    Refused(Refusal),
 }
 
 /// A set of messages that one kind of client may send.
@@ -41,16 +52,18 @@ pub fn read<M: Incoming>(text: &str) -> Read<M> {
         Ok(envelope) => envelope,
         Err(error) => {
             let refusal = Refusal::new(ErrorCode::BadMessage, format!("not a message: {error}"));
-            return Read { id: None, message: Err(refusal) };
+            return Read { id: None, message: Err(Unread::NotAMessage(refusal)) };
         }
     };
     let message = match M::read(&envelope.kind, text) {
         Some(Ok(message)) => Ok(message),
         Some(Err(error)) => {
-            Err(Refusal::new(ErrorCode::BadMessage, format!("bad {}: {error}", clip(&envelope.kind, 32))))
+            let message = format!("bad {}: {error}", clip(&envelope.kind, 32));
+            Err(Unread::Refused(Refusal::new(ErrorCode::BadMessage, message)))
         }
         None => {
-            Err(Refusal::new(ErrorCode::UnknownType, format!("unknown type {}", clip(&envelope.kind, 32))))
+            let message = format!("unknown type {}", clip(&envelope.kind, 32));
+            Err(Unread::Refused(Refusal::new(ErrorCode::UnknownType, message)))
         }
     };
     Read { id: envelope.id, message }
@@ -152,13 +165,15 @@ mod tests {
 
     #[test]
     fn unknown_type_and_bad_field_are_told_apart() {
-        let read = super::read::<FromVisitor>(r#"{"type":"dance","id":7}"#);
-        assert_eq!((read.id, read.message.unwrap_err().code), (Some(7), ErrorCode::UnknownType));
-        let read = super::read::<FromVisitor>(r#"{"type":"terms","id":8,"requestId":1}"#);
-        assert_eq!((read.id, read.message.unwrap_err().code), (Some(8), ErrorCode::BadMessage));
+        let refused = |text| match super::read::<FromVisitor>(text) {
+            Read { id, message: Err(Unread::Refused(refusal)) } => (id, refusal.code),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused(r#"{"type":"dance","id":7}"#), (Some(7), ErrorCode::UnknownType));
+        assert_eq!(refused(r#"{"type":"terms","id":8,"requestId":1}"#), (Some(8), ErrorCode::BadMessage));
         for junk in ["", "[]", "7", "{", r#"{"id":1}"#, "null"] {
             let read = super::read::<FromVisitor>(junk);
-            assert_eq!(read.message.unwrap_err().code, ErrorCode::BadMessage, "{junk}");
+            assert!(matches!(read.message, Err(Unread::NotAMessage(_))), "{junk}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! One connection's only select: what it sends and what it hears, in stated order.
 //!
-//! 1. what is half written, 2. the control lane, pings and news of the outbox, 3. frames of a seat,
-//! 4. the close, once all that is said, 5. reading. Reading comes last but is never starved: writing stops
-//! where the socket has no room, and each turn reads at most one message.
+//! First what is half written; then the control lane, pings and news of the outbox; then frames of a seat;
+//! then the close, once all that is said; and last reading. Reading is never starved: writing stops where
+//! the socket has no room, and each turn reads at most one message.
 
 use std::future::poll_fn;
 use std::num::NonZeroU32;
@@ -18,14 +18,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::socket::{QUEUE_BYTES, ReadError, Received, Socket};
 use crate::clock::Clock;
 use crate::hub::outbox::Item;
-use crate::hub::registry::Connection;
+use crate::hub::registry::{Admitted, Connection};
 use crate::hub::relay::Seat;
 use crate::limits;
 use crate::wire::close::{Close, CloseCode};
 
 /// What a connection's task wakes up for.
 #[derive(Debug)]
-pub enum Event {
+pub(super) enum Event {
     /// The peer said something.
     Received(Received),
     /// This viewer has lost frames of these streams and waits for key frames.
@@ -36,7 +36,7 @@ pub enum Event {
 
 /// How a connection ended.
 #[derive(Debug)]
-pub enum Over {
+pub(super) enum Over {
     /// The peer closed, or its stream ended.
     ByPeer,
     /// We closed.
@@ -45,27 +45,27 @@ pub enum Over {
 
 /// Meters what a peer may send.
 #[derive(Debug)]
-pub struct Meter(RateLimiter<NotKeyed, InMemoryState, DefaultClock>);
+pub(super) struct Meter(RateLimiter<NotKeyed, InMemoryState, DefaultClock>);
 
 impl Meter {
     /// So many a second, and so many at once.
-    pub fn new((rate, burst): (u32, u32)) -> Self {
+    pub(super) fn new((rate, burst): (u32, u32)) -> Self {
         let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(rate)).allow_burst(at_least_one(burst));
         Self(RateLimiter::direct(quota))
     }
 
     /// Counts one; false when it is one too many.
-    pub fn allows(&self) -> bool {
+    pub(super) fn allows(&self) -> bool {
         self.0.check().is_ok()
     }
 }
 
 /// A socket with its outbox.
 #[derive(Debug)]
-pub struct Link<S> {
+pub(super) struct Link<S> {
     socket: Socket<S>,
-    connection: Arc<Connection>,
+    connection: Admitted,
     clock: Clock,
     closing: Option<Close>,
     /// Signs of life a peer may send; made when it sends the first.
@@ -74,28 +74,38 @@ pub struct Link<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Ties a socket to its place in the registry.
-    pub fn new(socket: Socket<S>, connection: Arc<Connection>, clock: Clock) -> Self {
+    pub(super) fn new(socket: Socket<S>, connection: Admitted, clock: Clock) -> Self {
         Self { socket, connection, clock, closing: None, life: None }
+    }
+
+    /// The connection as everybody else sees it.
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// Lets larger messages in: the peer has shown who it is.
+    pub(super) fn allow(&mut self, message: usize) {
+        self.socket.allow(message);
     }
 
     /// Whether frames or messages wait for the socket, and how many bytes it has taken so far: what
     /// waits without progress is stuck.
-    pub fn writing(&self) -> (bool, u64) {
+    pub(super) fn writing(&self) -> (bool, u64) {
         (self.socket.is_writing(), self.socket.progress())
     }
 
     /// Waits for the next event. Cancel-safe.
-    pub async fn next(&mut self) -> Event {
+    pub(super) async fn next(&mut self) -> Event {
         poll_fn(|cx| self.poll_next(cx, None)).await
     }
 
     /// The same for a viewer, which also takes frames from its seat.
-    pub async fn next_with(&mut self, seat: &mut Seat) -> Event {
+    pub(super) async fn next_with(&mut self, seat: &mut Seat) -> Event {
         poll_fn(|cx| self.poll_next(cx, Some(seat))).await
     }
 
     /// Sends what waits and the close, then gives the peer a moment to answer.
-    pub async fn finish(mut self, close: Close) -> Over {
+    pub(super) async fn finish(mut self, close: Close) -> Over {
         self.connection.outbox.close(close);
         let until_over = async {
             loop {
@@ -111,8 +121,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         close.map_or(Over::ByPeer, Over::ByUs)
     }
 
+    /// Lets a peer that was closed for what it sent read why: reads on for a moment, because a socket that
+    /// is dropped with unread bytes takes the close frame with it.
+    pub(super) async fn linger(mut self) {
+        let drained = poll_fn(|cx| self.socket.poll_drain(cx));
+        if tokio::time::timeout(limits::CLOSE_HANDSHAKE, drained).await.is_err() {
+            tracing::debug!("a peer that was closed keeps sending");
+        }
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>, seat: Option<&mut Seat>) -> Poll<Event> {
         self.connection.outbox.register(cx.waker());
+        if self.connection.outbox.is_cut() {
+            return Poll::Ready(Event::Over(Over::ByPeer));
+        }
         match self.poll_write(cx, seat) {
             Ok(Some(lost)) => return Poll::Ready(Event::Lost(lost)),
             Ok(None) => {}

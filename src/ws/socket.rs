@@ -32,11 +32,11 @@ const SLICES: usize = 16;
 
 /// Bytes in the shared queue beyond which the caller should wait. Two large frames keep a socket busy; more
 /// would only make them older.
-pub const QUEUE_BYTES: usize = 128 * 1024;
+pub(super) const QUEUE_BYTES: usize = 128 * 1024;
 
 /// Sizes that differ between the three sockets.
 #[derive(Debug, Clone, Copy)]
-pub struct Sizes {
+pub(super) struct Sizes {
     /// Largest message.
     pub message: usize,
     /// Buffer for reading. Small for the many idle, large for publishers.
@@ -45,7 +45,7 @@ pub struct Sizes {
 
 /// What came from the peer.
 #[derive(Debug)]
-pub enum Received {
+pub(super) enum Received {
     /// A text message, or text in a binary one.
     Text(tungstenite::Utf8Bytes),
     /// A binary message.
@@ -58,7 +58,7 @@ pub enum Received {
 
 /// Why reading ended otherwise.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub(super) enum ReadError {
     /// The peer is gone without a close frame.
     #[error("connection lost")]
     Lost(#[source] io::Error),
@@ -213,7 +213,7 @@ impl<S: AsyncWrite + Unpin> Write for Wire<'_, '_, S> {
 
 /// A WebSocket, server side. Polled by one task only.
 #[derive(Debug)]
-pub struct Socket<S> {
+pub(super) struct Socket<S> {
     stream: S,
     context: WebSocketContext,
     queue: Queue,
@@ -224,7 +224,7 @@ pub struct Socket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Takes over an upgraded stream with the bytes that were read beyond the upgrade.
-    pub fn new(stream: S, read_ahead: &[u8], sizes: Sizes) -> Self {
+    pub(super) fn new(stream: S, read_ahead: &[u8], sizes: Sizes) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(sizes.read_buffer)
             .write_buffer_size(0)
@@ -239,8 +239,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Self { stream, context, queue: Queue::default(), progress: 0, unfinished: 0, limit: sizes.message }
     }
 
+    /// Changes the largest message.
+    pub(super) fn allow(&mut self, message: usize) {
+        self.limit = message;
+        self.context.set_config(|config| {
+            config.max_message_size = Some(message);
+            config.max_frame_size = Some(message);
+        });
+    }
+
     /// Reads the next message. Also writes what the protocol itself has to say.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, ReadError>> {
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, ReadError>> {
         let result = {
             let (context, mut wire) = self.split(cx);
             context.read(&mut wire)
@@ -267,32 +276,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Queues a text message, unmasked and shared.
-    pub fn queue_text(&mut self, payload: Bytes) {
+    pub(super) fn queue_text(&mut self, payload: Bytes) {
         self.queue.push(Chunk::new(Data::Text, payload));
     }
 
     /// Queues a binary message, unmasked and shared.
-    pub fn queue_binary(&mut self, payload: Bytes) {
+    pub(super) fn queue_binary(&mut self, payload: Bytes) {
         self.queue.push(Chunk::new(Data::Binary, payload));
     }
 
     /// Whether there is room for more in the queue.
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.queue.bytes < QUEUE_BYTES
     }
 
     /// Whether something waits to be written.
-    pub fn is_writing(&self) -> bool {
+    pub(super) fn is_writing(&self) -> bool {
         self.queue.bytes > 0
     }
 
     /// Bytes of data written so far.
-    pub fn progress(&self) -> u64 {
+    pub(super) fn progress(&self) -> u64 {
         self.progress
     }
 
     /// Writes all that waits. Call until ready before queueing.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
         ready!(self.queue.poll_drain(&mut self.stream, cx, &mut self.progress)).map_err(ReadError::Lost)?;
         let (context, mut wire) = self.split(cx);
         match context.flush(&mut wire) {
@@ -303,14 +312,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Queues a ping. Call [`Self::poll_flush`] after.
-    pub fn ping(&mut self, cx: &mut Context<'_>) -> Result<(), ReadError> {
+    pub(super) fn ping(&mut self, cx: &mut Context<'_>) -> Result<(), ReadError> {
         let (context, mut wire) = self.split(cx);
         let result = context.write(&mut wire, Message::Ping(Bytes::new()));
         self.settle(result)
     }
 
     /// Queues the close frame. Call [`Self::poll_flush`] after.
-    pub fn close(&mut self, cx: &mut Context<'_>, close: &Close) -> Result<(), ReadError> {
+    pub(super) fn close(&mut self, cx: &mut Context<'_>, close: &Close) -> Result<(), ReadError> {
         let frame = CloseFrame {
             code: close.code.code().into(),
             // A close frame holds 125 bytes, two of them the code.
@@ -319,6 +328,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let (context, mut wire) = self.split(cx);
         let result = context.close(&mut wire, Some(frame));
         self.settle(result)
+    }
+
+    /// Reads and forgets until the peer closes. Call after a close was flushed.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 4 * 1024];
+        let mut shut = Poll::Pending;
+        loop {
+            if shut.is_pending() {
+                shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+            }
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if buffer.filled().is_empty() => return Poll::Ready(()),
+                Ok(()) => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
     }
 
     fn settle(&self, result: tungstenite::Result<()>) -> Result<(), ReadError> {

@@ -13,7 +13,7 @@ use crate::model::ticket::Secret;
 use crate::wire::agent::RequestState;
 use crate::wire::close::Close;
 use crate::wire::error::{ErrorCode, Refusal};
-use crate::wire::session::{Codec, Input as InputEvents, Role, Side, ToParticipant};
+use crate::wire::session::{Codec, Input as InputEvents, ParticipantView, Role, Side, ToParticipant};
 use crate::wire::visitor::{OfferOutcome, SessionKind};
 
 /// An agent who wants in, at the connection it asked from.
@@ -350,8 +350,8 @@ pub struct View {
     pub accepted: Option<(Wall, Option<Arc<str>>)>,
     /// Agents that asked or watch.
     pub agents: Vec<AgentId>,
-    /// Viewers with a connection.
-    pub viewers: usize,
+    /// Who is in it.
+    pub participants: Vec<ParticipantView>,
     /// Why it ended.
     pub ended: Option<EndReason>,
     /// Whether the publisher pauses.

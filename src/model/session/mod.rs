@@ -229,7 +229,7 @@ impl Session {
             started: self.started,
             accepted: self.accepted.clone(),
             agents,
-            viewers: self.viewers_here(),
+            participants: self.participants.iter().map(Participant::view).collect(),
             ended: if let Phase::Ended(reason) = self.phase { Some(reason) } else { None },
             paused: self.paused,
         }

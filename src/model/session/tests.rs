@@ -272,6 +272,12 @@ impl Stage {
         self.session.view().state
     }
 
+    /// Viewers with a connection.
+    fn viewers(&self) -> usize {
+        let people = self.session.view().participants;
+        people.iter().filter(|p| p.role == Role::Viewer && p.state == Here::Here).count()
+    }
+
     fn ended(&self) -> Option<EndReason> {
         self.session.view().ended
     }

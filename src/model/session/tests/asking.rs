@@ -434,7 +434,7 @@ fn a_session_has_sixty_four_viewers_tickets_included() {
         stage.attach(agent, ConnectionId(agent.0 + 1_000));
         assert!(stage.answer.is_ok());
     }
-    assert_eq!(stage.session.view().viewers, limits::VIEWERS);
+    assert_eq!(stage.viewers(), limits::VIEWERS);
     stage.when(join(BOB)).refused(SessionError::Full);
     stage.when(join(crowd[0])).refused(SessionError::Full);
     // One that may still come back keeps its place; one that left does not.

@@ -12,7 +12,7 @@ fn who_is_in_hears_who_comes_and_goes() {
     stage.attach(BOB, VIEW_B).told(["share+view-a < bob Joined"]);
     assert_eq!(stage.seats[&VIEW_B].people, ["guest Here", "alice Here", "bob Here"]);
     stage.loses(VIEW_A).told(["share+view-b < alice Reconnecting"]).noted([]);
-    assert_eq!(stage.session.view().viewers, 1);
+    assert_eq!(stage.viewers(), 1);
     stage.comes_back(VIEW_A, VIEW_A2).told(["share+view-b < alice Back"]).noted([]);
     stage.loses(SHARE).told(["view-a2+view-b < guest Reconnecting"]);
     stage.comes_back(SHARE, SHARE2).told(["view-a2+view-b < guest Back", "publisher share2"]).noted([]);

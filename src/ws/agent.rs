@@ -1,0 +1,69 @@
+//! The agent's conversation: token, then wishes and pushes until the token ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use super::conversation::{End, Patience, end, first, out_of_order, text_of};
+use super::link::{Event, Link};
+use crate::hub::Hub;
+use crate::hub::agents::AgentSeat;
+use crate::hub::visitors::Caller;
+use crate::limits;
+use crate::wire::agent::FromAgent;
+use crate::wire::close::{Close, CloseCode};
+use crate::wire::message::Text;
+
+/// Runs one agent connection to its end.
+pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>, caller: Caller) {
+    let ended = match hello(hub, &mut link, &caller).await {
+        Ok(mut seat) => talk(hub, &mut link, &mut seat).await,
+        Err(ended) => ended,
+    };
+    end(hub, link, ended).await;
+}
+
+async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: &Caller) -> Result<AgentSeat, End> {
+    let first = first::<FromAgent>(link).await?;
+    match first.message {
+        Ok(FromAgent::Connect(hello)) => {
+            Ok(hub.agent_arrives(link.connection(), caller, &hello, first.id)?)
+        }
+        _ => Err(out_of_order().into()),
+    }
+}
+
+async fn talk(hub: &Arc<Hub>, link: &mut Link<TcpStream>, seat: &mut AgentSeat) -> End {
+    let mut patience = Patience::new(limits::AGENT_RATE);
+    let left = seat.identity().expires_at.0.saturating_sub(hub.clock().now().wall.0);
+    let expiry = tokio::time::sleep(Duration::from_millis(left));
+    tokio::pin!(expiry);
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = &mut expiry => {
+                return End::Close(Close::new(CloseCode::Unauthorized, "the token has expired"));
+            }
+            event = link.next() => event,
+        };
+        let received = match event {
+            Event::Over(over) => return End::Over(over),
+            Event::Received(received) => received,
+            Event::Lost(_) => continue,
+        };
+        let Some(text) = text_of(received) else {
+            return End::Close(Close::new(CloseCode::BadMessage, "a message is JSON text"));
+        };
+        let (id, message) = match patience.read::<FromAgent>(hub, link.connection(), &text) {
+            Ok(Some(read)) => read,
+            Ok(None) => continue,
+            Err(close) => return End::Close(close),
+        };
+        let answer = match seat.take(message, id).await {
+            Ok(answer) => answer,
+            Err(refusal) => Text::refusal(id, &refusal),
+        };
+        link.connection().outbox.push(answer);
+    }
+}

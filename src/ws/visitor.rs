@@ -1,0 +1,88 @@
+//! The visitor's conversation: hello, then presence for hours.
+//!
+//! Hundreds of thousands of these are idle at a time: what the idle future holds is counted in bytes, and
+//! a test says how many.
+
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use super::conversation::{End, Patience, end, first, out_of_order, text_of};
+use super::link::{Event, Link};
+use crate::hub::Hub;
+use crate::hub::visitors::{Caller, VisitorAnswer, VisitorSeat};
+use crate::limits;
+use crate::wire::close::{Close, CloseCode};
+use crate::wire::message::Text;
+use crate::wire::visitor::FromVisitor;
+
+/// Runs one visitor connection to its end.
+pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>, caller: Caller) {
+    let ended = match Box::pin(hello(hub, &mut link, caller)).await {
+        Ok(seat) => talk(hub, &mut link, &seat).await,
+        Err(ended) => ended,
+    };
+    Box::pin(end(hub, link, ended)).await;
+}
+
+async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: Caller) -> Result<VisitorSeat, End> {
+    match first::<FromVisitor>(link).await?.message {
+        Ok(FromVisitor::Connect(hello)) => Ok(hub.arrive(link.connection(), &caller, hello)?),
+        _ => Err(out_of_order().into()),
+    }
+}
+
+async fn talk(hub: &Arc<Hub>, link: &mut Link<TcpStream>, seat: &VisitorSeat) -> End {
+    let mut patience = Patience::new(limits::VISITOR_RATE);
+    loop {
+        let received = match link.next().await {
+            Event::Over(over) => return End::Over(over),
+            Event::Received(received) => received,
+            Event::Lost(_) => continue,
+        };
+        if let Err(close) = take(hub, link, seat, &mut patience, received) {
+            return End::Close(close);
+        }
+    }
+}
+
+fn take(
+    hub: &Hub,
+    link: &Link<TcpStream>,
+    seat: &VisitorSeat,
+    patience: &mut Patience,
+    received: super::socket::Received,
+) -> Result<(), Close> {
+    let text = text_of(received).ok_or(Close::new(CloseCode::BadMessage, "a message is JSON text"))?;
+    let connection = link.connection();
+    let Some((id, message)) = patience.read::<FromVisitor>(hub, connection, &text)? else { return Ok(()) };
+    match seat.take(message) {
+        Ok(answer) => {
+            if let Some(text) = answer.text(hub, id) {
+                connection.outbox.push(text);
+            }
+            if matches!(answer, VisitorAnswer::Leave) {
+                return Err(Close::new(CloseCode::Ended, "the visitor left"));
+            }
+        }
+        Err(refusal) => connection.outbox.push(Text::refusal(id, &refusal)),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F>(_: impl Fn(&'static Arc<Hub>, Link<TcpStream>, Caller) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What an idle visitor's task holds, beside its share of the kernel and the presence entry. A future
+    /// that grows by 100 bytes costs 100 MB at a million visitors.
+    #[test]
+    fn the_idle_conversation_stays_small() {
+        let size = size_of_future(|hub, link, caller| run(hub, link, caller));
+        assert!(size <= 1_152, "{size} bytes");
+    }
+}
