@@ -5,6 +5,7 @@
 //! labelled by visitor, session or agent: their number has no bound, and they are nobody's business.
 //! Meters belong to a server, not to the process, so that two nodes in one test count apart.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
@@ -323,7 +324,9 @@ pub fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
 pub fn init_log(format: LogFormat, filter: &str) -> Result<LogControl, LogError> {
     let (filter, control) = reload::Layer::new(parse_filter(filter)?);
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // Colours are for terminals; in a file they are noise.
+    let colours = std::io::stderr().is_terminal();
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     match format {
         LogFormat::Text => registry.with(lines).try_init(),
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),

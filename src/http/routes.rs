@@ -122,6 +122,11 @@ fn parameter<'q>(query: Option<&'q str>, wanted: &str) -> Option<&'q str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::secret::MasterSecret;
+    use crate::clock::Clock;
+    use crate::store::sqlite::SqliteStore;
+    use axum::body::Body;
+    use tower::ServiceExt as _;
 
     #[test]
     fn parameters_are_found() {
@@ -132,5 +137,47 @@ mod tests {
         assert!(wants_detail(Some("verbose=1")));
         assert!(!wants_detail(Some("verbose=0")));
         assert!(!wants_detail(Some("v")));
+    }
+
+    async fn status(demo: bool, path: &str) -> u16 {
+        let store = Arc::new(SqliteStore::in_memory().unwrap());
+        let master = MasterSecret::from_bytes([4; 32]);
+        let accounts = Arc::new(Accounts::open(store, master, Clock::start()).await.unwrap());
+        let (meters, _) = Meters::new();
+        let router = public_router(PublicState { health: Arc::default(), accounts, meters, demo });
+        let request = hyper::Request::get(path).body(Body::empty()).unwrap();
+        router.oneshot(request).await.unwrap().status().as_u16()
+    }
+
+    #[tokio::test]
+    async fn the_paths_of_the_contract_lead_somewhere() {
+        for path in [
+            "/livez",
+            "/readyz?verbose",
+            "/porchlight.js",
+            "/agent.js",
+            "/v1/porchlight.js",
+            "/lib/socket.js",
+            "/v1/lib/socket.js",
+            "/web/lib/socket.js",
+            "/web/style/base.css",
+            "/demo/site",
+            "/demo/site/cart.html",
+            "/demo/agent",
+        ] {
+            assert_eq!(status(true, path).await, 200, "{path}");
+        }
+        for path in
+            ["/", "/web/package.json", "/web/types.d.ts", "/web/%2e%2e/Cargo.toml", "/demo/site/x.html"]
+        {
+            assert_eq!(status(true, path).await, 404, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_demo_is_there_only_when_it_is_on() {
+        for path in ["/demo/site", "/demo/site/cart.html", "/demo/agent"] {
+            assert_eq!(status(false, path).await, 404, "{path}");
+        }
     }
 }
