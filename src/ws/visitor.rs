@@ -69,3 +69,20 @@ fn take(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F>(_: impl Fn(&'static Arc<Hub>, Link<TcpStream>, Caller) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What an idle visitor's task holds, beside its share of the kernel and the presence entry. A future
+    /// that grows by 100 bytes costs 100 MB at a million visitors.
+    #[test]
+    fn the_idle_conversation_stays_small() {
+        let size = size_of_future(|hub, link, caller| run(hub, link, caller));
+        assert!(size <= 1_152, "{size} bytes");
+    }
+}
