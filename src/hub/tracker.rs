@@ -12,6 +12,7 @@ use super::driver::Driver;
 use crate::clock::{Now, Tick};
 use crate::ids::{ConnectionId, GroupId, VisitorKey};
 use crate::limits::Limits;
+use crate::model::lease::Refusal;
 use crate::model::presence::{Input, Output, Presence};
 use crate::model::signal::Delivery;
 use crate::model::visitor::{Snapshot, State, VisitorView};
@@ -34,10 +35,12 @@ pub struct Tracker {
 }
 
 /// What an input came to, beside its outputs.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Came {
     /// What became of a signal.
     pub delivery: Option<Delivery>,
+    /// What was not taken of what a page told, for the answer to the page.
+    pub refused: Vec<Refusal>,
     /// When the machine wants to be called.
     pub deadline: Option<Tick>,
     /// Whether the visitor has focus on the connection that the input was about.
@@ -122,6 +125,7 @@ impl Tracker {
         for output in told {
             match output {
                 Output::Signalled { delivery } => came.delivery = Some(delivery),
+                Output::Refused { reason, .. } => came.refused.push(reason),
                 other => out.push((key.clone(), other)),
             }
         }
