@@ -292,13 +292,14 @@ export class Scene {
   /**
    * Opens the console, already signed in.
    * @param {string} address
-   * @param {any} [context]
+   * @param {{ url?: string, context?: any, init?: () => void }} [options]
    */
-  async agent(address = "alice", context) {
+  async agent(address = "alice", { url = this.server.url, context, init } = {}) {
     const page = await this.page(address, context);
+    if (init) await page.addInitScript(init);
     const kept = JSON.stringify(await this.server.signIn(address));
     await page.addInitScript((value) => sessionStorage.setItem("porchlight.agent", value), kept);
-    await page.goto(`${this.server.url}/demo/agent`);
+    await page.goto(`${url}/demo/agent`);
     const agent = new AgentPage(page, address, this);
     await agent.online();
     return agent;

@@ -102,9 +102,9 @@ export class AgentPage {
     await this.page.locator("[data-test=record]").waitFor();
   }
 
-  /** Waits for the porch light. @param {"lit" | "dim" | "dark" | "in_session"} light */
+  /** Waits for the porch light; a session covers the record. @param {"lit" | "dim" | "dark" | "in_session"} light */
   async light(light) {
-    await this.page.locator(`[data-test=join][data-light=${light}]`).waitFor();
+    await this.page.locator(`[data-test=join][data-light=${light}]`).waitFor({ state: "attached" });
   }
 
   /** Opens the visitor's record and presses Join. @param {string} id */
