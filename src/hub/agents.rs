@@ -7,12 +7,13 @@ use parking_lot::Mutex;
 
 use super::Hub;
 use super::accounts::{AgentIdentity, Group};
+use super::changes::{SignedIn, agent_settings};
 use super::registry::Connection;
 use super::sessions::LiveSession;
 use super::visitors::{Caller, check_named};
 use super::watch::{LiveList, RecordWatch, raw};
 use crate::cluster::{DirectoryError, PresenceSource};
-use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
+use crate::ids::{AgentKey, GroupId, SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::buttons;
 use crate::model::live::{Cursor, Filter, LiveView, Pager};
@@ -22,8 +23,8 @@ use crate::model::settings::Audience;
 use crate::model::signal::{Delivery as Outcome, Signal};
 use crate::model::visitor::{Snapshot, State};
 use crate::wire::agent::{
-    AgentSettings, AgentView, Cancel, Connect, Delivery, EndSession, FromAgent, Join, OpenRecord, Record,
-    RecordRef, ToAgent, VisitorIds, WatchLive,
+    AgentView, Cancel, Connect, Delivery, EndSession, FromAgent, Join, OpenRecord, Record, RecordRef,
+    ToAgent, VisitorIds, WatchLive,
 };
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
@@ -72,6 +73,14 @@ impl Hub {
             server_time: self.clock.now().wall,
         };
         connection.outbox.push_first(Text::answer(id, &connected));
+        let key = AgentKey { group: identity.group.clone(), agent: identity.agent.clone() };
+        let token = hello.token.clone().into();
+        self.agents.insert(connection.id, SignedIn { connection: Arc::clone(connection), key, token });
+        // It may have been revoked since it was looked at, before there was an entry to be found by.
+        if self.accounts.verify_agent(&hello.token).is_err() {
+            self.agents.remove(&connection.id);
+            return Err(unauthorized());
+        }
         Ok(AgentSeat {
             hub: Arc::clone(self),
             connection: Arc::clone(connection),
@@ -129,13 +138,6 @@ impl Hub {
         all.retain(|snapshot| self.tracker.look(snapshot.key(), |_| ()).is_none());
         all.extend(PresenceSource::snapshots(self, group));
         Ok(all)
-    }
-}
-
-fn agent_settings(group: &Group) -> AgentSettings {
-    AgentSettings {
-        open_session_records: group.settings.open_session_records,
-        presence_enabled: group.settings.presence_enabled,
     }
 }
 
@@ -198,6 +200,10 @@ impl AgentSeat {
 
     fn key(&self, visitor: &VisitorId) -> VisitorKey {
         VisitorKey { group: self.identity.group.clone(), visitor: visitor.clone() }
+    }
+
+    fn me(&self) -> AgentKey {
+        AgentKey { group: self.identity.group.clone(), agent: self.identity.agent.clone() }
     }
 
     fn group(&self) -> Result<Arc<Group>, Refusal> {
@@ -303,10 +309,7 @@ impl AgentSeat {
         let leads_to = buttons::visitor_of(&group.settings, &open).ok();
         let record = Arc::new(RecordWatch {
             connection: Arc::clone(&self.connection),
-            agent: self.identity.agent.clone(),
-            permissions: group.settings.permissions_of(&self.identity.agent),
-            profile: self.identity.profile.clone(),
-            group: group.id.clone(),
+            agent: self.me(),
             open,
             visitor: Mutex::new(leads_to),
         });
@@ -332,8 +335,8 @@ impl AgentSeat {
         if !settings.permissions_of(&self.identity.agent).user {
             return Err(forbidden(buttons::Reason::NoPermission));
         }
-        let profile = self.identity.profile.as_deref().and_then(|name| settings.profile(name));
-        match profile {
+        let profile = self.hub.profile_of(&self.me());
+        match profile.as_deref().and_then(|name| settings.profile(name)) {
             None => return Err(forbidden(buttons::Reason::NoProfile)),
             Some(profile) if !profile.join => return Err(forbidden(buttons::Reason::OffForProfile)),
             Some(_) => {}
@@ -439,6 +442,7 @@ impl AgentSeat {
 
 impl Drop for AgentSeat {
     fn drop(&mut self) {
+        self.hub.agents.remove(&self.connection.id);
         for visitor in &self.watched {
             self.hub.watchers.unwatch(&self.key(visitor), self.connection.id);
         }

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod agents;
+pub mod changes;
 pub mod driver;
 pub mod outbox;
 pub mod records;
@@ -30,12 +31,13 @@ use crate::auth::random;
 use crate::clock::{Clock, Wall};
 use crate::cluster::{Bus, Directory, Hint, NodeId, PresenceSource, Sink};
 use crate::hub::accounts::Accounts;
+use crate::hub::changes::SignedIn;
 use crate::hub::registry::Registry;
 use crate::hub::sessions::Sessions;
 use crate::hub::timers::{Due, Timers};
 use crate::hub::tracker::{Lazy, Told, Tracker};
 use crate::hub::watch::Watchers;
-use crate::ids::{GroupId, ParticipantId, VisitorKey};
+use crate::ids::{ConnectionId, GroupId, ParticipantId, VisitorKey};
 use crate::limits;
 use crate::model::codes::Codes;
 use crate::model::presence::{Input, Output};
@@ -70,6 +72,7 @@ pub struct Hub {
     registry: Arc<Registry>,
     tracker: Tracker,
     watchers: Watchers,
+    agents: DashMap<ConnectionId, SignedIn>,
     sessions: Sessions,
     codes: DashMap<GroupId, Arc<Mutex<Codes>>>,
     timers: Timers,
@@ -92,6 +95,7 @@ impl Hub {
             registry: Arc::new(Registry::default()),
             tracker: Tracker::default(),
             watchers: Watchers::default(),
+            agents: DashMap::new(),
             sessions: Sessions::default(),
             codes: DashMap::new(),
             timers: Timers::default(),
@@ -119,6 +123,7 @@ impl Hub {
         let turn = limits::HEARTBEAT / 2 / u32::try_from(limits::WHEEL_SLOTS).unwrap_or(u32::MAX);
         let mut wheel = tokio::time::interval(turn);
         wheel.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+        let mut changes = self.accounts.changes();
         let mut turns = 0;
         loop {
             tokio::select! {
@@ -129,6 +134,7 @@ impl Hub {
                     turns += 1;
                     self.meters.visitors_present.set(self.tracker.len() as f64);
                 }
+                changed = changes.recv() => self.on_change(changed),
                 due = self.timers.next(&self.clock) => self.on_due(due),
             }
         }
@@ -227,7 +233,7 @@ impl Hub {
             Output::Deliver { connection, signal } => self.deliver_signal(connection, &signal),
             Output::Dismiss { connection } => {
                 if let Some(tab) = self.registry.get(connection) {
-                    tab.outbox.close(Close::new(CloseCode::Ended, "the visitor left"));
+                    tab.outbox.close(Close::new(CloseCode::Ended, "the visitor's presence has ended"));
                 }
             }
             Output::Refused { connection, reason } => {

@@ -231,7 +231,7 @@ impl Seat {
         self.meters.frames_shed_layer.increment(look.shed.layer);
         self.meters.frames_shed_lagging.increment(look.shed.lagging);
         if look.lost.is_empty() && look.frames.iter().any(|frame| frame.header.is_key()) {
-            self.viewer.lagging.store(false, Ordering::Relaxed);
+            self.set_lagging(false);
         }
         look
     }
@@ -250,12 +250,22 @@ impl Seat {
 
     /// Notes that the viewer loses frames; true when that is new.
     pub fn mark_lagging(&self) -> bool {
-        !self.viewer.lagging.swap(true, Ordering::Relaxed)
+        self.set_lagging(true)
+    }
+
+    /// True when that is a change.
+    fn set_lagging(&self, lagging: bool) -> bool {
+        let changed = self.viewer.lagging.swap(lagging, Ordering::Relaxed) != lagging;
+        if changed {
+            self.meters.viewers_lagging.increment(if lagging { 1.0 } else { -1.0 });
+        }
+        changed
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.set_lagging(false);
         self.relay.viewers.write().retain(|viewer| !Arc::ptr_eq(viewer, &self.viewer));
     }
 }
