@@ -203,46 +203,76 @@ async function launch() {
 
 // ---- scenes -----------------------------------------------------------------------------------------------------
 
+/** @typedef {(scene: Scene) => Promise<void>} Play */
+
 /**
- * Gives a test file its server and browser, and returns the function that declares a scene.
+ * Gives a test file its server and browser, and returns what declares its scenes: `scene`, one after another, and
+ * `meanwhile`, which begins with the file and is declared last, for what mostly waits.
  */
 export function stage() {
   /** @type {Server} */
   let server;
   /** @type {Awaited<ReturnType<typeof launch>>} */
   let launched;
+  /** @type {(() => void)[]} */
+  const beginnings = [];
   before(async () => {
     server = await new Server().started();
     launched = await launch();
+    for (const begin of beginnings) begin();
   }, { timeout: 120_000 });
   after(async () => {
     await launched?.stop();
     await server?.stop();
   }, { timeout: 60_000 });
 
-  /**
-   * @param {string} name
-   * @param {(scene: Scene) => Promise<void>} run
-   */
-  return (name, run) =>
+  /** Plays to the end; the runner's own time-out would leave nothing to look at. @param {Scene} scene @param {Play} play */
+  const perform = async (scene, play) => {
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error("the scene took too long")), SCENE_MS - 20_000);
+    });
+    try {
+      await Promise.race([play(scene), late]);
+      scene.assertClean();
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+
+  /** @param {string} name @param {() => Promise<unknown>} result @param {() => Scene} scene */
+  const declare = (name, result, scene) =>
     test(name, { timeout: SCENE_MS }, async (t) => {
-      const scene = new Scene(server, launched.browser);
-      // The runner's own time-out would leave nothing to look at.
-      let timer;
-      const late = new Promise((_, reject) => {
-        timer = setTimeout(() => reject(new Error("the scene took too long")), SCENE_MS - 20_000);
-      });
       try {
-        await Promise.race([run(scene), late]);
-        scene.assertClean();
+        await result();
       } catch (error) {
-        t.diagnostic(await scene.describe(name));
+        t.diagnostic(await scene().describe(name));
         throw error;
       } finally {
-        clearTimeout(timer);
-        await scene.close();
+        await scene().close();
       }
     });
+
+  return {
+    /** @param {string} name @param {Play} play */
+    scene(name, play) {
+      /** @type {Scene} */
+      let scene;
+      declare(name, () => perform((scene = new Scene(server, launched.browser)), play), () => scene);
+    },
+    /** @param {string} name @param {Play} play */
+    meanwhile(name, play) {
+      /** @type {Scene} */
+      let scene;
+      /** @type {Promise<unknown>} */
+      let result;
+      beginnings.push(() => {
+        result = perform((scene = new Scene(server, launched.browser)), play);
+        result.catch(() => {}); // reported when its turn comes
+      });
+      declare(name, () => result, () => scene);
+    },
+  };
 }
 
 let visitors = 0;

@@ -107,9 +107,10 @@ export class AgentPage {
     await this.page.locator(`[data-test=join][data-light=${light}]`).waitFor({ state: "attached" });
   }
 
-  /** Opens the visitor's record and presses Join. @param {string} id */
-  async joins(id) {
+  /** Opens the visitor's record and presses Join. @param {string} id @param {{ control?: boolean }} [wish] */
+  async joins(id, { control = false } = {}) {
     await this.opens(id);
+    await this.page.locator("[name=control]").setChecked(control);
     await this.join.click();
   }
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { stage } from "./lib.js";
 
-const scene = stage();
+const { scene } = stage();
 
 scene("the lamp lights when the visitor's page opens and darkens after the grace", async (s) => {
   const alice = await s.agent();

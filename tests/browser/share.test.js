@@ -3,19 +3,19 @@ import assert from "node:assert/strict";
 import { ahead, assertMoving } from "./barcode.js";
 import { stage, until } from "./lib.js";
 
-const scene = stage();
+const { scene } = stage();
 
 /** The barcode is the visitor's clock; a picture this old would be a replay, not a live view. */
 const FRESH_MS = 10_000;
 
 /**
  * A visitor on the barcode page whom an agent has joined.
- * @param {import("./lib.js").Scene} s @param {any} [visit] @param {any} [agent]
+ * @param {import("./lib.js").Scene} s @param {any} [visit] @param {any} [agent] @param {{ control?: boolean }} [join]
  */
-async function sharing(s, visit = {}, agent = undefined) {
+async function sharing(s, visit = {}, agent = undefined, join = {}) {
   const visitor = await s.visitor({ path: "/demo/site/barcode.html", ...visit });
   const alice = agent ?? (await s.agent());
-  await alice.joins(visitor.id);
+  await alice.joins(visitor.id, join);
   await visitor.accept();
   await visitor.shares();
   await alice.sees("live");
@@ -210,8 +210,14 @@ scene("a browser that cannot share its screen says so", async (s) => {
   assert.equal(await alice.seesEnd(), "failed");
 });
 
+scene("a session that was joined for a look only says so", async (s) => {
+  const { alice } = await sharing(s);
+  await alice.page.locator("[data-test=view-only]").waitFor();
+  assert.equal(await alice.page.locator("[data-test=request-control]").isVisible(), false);
+});
+
 scene("nobody answers for the visitor when an agent asks for control", async (s) => {
-  const { visitor, alice } = await sharing(s);
+  const { visitor, alice } = await sharing(s, {}, undefined, { control: true });
   const control = alice.page.locator("[data-test=request-control]");
   const states = await alice.watches("[data-test=viewer]", "data-control");
   await control.click();
