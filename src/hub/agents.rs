@@ -69,7 +69,7 @@ impl Hub {
             },
             group: &identity.group,
             settings: agent_settings(&group),
-            heartbeat: limits::DEAD_AFTER.as_secs(),
+            heartbeat: self.limits.dead_after.as_secs(),
             server_time: self.clock.now().wall,
         };
         connection.outbox.push_first(Text::answer(id, &connected));
@@ -173,7 +173,7 @@ impl AgentSeat {
                 Ok(Text::answer(id, &ToAgent::Ok {}))
             }
             FromAgent::Lookup(VisitorIds { visitor_ids }) => {
-                check_count(visitor_ids.len())?;
+                self.check_count(visitor_ids.len())?;
                 let found = self.hub.lookup(&self.identity.group, &visitor_ids).await;
                 let visitors = found.iter().map(|snapshot| raw(snapshot)).collect();
                 Ok(Text::answer(id, &ToAgent::Visitors { visitors }))
@@ -202,6 +202,14 @@ impl AgentSeat {
         VisitorKey { group: self.identity.group.clone(), visitor: visitor.clone() }
     }
 
+    fn check_count(&self, count: usize) -> Result<(), Refusal> {
+        let limit = self.hub.limits.watched;
+        if count > limit {
+            return Err(Refusal::new(ErrorCode::TooMany, format!("{count} visitors exceed {limit}")));
+        }
+        Ok(())
+    }
+
     fn me(&self) -> AgentKey {
         AgentKey { group: self.identity.group.clone(), agent: self.identity.agent.clone() }
     }
@@ -214,7 +222,7 @@ impl AgentSeat {
 
     async fn watch(&mut self, wanted: VisitorIds, id: Option<u64>) -> Result<Text, Refusal> {
         let fresh = wanted.visitor_ids.iter().filter(|visitor| !self.watched.contains(*visitor)).count();
-        check_count(self.watched.len() + fresh)?;
+        self.check_count(self.watched.len() + fresh)?;
         // Subscribe, then read: what changes in between is pushed, and its version tells which is newer.
         for visitor in &wanted.visitor_ids {
             if self.watched.insert(visitor.clone()) {
@@ -460,14 +468,6 @@ impl Drop for AgentSeat {
             }
         }
     }
-}
-
-fn check_count(count: usize) -> Result<(), Refusal> {
-    if count > limits::WATCHED {
-        let limit = limits::WATCHED;
-        return Err(Refusal::new(ErrorCode::TooMany, format!("{count} visitors exceed {limit}")));
-    }
-    Ok(())
 }
 
 fn check_record(record: &Record) -> Result<(), Refusal> {

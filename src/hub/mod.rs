@@ -38,7 +38,7 @@ use crate::hub::timers::{Due, Timers};
 use crate::hub::tracker::{Lazy, Told, Tracker};
 use crate::hub::watch::Watchers;
 use crate::ids::{ConnectionId, GroupId, ParticipantId, VisitorKey};
-use crate::limits;
+use crate::limits::Limits;
 use crate::model::codes::Codes;
 use crate::model::presence::{Input, Output};
 use crate::model::ticket::{Chance, SECRET};
@@ -61,6 +61,8 @@ pub struct Parts {
     pub bus: Arc<dyn Bus>,
     /// What is counted.
     pub meters: Arc<Meters>,
+    /// What everything is bounded by.
+    pub limits: Arc<Limits>,
 }
 
 /// Everything live on this node.
@@ -79,6 +81,7 @@ pub struct Hub {
     directory: Arc<dyn Directory>,
     bus: Arc<dyn Bus>,
     meters: Arc<Meters>,
+    limits: Arc<Limits>,
     draining: AtomicBool,
     /// Keeps the bus's sink alive.
     sink: Mutex<Option<Arc<Sink>>>,
@@ -92,8 +95,8 @@ impl Hub {
             started: crate::clock::wall(),
             clock: parts.clock,
             accounts: parts.accounts,
-            registry: Arc::new(Registry::default()),
-            tracker: Tracker::default(),
+            registry: Arc::new(Registry::new(Arc::clone(&parts.limits))),
+            tracker: Tracker::new(Arc::clone(&parts.limits)),
             watchers: Watchers::default(),
             agents: DashMap::new(),
             sessions: Sessions::default(),
@@ -102,6 +105,7 @@ impl Hub {
             directory: parts.directory,
             bus: parts.bus,
             meters: parts.meters,
+            limits: parts.limits,
             draining: AtomicBool::new(false),
             sink: Mutex::new(None),
         });
@@ -120,8 +124,7 @@ impl Hub {
 
     /// Serves deadlines and heartbeats until told to stop.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let turn = limits::HEARTBEAT / 2 / u32::try_from(limits::WHEEL_SLOTS).unwrap_or(u32::MAX);
-        let mut wheel = tokio::time::interval(turn);
+        let mut wheel = tokio::time::interval(self.registry.turn());
         wheel.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
         let mut changes = self.accounts.changes();
         let mut turns = 0;
@@ -158,6 +161,11 @@ impl Hub {
     /// What is counted.
     pub fn meters(&self) -> &Arc<Meters> {
         &self.meters
+    }
+
+    /// What everything is bounded by.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
     }
 
     /// This node's name.

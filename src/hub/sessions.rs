@@ -177,7 +177,7 @@ impl Hub {
             kind,
             terms: terms.clone(),
             control,
-            relay: Arc::default(),
+            relay: Arc::new(Relay::new(Arc::clone(&self.limits))),
             driver: Driver::new(machine, out),
             scheduled: AtomicU64::new(u64::MAX),
         });

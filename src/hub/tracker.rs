@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::driver::Driver;
 use crate::clock::{Now, Tick};
 use crate::ids::{ConnectionId, GroupId, VisitorKey};
+use crate::limits::Limits;
 use crate::model::presence::{Input, Output, Presence};
 use crate::model::signal::Delivery;
 use crate::model::visitor::{Snapshot, State, VisitorView};
@@ -29,13 +30,7 @@ pub struct Tracker {
     shards: Box<[Driver<Shard, Told>]>,
     hasher: RandomState,
     count: AtomicUsize,
-}
-
-impl Default for Tracker {
-    fn default() -> Self {
-        let shards = (0..SHARDS).map(|_| Driver::new(Shard::new(), Vec::new())).collect();
-        Self { shards, hasher: RandomState::new(), count: AtomicUsize::new(0) }
-    }
+    limits: Arc<Limits>,
 }
 
 /// What an input came to, beside its outputs.
@@ -50,6 +45,12 @@ pub struct Came {
 }
 
 impl Tracker {
+    /// Nobody is here yet.
+    pub fn new(limits: Arc<Limits>) -> Self {
+        let shards = (0..SHARDS).map(|_| Driver::new(Shard::new(), Vec::new())).collect();
+        Self { shards, hasher: RandomState::new(), count: AtomicUsize::new(0), limits }
+    }
+
     /// Hands an input to a visitor's machine; makes one only for an arrival.
     pub fn handle(&self, now: Now, key: &VisitorKey, input: Input, perform: impl FnMut(Told)) -> Came {
         let step = |shard: &mut Shard, out: &mut Vec<Told>| {
@@ -61,7 +62,7 @@ impl Tracker {
             let before = shard.len();
             let presence = shard.entry(key.clone()).or_insert_with(|| Presence::new(0));
             let mut told = Vec::new();
-            presence.handle(now, input, &mut told);
+            presence.handle(now, &self.limits, input, &mut told);
             let came = Self::collect(shard, key, told, out);
             self.recount(before, shard.len());
             came
