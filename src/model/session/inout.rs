@@ -157,6 +157,8 @@ pub enum EndReason {
     GuestLeft,
     /// The guest's browser refused to capture, or the guest did.
     CaptureDenied,
+    /// The guest's browser or system could not go on.
+    Failed,
     /// An agent ended it.
     AgentEnded,
     /// An operator ended it.
@@ -182,6 +184,7 @@ impl EndReason {
             Self::GuestEnded => "guest_ended",
             Self::GuestLeft => "guest_left",
             Self::CaptureDenied => "capture_denied",
+            Self::Failed => "failed",
             Self::AgentEnded => "agent_ended",
             Self::OperatorEnded => "operator_ended",
             Self::Expired => "expired",

@@ -121,6 +121,7 @@ impl Session {
             kind: self.kind,
             resume_token: token.text(),
             control: self.control.view(),
+            control_allowed: self.allows_control(),
             paused: self.paused,
             participants: self.participants.iter().map(Participant::view).collect(),
             live: Vec::new(),
@@ -238,6 +239,8 @@ impl Session {
             Say::End { reason } => {
                 let reason = match (side, reason.as_deref()) {
                     (Side::Guest, Some("capture_denied")) => EndReason::CaptureDenied,
+                    (Side::Guest, Some("guest_left")) => EndReason::GuestLeft,
+                    (Side::Guest, Some("failed")) => EndReason::Failed,
                     (Side::Guest, _) => EndReason::GuestEnded,
                     (Side::Agent, _) => EndReason::AgentEnded,
                 };
