@@ -10,4 +10,6 @@ mod common;
 mod identity;
 mod join;
 mod presence;
+mod relay;
+mod sessions;
 mod subscriptions;

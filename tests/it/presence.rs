@@ -1,5 +1,6 @@
 //! Presence: leases and grace, hidden tabs, focus, data, held signals, unique visitors, identity.
 
+use crate::common::raw::RawClient;
 use crate::common::{Site, json};
 
 #[tokio::test]
@@ -223,4 +224,19 @@ async fn what_a_visitor_may_not_say_is_refused_and_it_stays() {
     visitor.send(json!({"type": "presence", "active": true})).await;
     visitor.expect("focus").await;
     visitor.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn a_page_that_does_not_answer_the_close_is_dropped() {
+    let site = Site::start().await;
+    let mut stubborn = RawClient::upgraded(site.running.public, "/v1/visitor").await;
+    stubborn.frame(0x81, br#"{"type":"connect","group":"demo","visitorId":"C-1"}"#).await;
+    let mut agent = site.agent("alice").await;
+    if agent.watch("C-1").await["state"] != "present" {
+        agent.expect_state("C-1", "present").await;
+    }
+    // Both are to go; one of them answers nothing.
+    let mut other = site.visitor("C-1").await;
+    other.ask(json!({"type": "leave"}), "ok").await;
+    stubborn.dropped().await;
 }

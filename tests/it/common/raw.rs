@@ -87,6 +87,16 @@ impl RawClient {
     }
 }
 
+impl RawClient {
+    /// Reads, and answers nothing, until the server has dropped the connection.
+    pub async fn dropped(mut self) {
+        within("the server to drop the connection", async {
+            while !matches!(self.stream.read_buf(&mut self.rest).await, Ok(0) | Err(_)) {}
+        })
+        .await;
+    }
+}
+
 /// One frame with a zero mask.
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
