@@ -119,7 +119,7 @@ export class SessionPanel {
         "data-session-id": ready.sessionId,
       },
       this.#toolbar(),
-      h("div", { class: "screen" }, stageBox, this.#veil, this.#stats, this.#chat.element),
+      h("div", { class: "screen" }, h("div", { class: "picture" }, stageBox, this.#veil, this.#stats), this.#chat.element),
     );
     this.#listen();
   }

@@ -182,10 +182,12 @@ fn only_the_publisher_pauses() {
 #[test]
 fn everybody_gets_the_reason_of_the_end() {
     type Ending = fn(&mut Stage) -> &mut Stage;
-    let endings: [(Ending, EndReason); 7] = [
+    let endings: [(Ending, EndReason); 9] = [
         (|s| s.says(SHARE, Say::End { reason: None }), EndReason::GuestEnded),
         (|s| s.says(SHARE, Say::End { reason: Some("whatever".into()) }), EndReason::GuestEnded),
         (|s| s.says(SHARE, Say::End { reason: Some("capture_denied".into()) }), EndReason::CaptureDenied),
+        (|s| s.says(SHARE, Say::End { reason: Some("guest_left".into()) }), EndReason::GuestLeft),
+        (|s| s.says(SHARE, Say::End { reason: Some("failed".into()) }), EndReason::Failed),
         (|s| s.says(VIEW_B, Say::End { reason: Some("capture_denied".into()) }), EndReason::AgentEnded),
         (|s| s.when(Input::End(EndReason::AgentEnded)), EndReason::AgentEnded),
         (|s| s.when(Input::End(EndReason::OperatorEnded)), EndReason::OperatorEnded),
