@@ -1,6 +1,6 @@
 //! The settings of the process: where it listens, where it keeps its data, and its limits.
 //!
-//! Decides which settings exist, their defaults, where they may come from ([`load`]) and which of them
+//! Decides which settings exist, their defaults, where they may come from ([`load()`]) and which of them
 //! contradict each other ([`Config::check`]). Settings of a group (terms, origins, grace, buttons) are
 //! not here: they live in the store and change at run time. Read by the command line, handed to the
 //! server once; nobody below reads files or the environment.
@@ -10,7 +10,6 @@ mod load;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use check::Violation;
 pub use load::{LoadError, Loaded, Sources, load};
 
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::telemetry::LogFormat;
 
 /// Everything that may be set. Every field has a default, so that an empty file is a valid one.
@@ -181,129 +180,6 @@ impl Serialize for Secret {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(HIDDEN)
     }
-}
-
-/// A token bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rate {
-    /// Sustained, a second.
-    pub per_second: u32,
-    /// At once.
-    pub burst: u32,
-}
-
-impl From<(u32, u32)> for Rate {
-    fn from((per_second, burst): (u32, u32)) -> Self {
-        Self { per_second, burst }
-    }
-}
-
-/// Declares [`Limits`]: each field with its help, its type and the constant that is its default.
-macro_rules! limits {
-    ($($(#[$attr:meta])* $field:ident: $type:ty = $default:expr;)*) => {
-        /// Section `[limits]`. The reason for each default stands beside its constant in
-        /// [`crate::limits`].
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct Limits {
-            $($(#[$attr])* pub $field: $type,)*
-        }
-
-        impl Default for Limits {
-            fn default() -> Self {
-                Self { $($field: $default,)* }
-            }
-        }
-    };
-}
-
-limits! {
-    /// Connections at once; absent: what the file limit leaves.
-    connections: Option<usize> = None;
-    /// Connections from one address.
-    connections_per_ip: usize = limits::CONNECTIONS_PER_IP;
-    /// Connections (tabs) of one visitor ID.
-    connections_per_visitor: usize = limits::CONNECTIONS_PER_VISITOR;
-    /// Time for an HTTP request head.
-    #[serde(with = "humantime_serde")]
-    http_header: Duration = limits::HTTP_HEADER;
-    /// Silence of a fresh WebSocket before its first message.
-    #[serde(with = "humantime_serde")]
-    first_message: Duration = limits::FIRST_MESSAGE;
-    /// Between two pings of one connection.
-    #[serde(with = "humantime_serde")]
-    heartbeat: Duration = limits::HEARTBEAT;
-    /// Silence after which a peer is taken for dead.
-    #[serde(with = "humantime_serde")]
-    dead_after: Duration = limits::DEAD_AFTER;
-    /// Bytes of a visitor's message.
-    visitor_message: usize = limits::VISITOR_MESSAGE;
-    /// Bytes of a visitor's presence data.
-    presence_data: usize = limits::PRESENCE_DATA;
-    /// Bytes of an agent's message.
-    agent_message: usize = limits::AGENT_MESSAGE;
-    /// Bytes of a text message in a session.
-    session_text: usize = limits::SESSION_TEXT;
-    /// Bytes of a frame with its header.
-    frame: usize = limits::FRAME;
-    /// Keys in custom presence data.
-    data_keys: usize = limits::DATA_KEYS;
-    /// Bytes of such a key.
-    data_key_bytes: usize = limits::DATA_KEY_BYTES;
-    /// Bytes of such a value.
-    data_value_bytes: usize = limits::DATA_VALUE_BYTES;
-    /// Messages of one visitor connection.
-    visitor_rate: Rate = limits::VISITOR_RATE.into();
-    /// Messages of one agent connection.
-    agent_rate: Rate = limits::AGENT_RATE.into();
-    /// Messages of one session connection.
-    session_rate: Rate = limits::SESSION_RATE.into();
-    /// Visitor IDs that one agent connection may watch.
-    watched: usize = limits::WATCHED;
-    /// Life of the short code of a unique visitor.
-    #[serde(with = "humantime_serde")]
-    code_life: Duration = limits::CODE_LIFE;
-    /// How long a session waits for its other side.
-    #[serde(with = "humantime_serde")]
-    waiting: Duration = limits::WAITING;
-    /// Life of a ticket.
-    #[serde(with = "humantime_serde")]
-    ticket_life: Duration = limits::TICKET_LIFE;
-    /// Time to come back after a loss.
-    #[serde(with = "humantime_serde")]
-    resume_window: Duration = limits::RESUME_WINDOW;
-    /// Longest session.
-    #[serde(with = "humantime_serde")]
-    session_length: Duration = limits::SESSION_LENGTH;
-    /// Viewers of one session.
-    viewers: usize = limits::VIEWERS;
-    /// Bytes of frames kept per stream for late joiners.
-    cache_bytes: usize = limits::CACHE_BYTES;
-    /// Span of frames kept per stream for late joiners.
-    #[serde(with = "humantime_serde")]
-    cache_span: Duration = limits::CACHE_SPAN;
-    /// Bytes behind which a viewer gets only the base temporal layer.
-    shed_bytes: usize = limits::SHED_BYTES;
-    /// Age behind which a viewer gets only the base temporal layer.
-    #[serde(with = "humantime_serde")]
-    shed_age: Duration = limits::SHED_AGE;
-    /// Bytes behind which a viewer waits for a key frame.
-    outbox_bytes: usize = limits::OUTBOX_BYTES;
-    /// Age behind which a viewer waits for a key frame.
-    #[serde(with = "humantime_serde")]
-    outbox_age: Duration = limits::OUTBOX_AGE;
-    /// Standstill after which a viewer is closed.
-    #[serde(with = "humantime_serde")]
-    stuck: Duration = limits::STUCK;
-    /// Control messages waiting for one connection.
-    control_lane: usize = limits::CONTROL_LANE;
-    /// Between two key-frame requests of one session.
-    #[serde(with = "humantime_serde")]
-    key_frame_spacing: Duration = limits::KEY_FRAME_SPACING;
-    /// How long a drain lets connections finish.
-    #[serde(with = "humantime_serde")]
-    drain: Duration = limits::DRAIN;
 }
 
 impl Config {

@@ -3,7 +3,11 @@
 //! What an operator may change is also a field of [`crate::config`] whose default is the constant here.
 //! Related numbers are checked together in `config::Config::check`.
 
+mod configured;
+
 use std::time::Duration;
+
+pub use configured::{Limits, Rate};
 
 // ── Connections ────────────────────────────────────────────────────────────────────────────────
 

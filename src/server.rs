@@ -153,6 +153,7 @@ impl Server {
             directory: Arc::<MemoryDirectory>::default(),
             bus: Arc::<MemoryBus>::default(),
             meters: Arc::clone(&meters),
+            limits: Arc::new(config.limits.clone()),
         });
         let sockets = Sockets::new(Arc::clone(&hub));
         let state = PublicState {

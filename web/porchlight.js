@@ -18,6 +18,7 @@
   const ANSWER_MS = 10_000; // longest wait for `connected` or a sign of life
   const COALESCE_MS = 250; // 4 updates a second stay under the server's 5
   const ACTIVE_MS = 1_000; // at most one `active` a second
+  const LEAVING_MS = 500; // a page that is left turns hidden first: told at once, the light would flicker
   const PROBE_AFTER_MS = 30_000; // hidden this long, the connection may have died unseen
   const DATA_BYTES = 4_096; // the server refuses more presence data
   const URL_CHARS = 1_024;
@@ -49,6 +50,8 @@
   let socket = null;
   /** @type {Message} */
   let welcome = { type: "" }; // the last `connected`
+  /** Of a visitor without an ID: the server's name for it and what proves it. @type {{ visitorId?: string, uniqueSecret?: string }} */
+  let unique = {};
   let focused = false;
   let attempt = 0; // tells a late token from the current one
   let tries = 0;
@@ -146,6 +149,8 @@
     options = { ...next };
     data = {};
     merge(next.data);
+    const [name, secret] = (stored("localStorage", uniqueKey()) || "").split(" ");
+    unique = secret ? { visitorId: name, uniqueSecret: secret } : {};
     tries = 0;
     wasOnline = refused = false;
     connect();
@@ -187,8 +192,7 @@
         JSON.stringify({
           type: "connect",
           group: options.group,
-          visitorId: visitorId ? String(visitorId) : undefined,
-          uniqueSecret: (!visitorId && stored("localStorage", uniqueKey())) || undefined,
+          ...(visitorId ? { visitorId: String(visitorId) } : unique),
           token,
           page,
           client: {
@@ -242,6 +246,7 @@
       // Once more with a new credential: a fresh token, or a fresh unique visitor.
       refused = true;
       if (!options.visitorId) stored("localStorage", uniqueKey(), null);
+      unique = {};
       if (!options.visitorId || typeof options.token === "function") return connect();
     }
     if (code >= 4400 && code < 4500 && code !== 4429) {
@@ -317,8 +322,8 @@
     flushSoon();
   }
 
-  function flushSoon() {
-    if (!updateTimer) updateTimer = setTimeout(guard(flush), Math.max(0, lastUpdate + COALESCE_MS - Date.now()));
+  function flushSoon(atLeast = 0) {
+    if (!updateTimer) updateTimer = setTimeout(guard(flush), Math.max(atLeast, lastUpdate + COALESCE_MS - Date.now()));
   }
 
   function flush() {
@@ -342,7 +347,7 @@
   function visibilityChanged() {
     const now = visibility();
     pending.visibility = now;
-    flushSoon();
+    flushSoon(now === "hidden" ? LEAVING_MS : 0);
     if (now === "hidden") hiddenSince = Date.now();
     else if (state === "online" && Date.now() - hiddenSince > PROBE_AFTER_MS) probe();
     else if (running() && !socket) connect();
@@ -384,7 +389,11 @@
         wasOnline = true;
         refused = false;
         onlineSince = Date.now();
-        if (message.uniqueSecret) stored("localStorage", uniqueKey(), message.uniqueSecret);
+        if (message.uniqueSecret) {
+          const { visitorId, uniqueSecret } = message;
+          unique = { visitorId, uniqueSecret };
+          stored("localStorage", uniqueKey(), `${visitorId} ${uniqueSecret}`);
+        }
         setState("online");
         return flush();
       case "focus":

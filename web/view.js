@@ -306,6 +306,11 @@ export class Viewer extends Emitter {
     this.#socket.close();
   }
 
+  /** The server says on the agent socket that the session ended, and why. @param {string} reason */
+  ended(reason) {
+    this.#end(reason);
+  }
+
   /** Frees the canvas and its listeners once the host no longer shows it. */
   close() {
     this.#end("left");

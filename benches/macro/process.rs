@@ -50,7 +50,7 @@ impl Node {
         let folder = tempfile::tempdir()?;
         let log = File::create(folder.path().join("log"))?;
         let child = Command::new(PORCHLIGHT)
-            .args(["dev", "--ephemeral", "--public-addr", "127.0.0.1:0", "--ops-addr", "127.0.0.1:0"])
+            .args(["dev", "--public-addr", "127.0.0.1:0", "--ops-addr", "127.0.0.1:0"])
             .args(["--admin-addr", "127.0.0.1:0", "--data-dir"])
             .arg(folder.path())
             .stdin(Stdio::null())

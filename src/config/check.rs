@@ -7,8 +7,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Config, Limits, Rate};
+use super::Config;
 use crate::auth::secret::MasterSecret;
+use crate::limits::{Limits, Rate};
 use crate::{limits, telemetry};
 
 /// One contradiction: the key to change and why.

@@ -7,12 +7,13 @@ use parking_lot::Mutex;
 
 use super::Hub;
 use super::accounts::{AgentIdentity, Group};
+use super::changes::{SignedIn, agent_settings};
 use super::registry::Connection;
 use super::sessions::LiveSession;
 use super::visitors::{Caller, check_named};
 use super::watch::{LiveList, RecordWatch, raw};
 use crate::cluster::{DirectoryError, PresenceSource};
-use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
+use crate::ids::{AgentKey, GroupId, SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::buttons;
 use crate::model::live::{Cursor, Filter, LiveView, Pager};
@@ -22,8 +23,8 @@ use crate::model::settings::Audience;
 use crate::model::signal::{Delivery as Outcome, Signal};
 use crate::model::visitor::{Snapshot, State};
 use crate::wire::agent::{
-    AgentSettings, AgentView, Cancel, Connect, Delivery, EndSession, FromAgent, Join, OpenRecord, Record,
-    RecordRef, ToAgent, VisitorIds, WatchLive,
+    AgentView, Cancel, Connect, Delivery, EndSession, FromAgent, Join, OpenRecord, Record, RecordRef,
+    ToAgent, VisitorIds, WatchLive,
 };
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
@@ -68,10 +69,18 @@ impl Hub {
             },
             group: &identity.group,
             settings: agent_settings(&group),
-            heartbeat: limits::DEAD_AFTER.as_secs(),
+            heartbeat: self.limits.dead_after.as_secs(),
             server_time: self.clock.now().wall,
         };
         connection.outbox.push_first(Text::answer(id, &connected));
+        let key = AgentKey { group: identity.group.clone(), agent: identity.agent.clone() };
+        let token = hello.token.clone().into();
+        self.agents.insert(connection.id, SignedIn { connection: Arc::clone(connection), key, token });
+        // It may have been revoked since it was looked at, before there was an entry to be found by.
+        if self.accounts.verify_agent(&hello.token).is_err() {
+            self.agents.remove(&connection.id);
+            return Err(unauthorized());
+        }
         Ok(AgentSeat {
             hub: Arc::clone(self),
             connection: Arc::clone(connection),
@@ -132,13 +141,6 @@ impl Hub {
     }
 }
 
-fn agent_settings(group: &Group) -> AgentSettings {
-    AgentSettings {
-        open_session_records: group.settings.open_session_records,
-        presence_enabled: group.settings.presence_enabled,
-    }
-}
-
 fn unsupported(what: &'static str) -> Refusal {
     Refusal::new(ErrorCode::Unsupported, format!("{what} is not offered by this server"))
 }
@@ -171,7 +173,7 @@ impl AgentSeat {
                 Ok(Text::answer(id, &ToAgent::Ok {}))
             }
             FromAgent::Lookup(VisitorIds { visitor_ids }) => {
-                check_count(visitor_ids.len())?;
+                self.check_count(visitor_ids.len())?;
                 let found = self.hub.lookup(&self.identity.group, &visitor_ids).await;
                 let visitors = found.iter().map(|snapshot| raw(snapshot)).collect();
                 Ok(Text::answer(id, &ToAgent::Visitors { visitors }))
@@ -200,6 +202,18 @@ impl AgentSeat {
         VisitorKey { group: self.identity.group.clone(), visitor: visitor.clone() }
     }
 
+    fn check_count(&self, count: usize) -> Result<(), Refusal> {
+        let limit = self.hub.limits.watched;
+        if count > limit {
+            return Err(Refusal::new(ErrorCode::TooMany, format!("{count} visitors exceed {limit}")));
+        }
+        Ok(())
+    }
+
+    fn me(&self) -> AgentKey {
+        AgentKey { group: self.identity.group.clone(), agent: self.identity.agent.clone() }
+    }
+
     fn group(&self) -> Result<Arc<Group>, Refusal> {
         self.hub.accounts.group(&self.identity.group).ok_or_else(|| Refusal::not_found("group"))
     }
@@ -208,7 +222,7 @@ impl AgentSeat {
 
     async fn watch(&mut self, wanted: VisitorIds, id: Option<u64>) -> Result<Text, Refusal> {
         let fresh = wanted.visitor_ids.iter().filter(|visitor| !self.watched.contains(*visitor)).count();
-        check_count(self.watched.len() + fresh)?;
+        self.check_count(self.watched.len() + fresh)?;
         // Subscribe, then read: what changes in between is pushed, and its version tells which is newer.
         for visitor in &wanted.visitor_ids {
             if self.watched.insert(visitor.clone()) {
@@ -303,10 +317,7 @@ impl AgentSeat {
         let leads_to = buttons::visitor_of(&group.settings, &open).ok();
         let record = Arc::new(RecordWatch {
             connection: Arc::clone(&self.connection),
-            agent: self.identity.agent.clone(),
-            permissions: group.settings.permissions_of(&self.identity.agent),
-            profile: self.identity.profile.clone(),
-            group: group.id.clone(),
+            agent: self.me(),
             open,
             visitor: Mutex::new(leads_to),
         });
@@ -332,8 +343,8 @@ impl AgentSeat {
         if !settings.permissions_of(&self.identity.agent).user {
             return Err(forbidden(buttons::Reason::NoPermission));
         }
-        let profile = self.identity.profile.as_deref().and_then(|name| settings.profile(name));
-        match profile {
+        let profile = self.hub.profile_of(&self.me());
+        match profile.as_deref().and_then(|name| settings.profile(name)) {
             None => return Err(forbidden(buttons::Reason::NoProfile)),
             Some(profile) if !profile.join => return Err(forbidden(buttons::Reason::OffForProfile)),
             Some(_) => {}
@@ -439,6 +450,7 @@ impl AgentSeat {
 
 impl Drop for AgentSeat {
     fn drop(&mut self) {
+        self.hub.agents.remove(&self.connection.id);
         for visitor in &self.watched {
             self.hub.watchers.unwatch(&self.key(visitor), self.connection.id);
         }
@@ -456,14 +468,6 @@ impl Drop for AgentSeat {
             }
         }
     }
-}
-
-fn check_count(count: usize) -> Result<(), Refusal> {
-    if count > limits::WATCHED {
-        let limit = limits::WATCHED;
-        return Err(Refusal::new(ErrorCode::TooMany, format!("{count} visitors exceed {limit}")));
-    }
-    Ok(())
 }
 
 fn check_record(record: &Record) -> Result<(), Refusal> {

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod agents;
+pub mod changes;
 pub mod driver;
 pub mod outbox;
 pub mod records;
@@ -30,13 +31,14 @@ use crate::auth::random;
 use crate::clock::{Clock, Wall};
 use crate::cluster::{Bus, Directory, Hint, NodeId, PresenceSource, Sink};
 use crate::hub::accounts::Accounts;
+use crate::hub::changes::SignedIn;
 use crate::hub::registry::Registry;
 use crate::hub::sessions::Sessions;
 use crate::hub::timers::{Due, Timers};
 use crate::hub::tracker::{Lazy, Told, Tracker};
 use crate::hub::watch::Watchers;
-use crate::ids::{GroupId, ParticipantId, VisitorKey};
-use crate::limits;
+use crate::ids::{ConnectionId, GroupId, ParticipantId, VisitorKey};
+use crate::limits::Limits;
 use crate::model::codes::Codes;
 use crate::model::presence::{Input, Output};
 use crate::model::ticket::{Chance, SECRET};
@@ -58,6 +60,8 @@ pub struct Parts {
     pub bus: Arc<dyn Bus>,
     /// What is counted.
     pub meters: Arc<Meters>,
+    /// What everything is bounded by.
+    pub limits: Arc<Limits>,
 }
 
 /// Everything live on this node.
@@ -69,12 +73,14 @@ pub struct Hub {
     registry: Arc<Registry>,
     tracker: Tracker,
     watchers: Watchers,
+    agents: DashMap<ConnectionId, SignedIn>,
     sessions: Sessions,
     codes: DashMap<GroupId, Arc<Mutex<Codes>>>,
     timers: Timers,
     directory: Arc<dyn Directory>,
     bus: Arc<dyn Bus>,
     meters: Arc<Meters>,
+    limits: Arc<Limits>,
     draining: AtomicBool,
     /// Keeps the bus's sink alive.
     sink: Mutex<Option<Arc<Sink>>>,
@@ -88,15 +94,17 @@ impl Hub {
             started: crate::clock::wall(),
             clock: parts.clock,
             accounts: parts.accounts,
-            registry: Arc::new(Registry::default()),
-            tracker: Tracker::default(),
+            registry: Arc::new(Registry::new(Arc::clone(&parts.limits))),
+            tracker: Tracker::new(Arc::clone(&parts.limits)),
             watchers: Watchers::default(),
+            agents: DashMap::new(),
             sessions: Sessions::default(),
             codes: DashMap::new(),
             timers: Timers::default(),
             directory: parts.directory,
             bus: parts.bus,
             meters: parts.meters,
+            limits: parts.limits,
             draining: AtomicBool::new(false),
             sink: Mutex::new(None),
         });
@@ -115,9 +123,9 @@ impl Hub {
 
     /// Serves deadlines and heartbeats until told to stop.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let turn = limits::HEARTBEAT / 2 / u32::try_from(limits::WHEEL_SLOTS).unwrap_or(u32::MAX);
-        let mut wheel = tokio::time::interval(turn);
+        let mut wheel = tokio::time::interval(self.registry.turn());
         wheel.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+        let mut changes = self.accounts.changes();
         let mut turns = 0;
         loop {
             tokio::select! {
@@ -128,6 +136,7 @@ impl Hub {
                     turns += 1;
                     self.meters.visitors_present.set(self.tracker.len() as f64);
                 }
+                changed = changes.recv() => self.on_change(changed),
                 due = self.timers.next(&self.clock) => self.on_due(due),
             }
         }
@@ -151,6 +160,11 @@ impl Hub {
     /// What is counted.
     pub fn meters(&self) -> &Arc<Meters> {
         &self.meters
+    }
+
+    /// What everything is bounded by.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
     }
 
     /// This node's name.
@@ -226,7 +240,7 @@ impl Hub {
             Output::Deliver { connection, signal } => self.deliver_signal(connection, &signal),
             Output::Dismiss { connection } => {
                 if let Some(tab) = self.registry.get(connection) {
-                    tab.outbox.close(Close::new(CloseCode::Ended, "the visitor left"));
+                    tab.outbox.close(Close::new(CloseCode::Ended, "the visitor's presence has ended"));
                 }
             }
             // Taken out by the tracker, which hands them to whoever they answer.

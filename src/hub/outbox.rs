@@ -13,7 +13,6 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use crate::ids::VisitorId;
-use crate::limits;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::message::Text;
 
@@ -29,11 +28,13 @@ pub enum Item {
 }
 
 /// The queue of one connection. An idle one holds no heap memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outbox {
     waker: AtomicWaker,
     lanes: Mutex<Lanes>,
     cut: AtomicBool,
+    /// Messages that the control lane holds.
+    room: u32,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +53,12 @@ struct News {
 }
 
 impl Outbox {
+    /// An empty outbox whose control lane holds so many messages.
+    pub fn new(room: usize) -> Self {
+        let room = u32::try_from(room).unwrap_or(u32::MAX);
+        Self { waker: AtomicWaker::new(), lanes: Mutex::default(), cut: AtomicBool::new(false), room }
+    }
+
     /// Queues a control message. With the lane full the connection is closed as `too_slow` instead: it
     /// then misses nothing silently, because it has to start over.
     pub fn push(&self, text: Text) {
@@ -59,7 +66,7 @@ impl Outbox {
         if lanes.close.is_some() {
             return;
         }
-        if lanes.control.len() >= limits::CONTROL_LANE {
+        if lanes.control.len() >= self.room as usize {
             lanes.control.clear();
             lanes.close = Some(Box::new(Close::new(CloseCode::TooSlow, "too many messages are waiting")));
         } else {
@@ -157,6 +164,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     fn text(name: &str) -> Text {
         Text::from_json(name.to_owned())
@@ -168,7 +176,7 @@ mod tests {
 
     #[test]
     fn control_goes_before_news_and_the_close_comes_last() {
-        let outbox = Outbox::default();
+        let outbox = Outbox::new(limits::CONTROL_LANE);
         outbox.push_news(&visitor("a"), text("news"));
         outbox.push(text("one"));
         outbox.ping();
@@ -189,7 +197,7 @@ mod tests {
 
     #[test]
     fn newer_news_replaces_older() {
-        let outbox = Outbox::default();
+        let outbox = Outbox::new(limits::CONTROL_LANE);
         outbox.push_news(&visitor("a"), text("a1"));
         outbox.push_news(&visitor("b"), text("b1"));
         outbox.push_news(&visitor("a"), text("a2"));
@@ -200,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_full_control_lane_closes() {
-        let outbox = Outbox::default();
+        let outbox = Outbox::new(limits::CONTROL_LANE);
         for _ in 0..limits::CONTROL_LANE {
             outbox.push(text("x"));
         }

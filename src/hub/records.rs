@@ -14,7 +14,7 @@ use crate::wire::message::Text;
 impl Hub {
     /// Pushes a record's buttons to the agent who has it open.
     pub(super) fn push_record(&self, record: &Arc<RecordWatch>, visitor: Option<&Arc<Snapshot>>) {
-        if let Some(group) = self.accounts.group(&record.group) {
+        if let Some(group) = self.accounts.group(&record.agent.group) {
             let text = self.record_text(&group, record, visitor, None);
             record.connection.outbox.push(text);
         }
@@ -42,8 +42,10 @@ impl Hub {
             (Ok(_), None) => Err(buttons::Reason::NoVisitorId),
         };
         let object = &record.open.record.object;
-        let profile = record.profile.as_deref();
-        let shown: Buttons = buttons::buttons(&group.settings, record.permissions, profile, object, sight);
+        let profile = self.profile_of(&record.agent);
+        let permissions = group.settings.permissions_of(&record.agent.agent);
+        let shown: Buttons =
+            buttons::buttons(&group.settings, permissions, profile.as_deref(), object, sight);
         let reason = shown.reason.map(buttons::Reason::as_str);
         let encoded = serde_json::value::to_raw_value(&shown).expect("buttons are plain values");
         let message = ToAgent::Record {

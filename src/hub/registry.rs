@@ -7,13 +7,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::outbox::Outbox;
 use crate::clock::Tick;
 use crate::ids::ConnectionId;
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::telemetry::SocketKind;
 use crate::wire::close::{Close, CloseCode};
 
@@ -42,24 +43,33 @@ type Slot = Mutex<HashMap<ConnectionId, Arc<Connection>>>;
 /// All live connections of this node.
 #[derive(Debug)]
 pub struct Registry {
+    limits: Arc<Limits>,
     slots: Box<[Slot]>,
     next: AtomicU64,
     count: AtomicUsize,
 }
 
-impl Default for Registry {
-    fn default() -> Self {
-        let slots = (0..limits::WHEEL_SLOTS).map(|_| Slot::default()).collect();
-        Self { slots, next: AtomicU64::new(1), count: AtomicUsize::new(0) }
-    }
-}
-
 impl Registry {
+    /// No connection yet.
+    pub fn new(limits: Arc<Limits>) -> Self {
+        let slots = (0..limits::WHEEL_SLOTS).map(|_| Slot::default()).collect();
+        Self { limits, slots, next: AtomicU64::new(1), count: AtomicUsize::new(0) }
+    }
+
+    /// How long one turn of a slot may take: each is served twice per heartbeat.
+    pub fn turn(&self) -> Duration {
+        self.limits.heartbeat / 2 / u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
     /// Takes a connection in until its guard is dropped.
     pub fn admit(self: &Arc<Self>, kind: SocketKind, now: Tick) -> Admitted {
         let id = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
-        let connection =
-            Arc::new(Connection { id, kind, outbox: Outbox::default(), heard: AtomicU64::new(now.0) });
+        let connection = Arc::new(Connection {
+            id,
+            kind,
+            outbox: Outbox::new(self.limits.control_lane),
+            heard: AtomicU64::new(now.0),
+        });
         self.slot(id).lock().insert(id, Arc::clone(&connection));
         self.count.fetch_add(1, Ordering::Relaxed);
         Admitted { registry: Arc::clone(self), connection }
@@ -101,11 +111,11 @@ impl Registry {
             .filter_map(|connection| {
                 let silence = now.since(Tick(connection.heard.load(Ordering::Relaxed)));
                 // Three quarters: between the two visits that fall into one heartbeat.
-                (silence >= limits::HEARTBEAT * 3 / 4).then(|| (Arc::clone(connection), silence))
+                (silence >= self.limits.heartbeat * 3 / 4).then(|| (Arc::clone(connection), silence))
             })
             .collect();
         for (connection, silence) in silent {
-            if silence >= limits::DEAD_AFTER {
+            if silence >= self.limits.dead_after {
                 connection.outbox.close(Close::new(CloseCode::Timeout, "no sign of life"));
             } else {
                 connection.outbox.ping();
@@ -153,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_guard_releases_what_was_admitted() {
-        let registry = Arc::new(Registry::default());
+        let registry = Arc::new(Registry::new(Arc::default()));
         let admitted = registry.admit(SocketKind::Visitor, Tick(0));
         let id = admitted.id;
         assert!(registry.get(id).is_some());
@@ -164,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_silent_are_pinged_and_the_dead_are_closed() {
-        let registry = Arc::new(Registry::default());
+        let registry = Arc::new(Registry::new(Arc::default()));
         let quiet = registry.admit(SocketKind::Visitor, Tick(0));
         let lively = registry.admit(SocketKind::Visitor, Tick(0));
         let beat = |now: u64| {

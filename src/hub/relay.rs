@@ -11,21 +11,22 @@ use smallvec::SmallVec;
 use super::registry::Connection;
 use crate::clock::Tick;
 use crate::ids::ConnectionId;
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::model::relay::{Cache, Cursor, Frame, KeyFrameRequests, Shed, Step, Stream};
 use crate::telemetry::Meters;
 use crate::wire::session::LiveEdge;
 
 /// The streams of one session and who watches them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Relay {
+    limits: Arc<Limits>,
     state: Mutex<State>,
     viewers: RwLock<Vec<Arc<Viewer>>>,
     frames: AtomicU64,
     bytes: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     streams: SmallVec<[(u32, Stream); 1]>,
     requests: KeyFrameRequests,
@@ -57,6 +58,19 @@ pub enum Taken {
 }
 
 impl Relay {
+    /// Nobody publishes and nobody watches yet.
+    pub fn new(limits: Arc<Limits>) -> Self {
+        let requests = KeyFrameRequests::new(limits.key_frame_spacing);
+        let state = State { streams: SmallVec::new(), requests, publisher: None, paused: false };
+        Self {
+            limits,
+            state: Mutex::new(state),
+            viewers: RwLock::default(),
+            frames: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
     /// Takes a frame of a connection. Wakes the viewers, waits for none.
     pub fn publish(&self, from: ConnectionId, frame: Frame) -> Taken {
         let len = frame.bytes.len() as u64;
@@ -70,7 +84,7 @@ impl Relay {
             let at = match at {
                 Some(at) => at,
                 None if state.streams.len() < limits::STREAMS => {
-                    state.streams.push((id, Stream::default()));
+                    state.streams.push((id, Stream::new(Arc::clone(&self.limits))));
                     state.streams.len() - 1
                 }
                 None => return Taken::TooManyStreams,
@@ -231,7 +245,7 @@ impl Seat {
         self.meters.frames_shed_layer.increment(look.shed.layer);
         self.meters.frames_shed_lagging.increment(look.shed.lagging);
         if look.lost.is_empty() && look.frames.iter().any(|frame| frame.header.is_key()) {
-            self.viewer.lagging.store(false, Ordering::Relaxed);
+            self.set_lagging(false);
         }
         look
     }
@@ -250,12 +264,22 @@ impl Seat {
 
     /// Notes that the viewer loses frames; true when that is new.
     pub fn mark_lagging(&self) -> bool {
-        !self.viewer.lagging.swap(true, Ordering::Relaxed)
+        self.set_lagging(true)
+    }
+
+    /// True when that is a change.
+    fn set_lagging(&self, lagging: bool) -> bool {
+        let changed = self.viewer.lagging.swap(lagging, Ordering::Relaxed) != lagging;
+        if changed {
+            self.meters.viewers_lagging.increment(if lagging { 1.0 } else { -1.0 });
+        }
+        changed
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.set_lagging(false);
         self.relay.viewers.write().retain(|viewer| !Arc::ptr_eq(viewer, &self.viewer));
     }
 }

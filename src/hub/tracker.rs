@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::driver::Driver;
 use crate::clock::{Now, Tick};
 use crate::ids::{ConnectionId, GroupId, VisitorKey};
+use crate::limits::Limits;
 use crate::model::lease::Refusal;
 use crate::model::presence::{Input, Output, Presence};
 use crate::model::signal::Delivery;
@@ -30,16 +31,10 @@ pub struct Tracker {
     shards: Box<[Driver<Shard, Told>]>,
     hasher: RandomState,
     count: AtomicUsize,
+    limits: Arc<Limits>,
     /// The greatest version of a visitor that was forgotten: who comes back starts above it, even within
     /// the millisecond.
     forgotten: AtomicU64,
-}
-
-impl Default for Tracker {
-    fn default() -> Self {
-        let shards = (0..SHARDS).map(|_| Driver::new(Shard::new(), Vec::new())).collect();
-        Self { shards, hasher: RandomState::new(), count: AtomicUsize::new(0), forgotten: AtomicU64::new(0) }
-    }
 }
 
 /// What an input came to, beside its outputs.
@@ -56,6 +51,18 @@ pub struct Came {
 }
 
 impl Tracker {
+    /// Nobody is here yet.
+    pub fn new(limits: Arc<Limits>) -> Self {
+        let shards = (0..SHARDS).map(|_| Driver::new(Shard::new(), Vec::new())).collect();
+        Self {
+            shards,
+            hasher: RandomState::new(),
+            count: AtomicUsize::new(0),
+            forgotten: AtomicU64::new(0),
+            limits,
+        }
+    }
+
     /// Hands an input to a visitor's machine; makes one only for an arrival.
     pub fn handle(&self, now: Now, key: &VisitorKey, input: Input, perform: impl FnMut(Told)) -> Came {
         let step = |shard: &mut Shard, out: &mut Vec<Told>| {
@@ -68,7 +75,7 @@ impl Tracker {
             let last = self.forgotten.load(Ordering::Relaxed);
             let presence = shard.entry(key.clone()).or_insert_with(|| Presence::new(last));
             let mut told = Vec::new();
-            presence.handle(now, input, &mut told);
+            presence.handle(now, &self.limits, input, &mut told);
             let came = self.collect(shard, key, told, out);
             self.recount(before, shard.len());
             came

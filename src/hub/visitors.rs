@@ -99,7 +99,7 @@ impl Hub {
             unique_secret: secret.as_deref(),
             code: code.as_deref(),
             code_expires_at: issued.map(|issued| now.wall_of(issued.expires)),
-            heartbeat: limits::DEAD_AFTER.as_secs(),
+            heartbeat: self.limits.dead_after.as_secs(),
             grace: group.settings.grace().as_secs_f64(),
             server_time: now.wall,
             focused: came.focused == Some(connection.id),
@@ -138,7 +138,7 @@ impl Hub {
     // ── Codes ──────────────────────────────────────────────────────────────────────────────────
 
     fn codes_of(&self, key: &VisitorKey) -> Arc<Mutex<Codes>> {
-        let fresh = || Arc::new(Mutex::new(Codes::new(limits::CODE_LIFE)));
+        let fresh = || Arc::new(Mutex::new(Codes::new(self.limits.code_life)));
         Arc::clone(self.codes.entry(key.group.clone()).or_insert_with(fresh).value())
     }
 

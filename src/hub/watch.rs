@@ -10,8 +10,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::registry::Connection;
-use crate::auth::permissions::Permissions;
-use crate::ids::{AgentId, ConnectionId, GroupId, VisitorId, VisitorKey};
+use crate::ids::{AgentKey, ConnectionId, GroupId, VisitorId, VisitorKey};
 use crate::model::live::{Diff, LiveView};
 use crate::model::visitor::Snapshot;
 use crate::wire::agent::{OpenRecord, ToAgent};
@@ -32,13 +31,7 @@ pub struct RecordWatch {
     /// Whose screen.
     pub connection: Arc<Connection>,
     /// The agent.
-    pub agent: AgentId,
-    /// What the agent may do.
-    pub permissions: Permissions,
-    /// The agent's profile.
-    pub profile: Option<Arc<str>>,
-    /// The group.
-    pub group: GroupId,
+    pub agent: AgentKey,
     /// The record as the page told it.
     pub open: OpenRecord,
     /// The visitor it leads to, by the settings of the moment.
@@ -110,13 +103,13 @@ impl Watchers {
 
     /// A record is on the screen.
     pub fn open_record(&self, record: &Arc<RecordWatch>) {
-        self.open.entry(record.group.clone()).or_default().push(Arc::clone(record));
+        self.open.entry(record.agent.group.clone()).or_default().push(Arc::clone(record));
         self.lead(record, None);
     }
 
     /// It is no longer.
     pub fn close_record(&self, record: &Arc<RecordWatch>) {
-        self.open.remove_if_mut(&record.group, |_, open| {
+        self.open.remove_if_mut(&record.agent.group, |_, open| {
             open.retain(|other| !Arc::ptr_eq(other, record));
             open.is_empty()
         });
@@ -128,7 +121,7 @@ impl Watchers {
     pub fn lead(&self, record: &Arc<RecordWatch>, before: Option<VisitorId>) {
         self.unlead(record, before);
         if let Some(visitor) = record.visitor.lock().clone() {
-            let key = VisitorKey { group: record.group.clone(), visitor };
+            let key = VisitorKey { group: record.agent.group.clone(), visitor };
             self.records.entry(key).or_default().push(Arc::clone(record));
         }
     }
@@ -158,7 +151,7 @@ impl Watchers {
 
     fn unlead(&self, record: &Arc<RecordWatch>, visitor: Option<VisitorId>) {
         if let Some(visitor) = visitor {
-            let key = VisitorKey { group: record.group.clone(), visitor };
+            let key = VisitorKey { group: record.agent.group.clone(), visitor };
             self.records.remove_if_mut(&key, |_, records| {
                 records.retain(|other| !Arc::ptr_eq(other, record));
                 records.is_empty()

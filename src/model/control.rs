@@ -48,6 +48,11 @@ impl Control {
         ControlView { state: self.state, participant_id: self.holder, epoch: self.epoch }
     }
 
+    /// Whether somebody is in control.
+    pub fn is_granted(&self) -> bool {
+        self.state == ControlState::Granted
+    }
+
     /// An agent asks. Asking again changes nothing.
     pub fn request(&mut self, by: ParticipantId) -> Result<bool, ControlError> {
         if !self.allowed {

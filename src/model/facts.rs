@@ -11,10 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::limits::{
-    CLIENT_FACT_BYTES, DATA_KEY_BYTES, DATA_KEYS, DATA_VALUE_BYTES, PAGE_TITLE_BYTES, PAGE_URL_BYTES,
-    PRESENCE_DATA, USER_AGENT_BYTES,
-};
+use crate::limits::{CLIENT_FACT_BYTES, Limits, PAGE_TITLE_BYTES, PAGE_URL_BYTES, USER_AGENT_BYTES};
 use crate::wire::error::ErrorCode;
 use crate::wire::visitor::{Client, Page};
 
@@ -45,30 +42,38 @@ pub enum FactsError {
         key: Box<str>,
     },
     /// A key is too long.
-    #[error("data key of {bytes} bytes exceeds {DATA_KEY_BYTES}")]
+    #[error("data key of {bytes} bytes exceeds {limit}")]
     KeyTooLong {
         /// Its length.
         bytes: usize,
+        /// What it may be.
+        limit: usize,
     },
     /// A text value is too long.
-    #[error("data value of {key:?} with {bytes} bytes exceeds {DATA_VALUE_BYTES}")]
+    #[error("data value of {key:?} with {bytes} bytes exceeds {limit}")]
     ValueTooLong {
         /// The key, within its limit.
         key: Box<str>,
         /// The value's length.
         bytes: usize,
+        /// What it may be.
+        limit: usize,
     },
     /// Too many keys after merging.
-    #[error("data of {keys} keys exceeds {DATA_KEYS}")]
+    #[error("data of {keys} keys exceeds {limit}")]
     TooManyKeys {
         /// How many there would be.
         keys: usize,
+        /// How many there may be.
+        limit: usize,
     },
     /// Page, client facts and data together are too large.
-    #[error("presence data of {bytes} bytes exceeds {PRESENCE_DATA}")]
+    #[error("presence data of {bytes} bytes exceeds {limit}")]
     TooLarge {
         /// How many bytes of JSON there would be.
         bytes: usize,
+        /// How many there may be.
+        limit: usize,
     },
 }
 
@@ -106,7 +111,7 @@ fn json(value: &impl Serialize) -> String {
 
 impl Page {
     /// The page as JSON of at most `room` bytes. The referrer is left out before anything is refused.
-    pub(super) fn encode(&self, room: usize) -> Result<String, FactsError> {
+    pub(super) fn encode(&self, room: Room) -> Result<String, FactsError> {
         #[derive(Serialize)]
         struct Encoded<'a> {
             url: &'a str,
@@ -121,7 +126,7 @@ impl Page {
             referrer: address(self.referrer.as_deref().unwrap_or_default()),
         };
         let whole = json(&page);
-        if whole.len() <= room {
+        if whole.len() <= room.left() {
             return Ok(whole);
         }
         page.referrer = "";
@@ -131,7 +136,7 @@ impl Page {
 
 impl Client {
     /// The facts as JSON of at most `room` bytes.
-    pub(super) fn encode(&self, room: usize) -> Result<String, FactsError> {
+    pub(super) fn encode(&self, room: Room) -> Result<String, FactsError> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
         struct Encoded<'a> {
@@ -157,17 +162,37 @@ impl Client {
     }
 }
 
+/// What a visitor's facts may take, and what the other facts take already.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Bytes in all.
+    pub(super) limit: usize,
+    /// Bytes taken.
+    pub(super) taken: usize,
+}
+
+impl Room {
+    fn left(self) -> usize {
+        self.limit.saturating_sub(self.taken)
+    }
+}
+
 /// Refuses what is longer than the room that the visitor's other facts leave.
-fn fit(encoded: String, room: usize) -> Result<String, FactsError> {
-    if encoded.len() > room {
-        return Err(FactsError::TooLarge { bytes: PRESENCE_DATA.saturating_sub(room) + encoded.len() });
+fn fit(encoded: String, room: Room) -> Result<String, FactsError> {
+    if encoded.len() > room.left() {
+        return Err(FactsError::TooLarge { bytes: room.taken + encoded.len(), limit: room.limit });
     }
     Ok(encoded)
 }
 
 /// Merges a patch into encoded data: keys of the patch replace, null deletes, all else stays, letter by
 /// letter. Keys come out sorted, so equal data is equal text. No data at all is the empty text.
-pub(super) fn merge(current: &str, patch: &Value, room: usize) -> Result<Box<str>, FactsError> {
+pub(super) fn merge(
+    current: &str,
+    patch: &Value,
+    taken: usize,
+    limits: &Limits,
+) -> Result<Box<str>, FactsError> {
     let Value::Object(patch) = patch else { return Err(FactsError::NotAnObject) };
     let mut merged: BTreeMap<String, Cow<'_, str>> =
         parse(current).into_iter().map(|(key, value)| (key, Cow::Borrowed(value.get()))).collect();
@@ -176,11 +201,11 @@ pub(super) fn merge(current: &str, patch: &Value, room: usize) -> Result<Box<str
             merged.remove(key);
             continue;
         }
-        check(key, value)?;
+        check(key, value, limits)?;
         merged.insert(key.clone(), Cow::Owned(value.to_string()));
     }
-    if merged.len() > DATA_KEYS {
-        return Err(FactsError::TooManyKeys { keys: merged.len() });
+    if merged.len() > limits.data_keys {
+        return Err(FactsError::TooManyKeys { keys: merged.len(), limit: limits.data_keys });
     }
     if merged.is_empty() {
         return Ok(Box::default());
@@ -193,20 +218,21 @@ pub(super) fn merge(current: &str, patch: &Value, room: usize) -> Result<Box<str
         encoded.push_str(value);
     }
     encoded.push('}');
-    fit(encoded, room).map(String::into_boxed_str)
+    fit(encoded, Room { limit: limits.presence_data, taken }).map(String::into_boxed_str)
 }
 
-fn check(key: &str, value: &Value) -> Result<(), FactsError> {
+fn check(key: &str, value: &Value, limits: &Limits) -> Result<(), FactsError> {
     if key.is_empty() {
         return Err(FactsError::EmptyKey);
     }
-    if key.len() > DATA_KEY_BYTES {
-        return Err(FactsError::KeyTooLong { bytes: key.len() });
+    if key.len() > limits.data_key_bytes {
+        return Err(FactsError::KeyTooLong { bytes: key.len(), limit: limits.data_key_bytes });
     }
+    let limit = limits.data_value_bytes;
     match value {
         Value::Bool(_) | Value::Number(_) => Ok(()),
-        Value::String(text) if text.len() <= DATA_VALUE_BYTES => Ok(()),
-        Value::String(text) => Err(FactsError::ValueTooLong { key: key.into(), bytes: text.len() }),
+        Value::String(text) if text.len() <= limit => Ok(()),
+        Value::String(text) => Err(FactsError::ValueTooLong { key: key.into(), bytes: text.len(), limit }),
         Value::Null | Value::Array(_) | Value::Object(_) => Err(FactsError::BadValue { key: key.into() }),
     }
 }
@@ -242,9 +268,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::limits::PRESENCE_DATA;
+
+    const ALL: Room = Room { limit: PRESENCE_DATA, taken: 0 };
 
     fn merged(current: &str, patch: Value) -> Result<String, FactsError> {
-        merge(current, &patch, PRESENCE_DATA).map(String::from)
+        merge(current, &patch, 0, &Limits::default()).map(String::from)
     }
 
     #[test]
@@ -299,7 +328,7 @@ mod tests {
         };
         let title = "t".repeat(299);
         assert_eq!(
-            page.encode(PRESENCE_DATA).unwrap(),
+            page.encode(ALL).unwrap(),
             format!(
                 r#"{{"url":"https://shop.example/a?b=1","title":"{title}","referrer":"https://shop.example/"}}"#
             )
@@ -309,9 +338,14 @@ mod tests {
     #[test]
     fn a_long_referrer_goes_before_a_page_is_refused() {
         let page = Page { url: "u".repeat(3_000), title: None, referrer: Some("r".repeat(3_000)) };
-        assert_eq!(page.encode(PRESENCE_DATA).unwrap().len(), r#"{"url":"","referrer":""}"#.len() + 4_000);
-        assert_eq!(page.encode(3_000).unwrap().len(), r#"{"url":""}"#.len() + 2_000);
-        assert_eq!(page.encode(2_000), Err(FactsError::TooLarge { bytes: 2_096 + 2_010 }));
+        assert_eq!(page.encode(ALL).unwrap().len(), r#"{"url":"","referrer":""}"#.len() + 4_000);
+        assert_eq!(
+            page.encode(Room { limit: 3_000, taken: 0 }).unwrap().len(),
+            r#"{"url":""}"#.len() + 2_000
+        );
+        let full = Room { limit: PRESENCE_DATA, taken: PRESENCE_DATA - 2_000 };
+        let error = FactsError::TooLarge { bytes: 2_096 + 2_010, limit: PRESENCE_DATA };
+        assert_eq!(page.encode(full), Err(error));
     }
 
     #[test]
@@ -323,7 +357,7 @@ mod tests {
         };
         let (platform, agent) = ("p".repeat(64), "u".repeat(256));
         assert_eq!(
-            client.encode(PRESENCE_DATA).unwrap(),
+            client.encode(ALL).unwrap(),
             format!(r#"{{"platform":"{platform}","userAgent":"{agent}"}}"#)
         );
     }
@@ -351,8 +385,8 @@ mod tests {
                     if value.is_null() { model.remove(key); } else { model.insert(key.clone(), value.to_string()); }
                 }
                 let patch = Value::Object(patch);
-                data = merge(&data, &patch, PRESENCE_DATA).unwrap();
-                prop_assert_eq!(&merge(&data, &patch, PRESENCE_DATA).unwrap(), &data);
+                data = merge(&data, &patch, 0, &Limits::default()).unwrap();
+                prop_assert_eq!(&merge(&data, &patch, 0, &Limits::default()).unwrap(), &data);
                 let read: BTreeMap<_, _> = parse(&data).into_iter().map(|(k, v)| (k, v.get().to_owned())).collect();
                 prop_assert_eq!(&read, &model);
             }

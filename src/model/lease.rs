@@ -3,9 +3,8 @@
 //! Decides how a connection's facts are kept: encoded once, in one allocation. Does not decide when a lease
 //! begins or ends, or who has focus; see [`super::presence`], which keeps them.
 
-use super::facts::FactsError;
+use super::facts::{FactsError, Room};
 use crate::ids::ConnectionId;
-use crate::limits::{CONNECTIONS_PER_VISITOR, PRESENCE_DATA};
 use crate::wire::error::ErrorCode;
 use crate::wire::visitor::{Client, Page, Visibility};
 
@@ -13,8 +12,11 @@ use crate::wire::visitor::{Client, Page, Visibility};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The visitor has as many connections as may be; this one is no lease.
-    #[error("visitor has {CONNECTIONS_PER_VISITOR} connections already")]
-    TooManyConnections,
+    #[error("visitor has {limit} connections already")]
+    TooManyConnections {
+        /// As many as it may have.
+        limit: usize,
+    },
     /// A part of its facts was not taken; the lease and the other parts were.
     #[error(transparent)]
     Facts(#[from] FactsError),
@@ -24,7 +26,7 @@ impl Refusal {
     /// The `code` of the error message.
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::TooManyConnections => ErrorCode::TooMany,
+            Self::TooManyConnections { .. } => ErrorCode::TooMany,
             Self::Facts(error) => error.code(),
         }
     }
@@ -65,16 +67,21 @@ impl Lease {
     }
 
     /// Whether the page changed.
-    pub(super) fn set_page(&mut self, page: &Page, data: &str) -> Result<bool, FactsError> {
-        let page = page.encode(room(&[self.client(), data]))?;
+    pub(super) fn set_page(&mut self, page: &Page, data: &str, limit: usize) -> Result<bool, FactsError> {
+        let page = page.encode(Room { limit, taken: self.client().len() + data.len() })?;
         let changed = page != self.page();
         (self.facts, self.page_bytes) = joined(&page, self.client());
         Ok(changed)
     }
 
     /// Whether the client facts changed.
-    pub(super) fn set_client(&mut self, client: &Client, data: &str) -> Result<bool, FactsError> {
-        let client = client.encode(room(&[self.page(), data]))?;
+    pub(super) fn set_client(
+        &mut self,
+        client: &Client,
+        data: &str,
+        limit: usize,
+    ) -> Result<bool, FactsError> {
+        let client = client.encode(Room { limit, taken: self.page().len() + data.len() })?;
         let changed = client != self.client();
         (self.facts, self.page_bytes) = joined(self.page(), &client);
         Ok(changed)
@@ -95,9 +102,4 @@ impl Lease {
 fn joined(page: &str, client: &str) -> (Box<str>, u16) {
     let begin = u16::try_from(page.len()).expect("a page fits presence data, far below 64 KiB");
     ([page, client].concat().into_boxed_str(), begin)
-}
-
-/// What the visitor's other facts leave of the limit.
-fn room(others: &[&str]) -> usize {
-    PRESENCE_DATA.saturating_sub(others.iter().map(|part| part.len()).sum())
 }

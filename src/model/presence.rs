@@ -33,7 +33,7 @@ use super::signal::{Delivery, Signal};
 use super::visitor::{State, VisitorView, next_version};
 use crate::clock::{Now, Tick, Wall};
 use crate::ids::{ConnectionId, SessionId, VisitorKey};
-use crate::limits::{CONNECTIONS_PER_VISITOR, HELD_SIGNALS, PRESENCE_DATA};
+use crate::limits::{HELD_SIGNALS, Limits};
 use crate::wire::visitor::{PresenceUpdate, Visibility};
 
 /// What happens to a visitor.
@@ -252,12 +252,12 @@ impl Presence {
 
     /// Takes one input. A return after the end of grace but before [`Self::on_deadline`] is still a return:
     /// nobody was told of an absence.
-    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+    pub fn handle(&mut self, now: Now, limits: &Limits, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Arrived { connection, verified, visibility, facts } => {
-                self.arrive(now, Lease::new(connection, verified, visibility), facts, out);
+                self.arrive(now, limits, Lease::new(connection, verified, visibility), facts, out);
             }
-            Input::Updated { connection, update } => self.update(now, connection, update, out),
+            Input::Updated { connection, update } => self.update(now, limits, connection, update, out),
             Input::Lost { connection, grace } => self.lose(now, connection, grace, out),
             Input::Left { connection } => {
                 if self.position(connection).is_some() {
@@ -275,13 +275,14 @@ impl Presence {
         }
     }
 
-    fn arrive(&mut self, now: Now, mut lease: Lease, facts: Facts, out: &mut Vec<Output>) {
+    fn arrive(&mut self, now: Now, limits: &Limits, mut lease: Lease, facts: Facts, out: &mut Vec<Output>) {
         let connection = lease.connection;
         if self.position(connection).is_some() {
             return;
         }
-        if self.live().len() >= CONNECTIONS_PER_VISITOR {
-            out.push(Output::Refused { connection, reason: Refusal::TooManyConnections });
+        let limit = limits.connections_per_visitor;
+        if self.live().len() >= limit {
+            out.push(Output::Refused { connection, reason: Refusal::TooManyConnections { limit } });
             return;
         }
         let before = self.face();
@@ -292,14 +293,14 @@ impl Presence {
             })
         };
         if let Some(page) = &facts.page {
-            taken(lease.set_page(page, &self.data));
+            taken(lease.set_page(page, &self.data, limits.presence_data));
         }
         if let Some(client) = &facts.client {
-            taken(lease.set_client(client, &self.data));
+            taken(lease.set_client(client, &self.data, limits.presence_data));
         }
         let mut changed = false;
         if let Some(patch) = &facts.data {
-            changed = taken(self.merge(patch, lease.facts_bytes()));
+            changed = taken(self.merge(patch, lease.facts_bytes(), limits));
         }
         let had_focus = self.focused();
         if self.grace_until.take().is_some() {
@@ -311,20 +312,27 @@ impl Presence {
         self.deliver_held(out);
     }
 
-    fn update(&mut self, now: Now, connection: ConnectionId, update: PresenceUpdate, out: &mut Vec<Output>) {
+    fn update(
+        &mut self,
+        now: Now,
+        limits: &Limits,
+        connection: ConnectionId,
+        update: PresenceUpdate,
+        out: &mut Vec<Output>,
+    ) {
         let Some(mut at) = self.position(connection) else { return };
         let before = self.face();
         let mut changed = false;
         if let Some(page) = &update.page {
             let focused = at + 1 == self.leases.len();
-            match self.leases[at].set_page(page, &self.data) {
+            match self.leases[at].set_page(page, &self.data, limits.presence_data) {
                 Ok(news) => changed |= focused && news,
                 Err(error) => out.push(Output::Refused { connection, reason: error.into() }),
             }
         }
         if let Some(patch) = &update.data {
             let facts = self.leases[at].facts_bytes();
-            match self.merge(patch, facts) {
+            match self.merge(patch, facts, limits) {
                 Ok(news) => changed |= news,
                 Err(error) => out.push(Output::Refused { connection, reason: error.into() }),
             }
@@ -437,8 +445,8 @@ impl Presence {
     }
 
     /// Whether the data changed. `facts` is the length of the telling connection's other facts.
-    fn merge(&mut self, patch: &Value, facts: usize) -> Result<bool, FactsError> {
-        let merged = facts::merge(&self.data, patch, PRESENCE_DATA.saturating_sub(facts))?;
+    fn merge(&mut self, patch: &Value, facts: usize, limits: &Limits) -> Result<bool, FactsError> {
+        let merged = facts::merge(&self.data, patch, facts, limits)?;
         let changed = merged != self.data;
         self.data = merged;
         Ok(changed)
@@ -507,7 +515,7 @@ mod tests {
 
     use super::*;
     use crate::ids::{GroupId, VisitorId};
-    use crate::limits::GRACE;
+    use crate::limits::{CONNECTIONS_PER_VISITOR, GRACE};
     use crate::wire::visitor::{Client, Page};
 
     fn key() -> VisitorKey {
@@ -586,7 +594,7 @@ mod tests {
         for (i, (input, outputs, state)) in (0..).zip(steps) {
             let mut out = Vec::new();
             let told = format!("step {i}: {input:?}");
-            presence.handle(at(i * 1_000), input, &mut out);
+            presence.handle(at(i * 1_000), &Limits::default(), input, &mut out);
             assert_eq!((short(&out).as_str(), presence.state()), (outputs, state), "{told}");
         }
         presence
@@ -702,17 +710,17 @@ mod tests {
         let mut presence = play([(visible(1), "+1 changed", Present), (lost(1), "", Present)]);
         let mut out = Vec::new();
         for _ in 0..=HELD_SIGNALS {
-            presence.handle(at(2_000), Input::Signal { signal: signal("s") }, &mut out);
+            presence.handle(at(2_000), &Limits::default(), Input::Signal { signal: signal("s") }, &mut out);
         }
         let held = out.iter().filter(|o| **o == Output::Signalled { delivery: Delivery::Held }).count();
         assert_eq!(held, HELD_SIGNALS);
         assert_eq!(out.pop(), Some(Output::Signalled { delivery: Delivery::HeldFull }));
         out.clear();
         // After its end, grace holds nothing even before the deadline is served; a return is still a return.
-        presence.handle(at(6_000), Input::Signal { signal: signal("s") }, &mut out);
+        presence.handle(at(6_000), &Limits::default(), Input::Signal { signal: signal("s") }, &mut out);
         assert_eq!(short(&out), "visitor_not_present");
         out.clear();
-        presence.handle(at(6_001), visible(2), &mut out);
+        presence.handle(at(6_001), &Limits::default(), visible(2), &mut out);
         assert_eq!(out.len(), 1 + HELD_SIGNALS);
         assert!(presence.rare.is_none());
     }
@@ -723,7 +731,7 @@ mod tests {
         let mut out = Vec::new();
         for connection in 0..=CONNECTIONS_PER_VISITOR as u64 {
             out.clear();
-            presence.handle(at(0), visible(connection), &mut out);
+            presence.handle(at(0), &Limits::default(), visible(connection), &mut out);
         }
         assert_eq!(short(&out), "!20 too_many");
         assert_eq!(presence.connections().count(), CONNECTIONS_PER_VISITOR);
@@ -795,7 +803,7 @@ mod tests {
         let mut presence = play([(visible(1), "+1 changed", Present), (proved, "-1 +2 changed", Present)]);
         assert!(presence.view(&key()).verified);
         let mut out = Vec::new();
-        presence.handle(at(9_000), active(1), &mut out);
+        presence.handle(at(9_000), &Limits::default(), active(1), &mut out);
         assert_eq!((short(&out).as_str(), presence.view(&key()).verified), ("-2 +1 changed", false));
     }
 
@@ -974,7 +982,7 @@ mod tests {
                     Step::Do(input) => {
                         model.take(now, i, &input);
                         if matches!(input, Input::Signal { .. }) { sent += 1; } else { again = Some(input.clone()); }
-                        presence.handle(now, input, &mut out);
+                        presence.handle(now, &Limits::default(), input, &mut out);
                     }
                 }
 
@@ -1023,7 +1031,7 @@ mod tests {
                 if let Some(input) = again {
                     let (text, version) = (published(&presence), presence.version());
                     let mut out = Vec::new();
-                    presence.handle(now, input, &mut out);
+                    presence.handle(now, &Limits::default(), input, &mut out);
                     let quiet = out.iter().all(|output| matches!(output, Output::Refused { .. }));
                     prop_assert!(quiet, "{:?}", out);
                     prop_assert_eq!((published(&presence), presence.version()), (text, version));

@@ -7,11 +7,13 @@
 //! Does not decide who may publish or watch; see [`super::session`].
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::clock::Tick;
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::wire::frame::FrameHeader;
 
 /// One frame as it came, shared by everybody who still needs it.
@@ -27,11 +29,12 @@ pub struct Frame {
 
 /// The newest frames of one source.
 ///
-/// Keeps the newest group from its key frame on, up to [`limits::CACHE_BYTES`] and
-/// [`limits::CACHE_SPAN`], and older frames as long as a slow viewer may still take them. The span is
+/// Keeps the newest group from its key frame on, up to [`Limits::cache_bytes`] and
+/// [`Limits::cache_span`], and older frames as long as a slow viewer may still take them. The span is
 /// counted between frames, not up to now: the picture of a still page stays good for ever.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stream {
+    limits: Arc<Limits>,
     kept: VecDeque<Kept>,
     /// Index of the first kept frame; indexes count every frame that was ever kept.
     first: u64,
@@ -60,6 +63,11 @@ pub enum Cache {
 }
 
 impl Stream {
+    /// Nothing is kept yet.
+    pub fn new(limits: Arc<Limits>) -> Self {
+        Self { limits, kept: VecDeque::new(), first: 0, pushed: 0, key: None }
+    }
+
     /// Takes a frame of the publisher. A delta without its key frame can help nobody and is not kept;
     /// returns whether the frame was.
     pub fn push(&mut self, frame: Frame) -> bool {
@@ -124,8 +132,8 @@ impl Stream {
         let Some(newest) = self.kept.back().map(|last| last.frame.at) else { return };
         if let Some(key) = self.key
             && key + 1 < self.end()
-            && (self.bytes_from(key) > limits::CACHE_BYTES
-                || self.get(key).is_some_and(|first| newest.since(first.at) > limits::CACHE_SPAN))
+            && (self.bytes_from(key) > self.limits.cache_bytes
+                || self.get(key).is_some_and(|first| newest.since(first.at) > self.limits.cache_span))
         {
             // The group is too long to be a cache. From here on it only feeds viewers that keep up.
             self.key = None;
@@ -133,8 +141,8 @@ impl Stream {
         // What lies before the newest key frame, or everything when there is none, is for slow viewers.
         while self.kept.len() > 1 && self.key != Some(self.first) {
             let spare = self.bytes() - self.key.map_or(0, |key| self.bytes_from(key));
-            let old = newest.since(self.kept[0].frame.at) > limits::OUTBOX_AGE;
-            if !old && spare <= limits::OUTBOX_BYTES {
+            let old = newest.since(self.kept[0].frame.at) > self.limits.outbox_age;
+            if !old && spare <= self.limits.outbox_bytes {
                 break;
             }
             self.kept.pop_front();
@@ -192,8 +200,8 @@ pub struct Cursor {
 
 /// Lateness of acknowledgements: a viewer acknowledges every 250 ms and may be a continent away, so
 /// its bounds are wider than those of frames that wait here.
-const ACK_SHED: std::time::Duration = std::time::Duration::from_millis(1_000);
-const ACK_LOST: std::time::Duration = std::time::Duration::from_millis(3_000);
+const ACK_SHED: Duration = Duration::from_millis(1_000);
+const ACK_LOST: Duration = Duration::from_millis(3_000);
 
 /// Unacknowledged frames remembered; more are judged by the oldest kept.
 const IN_FLIGHT: usize = 256;
@@ -339,7 +347,7 @@ impl Cursor {
         }
     }
 
-    fn waited(&self, frame: &Frame, now: Tick) -> std::time::Duration {
+    fn waited(&self, frame: &Frame, now: Tick) -> Duration {
         now.since(frame.at.max(self.since))
     }
 
@@ -348,37 +356,43 @@ impl Cursor {
         if self.next < self.caught_up { 0 } else { stream.bytes_from(self.next) }
     }
 
-    fn unacknowledged_for(&self, now: Tick) -> std::time::Duration {
+    fn unacknowledged_for(&self, now: Tick) -> Duration {
         // One that never acknowledged is judged by its socket alone.
         let oldest = self.in_flight.front().filter(|_| self.last_acked.is_some());
-        oldest.map_or(std::time::Duration::ZERO, |oldest| now.since(oldest.sent))
+        oldest.map_or(Duration::ZERO, |oldest| now.since(oldest.sent))
     }
 
     fn is_lost(&self, stream: &Stream, frame: &Frame, now: Tick) -> bool {
-        self.waited(frame, now) > limits::OUTBOX_AGE
+        self.waited(frame, now) > stream.limits.outbox_age
             || self.unacknowledged_for(now) > ACK_LOST
-            || self.waiting_bytes(stream) > limits::OUTBOX_BYTES
+            || self.waiting_bytes(stream) > stream.limits.outbox_bytes
     }
 
     fn is_late(&self, stream: &Stream, frame: &Frame, now: Tick) -> bool {
-        self.waited(frame, now) > limits::SHED_AGE && self.next >= self.caught_up
+        self.waited(frame, now) > stream.limits.shed_age && self.next >= self.caught_up
             || self.unacknowledged_for(now) > ACK_SHED
-            || self.waiting_bytes(stream) > limits::SHED_BYTES
+            || self.waiting_bytes(stream) > stream.limits.shed_bytes
     }
 }
 
 /// Spaces key-frame requests of one session: one at a time, and not too often.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KeyFrameRequests {
+    spacing: Duration,
     last: Option<Tick>,
     wanted: Option<u32>,
 }
 
 impl KeyFrameRequests {
+    /// Nobody wants one yet.
+    pub fn new(spacing: Duration) -> Self {
+        Self { spacing, last: None, wanted: None }
+    }
+
     /// Somebody needs a key frame of this stream. True: ask the publisher now. Otherwise it is asked
     /// at [`Self::next_deadline`], unless a key frame comes first.
     pub fn want(&mut self, stream: u32, now: Tick) -> bool {
-        if self.last.is_some_and(|last| now < last.after(limits::KEY_FRAME_SPACING)) {
+        if self.last.is_some_and(|last| now < last.after(self.spacing)) {
             self.wanted = Some(stream);
             return false;
         }
@@ -396,7 +410,7 @@ impl KeyFrameRequests {
 
     /// When a request that had to wait is due.
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.wanted.and(self.last).map(|last| last.after(limits::KEY_FRAME_SPACING))
+        self.wanted.and(self.last).map(|last| last.after(self.spacing))
     }
 
     /// The stream to ask for, if its time has come.
@@ -443,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_late_joiner_starts_at_the_key_frame() {
-        let mut stream = Stream::default();
+        let mut stream = Stream::new(Arc::default());
         stream.push(frame(0, 1, true, 0, 10, 0));
         stream.push(frame(1, 1, false, 0, 10, 50));
         stream.push(frame(2, 1, false, 0, 10, 100));
@@ -455,7 +469,7 @@ mod tests {
 
     #[test]
     fn a_still_page_is_served_for_ever() {
-        let mut stream = Stream::default();
+        let mut stream = Stream::new(Arc::default());
         stream.push(frame(0, 1, true, 0, 100_000, 0));
         let hour = 3_600_000;
         let mut cursor = Cursor::join(&stream, Tick(hour));
@@ -464,7 +478,7 @@ mod tests {
 
     #[test]
     fn a_long_moving_group_is_not_served_but_asked_anew() {
-        let mut stream = Stream::default();
+        let mut stream = Stream::new(Arc::default());
         stream.push(frame(0, 1, true, 0, 10, 0));
         for n in 1..60 {
             stream.push(frame(n, 1, false, 0, 10, u64::from(n) * 100));
@@ -481,7 +495,7 @@ mod tests {
 
     #[test]
     fn a_new_key_frame_does_not_rob_a_viewer_that_is_a_little_behind() {
-        let mut stream = Stream::default();
+        let mut stream = Stream::new(Arc::default());
         stream.push(frame(0, 1, true, 0, 10, 0));
         let mut cursor = Cursor::join(&stream, Tick(0));
         assert_eq!(sent(&mut cursor, &stream, 0), [0]);
@@ -493,7 +507,7 @@ mod tests {
 
     #[test]
     fn layers_go_first_and_come_back_at_a_base_frame() {
-        let mut stream = Stream::default();
+        let mut stream = Stream::new(Arc::default());
         stream.push(frame(0, 1, true, 0, 10, 0));
         let mut cursor = Cursor::join(&stream, Tick(0));
         sent(&mut cursor, &stream, 0);
@@ -511,7 +525,7 @@ mod tests {
 
     #[test]
     fn far_behind_means_nothing_until_a_key_frame() {
-        let mut stream = Stream::default();
+        let mut stream = Stream::new(Arc::default());
         stream.push(frame(0, 1, true, 0, 10, 0));
         let mut cursor = Cursor::join(&stream, Tick(0));
         sent(&mut cursor, &stream, 0);
@@ -526,7 +540,7 @@ mod tests {
 
     #[test]
     fn one_key_frame_always_fits() {
-        let mut stream = Stream::default();
+        let mut stream = Stream::new(Arc::default());
         let mut cursor = Cursor::join(&stream, Tick(0));
         stream.push(frame(0, 1, true, 0, 3 * 1024 * 1024, 0));
         assert_eq!(sent(&mut cursor, &stream, 5_000), [0]);
@@ -536,7 +550,7 @@ mod tests {
 
     #[test]
     fn a_viewer_that_stops_drawing_is_lost_though_its_socket_takes_all() {
-        let mut stream = Stream::default();
+        let mut stream = Stream::new(Arc::default());
         stream.push(frame(0, 1, true, 0, 10, 0));
         let mut cursor = Cursor::join(&stream, Tick(0));
         sent(&mut cursor, &stream, 0);
@@ -556,7 +570,7 @@ mod tests {
 
     #[test]
     fn acks_follow_sequence_numbers_round_the_corner() {
-        let mut stream = Stream::default();
+        let mut stream = Stream::new(Arc::default());
         stream.push(frame(u32::MAX, 1, true, 0, 10, 0));
         stream.push(frame(0, 1, false, 0, 10, 1));
         let mut cursor = Cursor::join(&stream, Tick(1));
@@ -568,7 +582,7 @@ mod tests {
 
     #[test]
     fn paused_means_nothing_is_left() {
-        let mut stream = Stream::default();
+        let mut stream = Stream::new(Arc::default());
         stream.push(frame(0, 1, true, 0, 10, 0));
         stream.clear();
         let mut cursor = Cursor::join(&stream, Tick(1));
@@ -579,7 +593,7 @@ mod tests {
 
     #[test]
     fn requests_are_coalesced_and_spaced() {
-        let mut requests = KeyFrameRequests::default();
+        let mut requests = KeyFrameRequests::new(limits::KEY_FRAME_SPACING);
         assert!(requests.want(0, Tick(0)));
         for at in 1..300 {
             assert!(!requests.want(0, Tick(at)));
@@ -618,7 +632,7 @@ mod tests {
         /// a group are higher layers only; and memory stays inside its bounds.
         #[test]
         fn a_viewer_never_gets_what_it_cannot_decode(moves in moves()) {
-            let mut stream = Stream::default();
+            let mut stream = Stream::new(Arc::default());
             let mut cursor = Cursor::join(&stream, Tick(0));
             let (mut now, mut sequence, mut group, mut keyed) = (0, 0u32, 0u32, false);
             let mut all: Vec<Frame> = Vec::new();

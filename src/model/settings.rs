@@ -317,9 +317,9 @@ impl Settings {
             terms: Terms {
                 version: "2026-1".to_owned(),
                 text: Some(
-                    "With your consent, our support agent sees this page of yours, live, until you or the \
-                     agent end the session. Fields marked as private are never shown. Nothing is recorded. \
-                     You can stop at any time."
+                    "With your consent, our support agent sees what you choose to share, live, until you or \
+                     the agent end the session. Nothing else is shown, and nothing is recorded. You can stop \
+                     at any time."
                         .to_owned(),
                 ),
                 ..Terms::default()

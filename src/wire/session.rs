@@ -305,6 +305,8 @@ pub enum ToParticipant {
         resume_token: String,
         /// The state of control.
         control: ControlView,
+        /// Whether control may be asked for in this session at all.
+        control_allowed: bool,
         /// Whether the publisher pauses.
         paused: bool,
         /// Everyone in it, you included.

@@ -10,7 +10,6 @@ use super::link::{Event, Link};
 use crate::hub::Hub;
 use crate::hub::agents::AgentSeat;
 use crate::hub::visitors::Caller;
-use crate::limits;
 use crate::wire::agent::FromAgent;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::message::Text;
@@ -25,7 +24,7 @@ pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>, caller: Calle
 }
 
 async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: &Caller) -> Result<AgentSeat, End> {
-    let first = first::<FromAgent>(link).await?;
+    let first = first::<FromAgent>(hub, link).await?;
     match first.message {
         Ok(FromAgent::Connect(hello)) => {
             Ok(hub.agent_arrives(link.connection(), caller, &hello, first.id)?)
@@ -35,7 +34,7 @@ async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: &Caller) -> R
 }
 
 async fn talk(hub: &Arc<Hub>, link: &mut Link<TcpStream>, seat: &mut AgentSeat) -> End {
-    let mut patience = Patience::new(limits::AGENT_RATE);
+    let mut patience = Patience::new(hub.limits().agent_rate);
     let left = seat.identity().expires_at.0.saturating_sub(hub.clock().now().wall.0);
     let expiry = tokio::time::sleep(Duration::from_millis(left));
     tokio::pin!(expiry);

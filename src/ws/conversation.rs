@@ -8,7 +8,7 @@ use super::link::{Event, Link, Meter, Over};
 use super::socket::Received;
 use crate::hub::Hub;
 use crate::hub::registry::Connection;
-use crate::limits;
+use crate::limits::{self, Rate};
 use crate::telemetry::SocketKind;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
@@ -16,8 +16,8 @@ use crate::wire::message::{Incoming, Read, Text, Unread, read};
 
 /// Waits for the first message, which must be text and come in time. It may be refused only by ending the
 /// connection.
-pub(super) async fn first<M: Incoming>(link: &mut Link<TcpStream>) -> Result<Read<M>, End> {
-    let event = tokio::time::timeout(limits::FIRST_MESSAGE, link.next()).await;
+pub(super) async fn first<M: Incoming>(hub: &Hub, link: &mut Link<TcpStream>) -> Result<Read<M>, End> {
+    let event = tokio::time::timeout(hub.limits().first_message, link.next()).await;
     let received = match event {
         Err(_) => return Err(End::Close(Close::new(CloseCode::Timeout, "no first message"))),
         Ok(Event::Over(over)) => return Err(End::Over(over)),
@@ -84,7 +84,7 @@ pub(super) async fn end(hub: &Arc<Hub>, link: Link<TcpStream>, end: End) {
 /// Watches over what one peer sends: how fast, and how much of it is nonsense.
 #[derive(Debug)]
 pub(super) struct Patience {
-    rate: (u32, u32),
+    rate: Rate,
     /// Made with the second message, which most connections send late or never.
     meter: Option<Box<Meter>>,
     /// Messages in a row that came too fast.
@@ -92,7 +92,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    pub(super) fn new(rate: (u32, u32)) -> Self {
+    pub(super) fn new(rate: Rate) -> Self {
         Self { rate, meter: None, refused: 0 }
     }
 

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::hub::outbox::Item;
 use crate::hub::registry::{Admitted, Connection};
 use crate::hub::relay::Seat;
-use crate::limits;
+use crate::limits::{self, Rate};
 use crate::wire::close::{Close, CloseCode};
 
 /// What a connection's task wakes up for.
@@ -51,9 +51,9 @@ pub(super) struct Meter(RateLimiter<NotKeyed, InMemoryState, DefaultClock>);
 
 impl Meter {
     /// So many a second, and so many at once.
-    pub(super) fn new((rate, burst): (u32, u32)) -> Self {
+    pub(super) fn new(rate: Rate) -> Self {
         let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(at_least_one(rate)).allow_burst(at_least_one(burst));
+        let quota = Quota::per_second(at_least_one(rate.per_second)).allow_burst(at_least_one(rate.burst));
         Self(RateLimiter::direct(quota))
     }
 
@@ -161,7 +161,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     return Poll::Ready(Event::Over(self.over()));
                 }
                 Received::Life => {
-                    let life = self.life.get_or_insert_with(|| Box::new(Meter::new(limits::PING_RATE)));
+                    let life =
+                        self.life.get_or_insert_with(|| Box::new(Meter::new(limits::PING_RATE.into())));
                     if !life.allows() {
                         self.connection.outbox.close(Close::new(CloseCode::RateLimited, "too many pings"));
                         cx.waker().wake_by_ref();

@@ -37,12 +37,12 @@ pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>) {
 }
 
 async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>) -> Result<(Participant, Option<Seat>), End> {
-    let first = first::<FromParticipant>(link).await?;
+    let first = first::<FromParticipant>(hub, link).await?;
     match first.message {
         Ok(FromParticipant::Attach(attach)) => {
             let (participant, seat) = hub.attach(link.connection(), attach, first.id)?;
             if participant.role() == Role::Publisher {
-                link.allow(limits::FRAME);
+                link.allow(hub.limits().frame);
             }
             Ok((participant, seat))
         }
@@ -60,7 +60,7 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     async fn run(mut self, link: &mut Link<TcpStream>) -> End {
-        let mut patience = Patience::new(limits::SESSION_RATE);
+        let mut patience = Patience::new(self.hub.limits().session_rate);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -93,8 +93,9 @@ impl Talk<'_> {
     }
 
     fn take(&mut self, link: &Link<TcpStream>, patience: &mut Patience, text: &str) -> Result<(), Close> {
-        if text.len() > limits::SESSION_TEXT {
-            let (bytes, limit) = (text.len(), limits::SESSION_TEXT);
+        let limit = self.hub.limits().session_text;
+        if text.len() > limit {
+            let bytes = text.len();
             let reason = format!("text message of {bytes} bytes exceeds {limit}");
             return Err(Close::told(CloseCode::BadMessage, reason));
         }
@@ -128,10 +129,10 @@ impl Talk<'_> {
             let blocked = self.stuck.look(now, writing, written);
             let stalled = seat.stalled_since().map(|since| now.since(since)).unwrap_or_default();
             let worst = blocked.max(stalled);
-            if worst >= limits::STUCK {
+            if worst >= self.hub.limits().stuck {
                 return Err(Close::new(CloseCode::TooSlow, "frames were not taken for too long"));
             }
-            if worst >= limits::OUTBOX_AGE {
+            if worst >= self.hub.limits().outbox_age {
                 self.participant.lagging(seat, 0);
             }
         }

@@ -21,7 +21,6 @@ use super::link::Link;
 use super::socket::{Sizes, Socket};
 use crate::hub::Hub;
 use crate::hub::visitors::Caller;
-use crate::limits;
 use crate::model::settings::Audience;
 use crate::telemetry::SocketKind;
 
@@ -198,15 +197,16 @@ impl Sockets {
         let upgraded = upgrade.await.ok()?;
         let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
         let (stream, read_ahead): (TcpStream, Bytes) = (parts.io.into_inner(), parts.read_buf);
+        let limits = self.hub.limits();
         let sizes = match kind {
-            SocketKind::Visitor => Sizes { message: limits::VISITOR_MESSAGE, read_buffer: SMALL_READ },
-            SocketKind::Agent => Sizes { message: limits::AGENT_MESSAGE, read_buffer: SMALL_READ },
+            SocketKind::Visitor => Sizes { message: limits.visitor_message, read_buffer: SMALL_READ },
+            SocketKind::Agent => Sizes { message: limits.agent_message, read_buffer: SMALL_READ },
             SocketKind::Session => {
                 if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT) {
                     tracing::debug!(%error, "the kernel keeps its own idea of a full socket");
                 }
                 // Until it has attached; a publisher may then send frames.
-                Sizes { message: limits::SESSION_TEXT, read_buffer: LARGE_READ }
+                Sizes { message: limits.session_text, read_buffer: LARGE_READ }
             }
         };
         let connection = self.hub.registry().admit(kind, self.hub.clock().tick());

@@ -11,7 +11,6 @@ use super::conversation::{End, Patience, end, first, out_of_order, text_of};
 use super::link::{Event, Link};
 use crate::hub::Hub;
 use crate::hub::visitors::{Caller, VisitorAnswer, VisitorSeat};
-use crate::limits;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::message::Text;
 use crate::wire::visitor::FromVisitor;
@@ -26,14 +25,14 @@ pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>, caller: Calle
 }
 
 async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: Caller) -> Result<VisitorSeat, End> {
-    match first::<FromVisitor>(link).await?.message {
+    match first::<FromVisitor>(hub, link).await?.message {
         Ok(FromVisitor::Connect(hello)) => Ok(hub.arrive(link.connection(), &caller, hello)?),
         _ => Err(out_of_order().into()),
     }
 }
 
 async fn talk(hub: &Arc<Hub>, link: &mut Link<TcpStream>, seat: &VisitorSeat) -> End {
-    let mut patience = Patience::new(limits::VISITOR_RATE);
+    let mut patience = Patience::new(hub.limits().visitor_rate);
     loop {
         let received = match link.next().await {
             Event::Over(over) => return End::Over(over),
@@ -68,4 +67,21 @@ fn take(
         Err(refusal) => connection.outbox.push(Text::refusal(id, &refusal)),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F>(_: impl Fn(&'static Arc<Hub>, Link<TcpStream>, Caller) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What an idle visitor's task holds, beside its share of the kernel and the presence entry. A future
+    /// that grows by 100 bytes costs 100 MB at a million visitors.
+    #[test]
+    fn the_idle_conversation_stays_small() {
+        let size = size_of_future(run);
+        assert!(size <= 1_152, "{size} bytes");
+    }
 }

@@ -164,13 +164,11 @@ async fn oversize_messages_close() {
 }
 
 #[tokio::test]
-async fn slow_silence_instead_of_a_first_message_is_closed() {
-    let site = Site::start().await;
+async fn silence_instead_of_a_first_message_is_closed() {
+    let site = Site::with(|config| config.limits.first_message = Duration::from_secs(1)).await;
     let mut silent = Vec::new();
     for path in PATHS {
-        let mut client = site.open(path, path).await;
-        client.patience = limits::FIRST_MESSAGE + Duration::from_secs(10);
-        silent.push(client);
+        silent.push(site.open(path, path).await);
     }
     // A ping is a sign of life, but it is no message.
     silent[0].raw(Message::Ping("hi".into())).await;

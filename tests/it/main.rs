@@ -9,6 +9,7 @@ mod common;
 
 mod admin;
 mod bad_input;
+mod changes;
 mod drain;
 mod identity;
 mod isolation;
@@ -18,5 +19,6 @@ mod relay;
 mod secrets;
 mod sessions;
 mod subscriptions;
+mod times;
 mod two_nodes;
 mod vectors;

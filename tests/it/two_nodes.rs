@@ -50,6 +50,7 @@ impl Cluster {
                 directory: directory.clone(),
                 bus: bus.clone(),
                 meters: Arc::clone(&meters),
+                limits: Arc::default(),
             });
             nodes.push(Node::start(hub, Arc::clone(&accounts), meters));
         }

@@ -142,6 +142,7 @@
  * @property {string} kind
  * @property {string} resumeToken
  * @property {Control} control
+ * @property {boolean} [controlAllowed] false: view only, asking for control is refused
  * @property {boolean} paused
  * @property {Participant[]} participants
  * @property {{ stream: number, seq: number }[]} [live] live edge of each stream

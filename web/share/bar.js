@@ -41,7 +41,11 @@ const CSS = `
   button { flex: none; min-height: 36px; padding: 0 14px; border-radius: 999px; font-size: .9375rem; }
   .stop { color: var(--_bg); background: var(--_danger); border-color: transparent; }
   .stop:hover { background: var(--_danger); filter: brightness(1.1); }
-  @media (max-width: 30rem) { .bar { padding-left: 12px; font-size: .875rem; } button { padding: 0 11px; } }
+  @media (max-width: 30rem) {
+    .bar { width: max-content; padding-left: 12px; font-size: .875rem; }
+    .text { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; white-space: normal; }
+    button { padding: 0 11px; }
+  }
   @media (forced-colors: active) { .bar { border: 2px solid; } .dot { forced-color-adjust: none; } }
 `;
 

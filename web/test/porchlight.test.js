@@ -217,7 +217,18 @@ test("a unique visitor comes back with its secret", async () => {
   await clock.advance(250);
   net.last().open();
   assert.equal(net.last().sent[0].uniqueSecret, "s3");
-  assert.equal(net.last().sent[0].visitorId, undefined);
+  assert.equal(net.last().sent[0].visitorId, "unq-7");
+});
+
+test("a unique visitor is the same on the next page", async () => {
+  const kept = new Map();
+  const localStorage = { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) };
+  await welcomed({ group: "demo" }, { uniqueSecret: "s3" }, { storage: { localStorage } });
+  await welcomed({ group: "demo" }, {}, { storage: { localStorage } });
+  const [{ visitorId, uniqueSecret }] = net.last().sent;
+  assert.deepEqual([visitorId, uniqueSecret], ["unq-7", "s3"]);
+  await welcomed({ group: "demo", visitorId: "C-1001" }, {}, { storage: { localStorage } });
+  assert.equal(net.last().sent[0].uniqueSecret, undefined);
 });
 
 test("a unique secret that is refused is forgotten, once", async () => {
@@ -275,6 +286,20 @@ test("updates are merged within 250 ms", async () => {
   const { page: told, ...rest } = presences()[1];
   assert.deepEqual(rest, { type: "presence", data: { cart: 2, name: "x" }, visibility: "hidden" });
   assert.equal(told.title, "Cart");
+});
+
+test("a page that is left is not told as hidden", async () => {
+  await welcomed();
+  page.document.visibilityState = "hidden";
+  fire(page.document, "visibilitychange");
+  await clock.advance(499);
+  assert.equal(presences().length, 0);
+  await clock.advance(1);
+  assert.equal(presences()[0].visibility, "hidden");
+  page.document.visibilityState = "visible";
+  fire(page.document, "visibilitychange");
+  await clock.advance(250);
+  assert.equal(presences()[1].visibility, "visible");
 });
 
 test("never more than 5 messages a second", async () => {

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use super::{Answer, Asker, EndReason, Happened, Output, Phase, Session, SessionError};
 use crate::clock::Now;
 use crate::ids::{ConnectionId, RequestId};
-use crate::limits;
-use crate::model::request::{Admission, Holder, NotTaken, Outcome, Request};
+use crate::model::request::{Admission, Holder, NotTaken, Outcome, Request, Ticket};
 use crate::model::ticket::Chance;
 use crate::wire::agent::RequestState;
 use crate::wire::session::{Role, Side};
 use crate::wire::visitor::OfferOutcome;
 
 /// The version of the terms that were accepted; `None` where none were required.
-pub(super) fn version(admission: &Admission) -> Option<Arc<str>> {
+fn version(admission: &Admission) -> Option<Arc<str>> {
     match admission.outcome() {
         Outcome::Accepted { version, .. } => Some(Arc::clone(version)),
         Outcome::NotRequired => None,
@@ -32,7 +31,10 @@ impl Session {
             if let Some(old) = self.offered_to.replace(to) {
                 out.push(Output::OfferEnded { to: old, outcome: OfferOutcome::Taken });
             }
-            let agent = self.askers.first().map_or_else(|| Arc::from(""), |asker| Arc::clone(&asker.name));
+            if let Some(first) = self.askers.first() {
+                self.asked_by = Arc::clone(&first.name);
+            }
+            let agent = Arc::clone(&self.asked_by);
             out.push(Output::Offer { to, agent, expires_at: request.expires_at() });
         }
         if !request.terms().required
@@ -61,9 +63,11 @@ impl Session {
 
     /// The gate opens: tickets for the visitor and for every agent that asked.
     fn open(&mut self, now: Now, admission: Admission, chance: &mut dyn Chance, out: &mut Vec<Output>) {
-        out.push(Output::Happened(Happened::Accepted { version: version(&admission) }));
+        let version = version(&admission);
+        self.accepted = Some((admission.at(), version.clone()));
+        out.push(Output::Happened(Happened::Accepted { version }));
         self.phase = Phase::Open(admission);
-        self.waiting = Some(Self::wait_from(now));
+        self.waiting = Some(self.wait_from(now));
         self.abandoned = None;
         self.move_to(RequestState::Accepted, out);
         self.ready_visitor(now, chance, out);
@@ -85,7 +89,7 @@ impl Session {
             agent: None,
             requester: to,
         };
-        let ticket = admission.ticket(now, holder, chance);
+        let ticket = admission.ticket(now.after(self.limits.ticket_life), holder, chance);
         out.push(Output::VisitorReady { to, ticket: ticket.token.text(), expires_at: ticket.expires_at });
         self.tickets.push(ticket);
     }
@@ -99,7 +103,7 @@ impl Session {
             agent: Some(asker.agent.clone()),
             requester: asker.connection,
         };
-        let ticket = admission.ticket(now, holder, chance);
+        let ticket = admission.ticket(now.after(self.limits.ticket_life), holder, chance);
         out.push(Output::AgentReady {
             to: asker.connection,
             ticket: ticket.token.text(),
@@ -119,14 +123,11 @@ impl Session {
         chance: &mut dyn Chance,
         out: &mut Vec<Output>,
     ) -> Result<Answer, SessionError> {
+        if self.viewers_but_for(asker.connection) >= self.limits.viewers {
+            return Err(SessionError::Full(self.limits.viewers));
+        }
         let known = self.askers.iter().any(|old| old.connection == asker.connection);
         if !known {
-            let tickets = self.tickets.iter().filter(|ticket| ticket.holder.role == Role::Viewer).count();
-            let viewers = self.participants.iter().filter(|p| p.role == Role::Viewer).count();
-            let waiting = if matches!(self.phase, Phase::Asking(_)) { self.askers.len() } else { tickets };
-            if waiting + viewers >= limits::VIEWERS {
-                return Err(SessionError::Full);
-            }
             self.askers.push(asker.clone());
         }
         self.abandoned = None;
@@ -140,9 +141,31 @@ impl Session {
         Ok(Answer::Request(state))
     }
 
-    pub(super) fn agent_lost(&mut self, now: Now, connection: ConnectionId) -> Result<Answer, SessionError> {
+    /// Viewers there are or may be, without the one that a ticket for this connection would let in: its
+    /// unused ticket is replaced, but those who came in from it before have their places.
+    fn viewers_but_for(&self, connection: ConnectionId) -> usize {
+        if matches!(self.phase, Phase::Asking(_)) {
+            return self.askers.iter().filter(|asker| asker.connection != connection).count();
+        }
+        let open =
+            |ticket: &&Ticket| ticket.holder.role == Role::Viewer && ticket.holder.requester != connection;
+        let viewers = self.participants.iter().filter(|p| p.role == Role::Viewer).count();
+        self.tickets.iter().filter(open).count() + viewers
+    }
+
+    pub(super) fn agent_lost(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, SessionError> {
+        let before = self.askers.len();
         self.askers.retain(|asker| asker.connection != connection);
-        if self.askers.is_empty() && matches!(self.phase, Phase::Asking(_)) && self.abandoned.is_none() {
+        if self.askers.len() == before {
+            return Ok(Answer::Done);
+        }
+        out.push(Output::Moved);
+        if self.askers.is_empty() && matches!(self.phase, Phase::Asking(_)) {
             self.abandoned = Some(now.tick.after(Self::ABANDONED));
         }
         Ok(Answer::Done)

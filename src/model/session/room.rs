@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use super::{Answer, EndReason, Happened, Output, Participant, Phase, Say, Session, SessionError};
-use crate::clock::Now;
+use crate::clock::{Now, Tick};
 use crate::ids::{ConnectionId, ParticipantId};
-use crate::limits;
-use crate::model::control::ControlError;
+use crate::model::control::{Control, ControlError};
 use crate::model::ticket::{Chance, Secret, Token};
 use crate::wire::agent::RequestState;
 use crate::wire::close::{Close, CloseCode};
@@ -95,10 +94,8 @@ impl Session {
             Some(old) => {
                 let close = Close::new(CloseCode::Replaced, "the resume token was used elsewhere");
                 out.push(Output::Close { connection: old, close });
-                // Whoever comes back, even this fast, has to be given control again.
-                if self.control.away(id) {
-                    self.tell_control(out);
-                }
+                // Whoever comes back, even this fast, has to give or be given control again.
+                self.drop_control(id, role, out);
             }
             None => {
                 let message = ToParticipant::Participant { participant: view, change: Change::Back };
@@ -124,11 +121,12 @@ impl Session {
             kind: self.kind,
             resume_token: token.text(),
             control: self.control.view(),
+            control_allowed: self.allows_control(),
             paused: self.paused,
             participants: self.participants.iter().map(Participant::view).collect(),
             live: Vec::new(),
             codecs: self.codecs.clone(),
-            heartbeat: limits::DEAD_AFTER.as_secs(),
+            heartbeat: self.limits.dead_after.as_secs(),
             server_time: now.wall,
         };
         Ok(Answer::Attached { participant: id, role: me.role, side: me.side, message: Box::new(message) })
@@ -148,31 +146,25 @@ impl Session {
             return Ok(Answer::Done);
         };
         participant.connection = None;
-        participant.lost_until = Some(now.tick.after(limits::RESUME_WINDOW));
+        participant.lost_until = Some(now.tick.after(self.limits.resume_window));
         let (role, view) = (participant.role, participant.view());
         self.tell_others(
             id,
             ToParticipant::Participant { participant: view, change: Change::Reconnecting },
             out,
         );
-        let ended = if role == Role::Publisher { self.control.suspend() } else { self.control.away(id) };
-        if ended {
-            self.tell_control(out);
-        }
+        self.drop_control(id, role, out);
         self.agree_on_codecs(out);
         self.look_who_is_missing(now);
         out.push(Output::Moved);
         Ok(Answer::Done)
     }
 
-    /// Participants whose time to come back is over are gone.
-    pub(super) fn give_up_lost(&mut self, now: Now, out: &mut Vec<Output>) {
-        let overdue = |p: &Participant| p.lost_until.is_some_and(|until| now.tick >= until);
-        while let Some(id) = self.participants.iter().find(|p| overdue(p)).map(|p| p.id) {
+    /// The participant whose time to come back is over is gone.
+    pub(super) fn give_up_lost(&mut self, due: Tick, now: Now, out: &mut Vec<Output>) {
+        let overdue = |p: &&Participant| p.lost_until.is_some_and(|until| due >= until);
+        if let Some(id) = self.participants.iter().find(overdue).map(|p| p.id) {
             self.remove(now, id, out);
-            if self.is_ended() {
-                return;
-            }
         }
     }
 
@@ -183,9 +175,7 @@ impl Session {
         let view = gone.view();
         self.tell_others(id, ToParticipant::Participant { participant: view, change: Change::Left }, out);
         out.push(Output::Happened(Happened::Left(id)));
-        if self.control.away(id) {
-            self.tell_control(out);
-        }
+        self.drop_control(id, gone.role, out);
         if let Some(connection) = gone.connection {
             let close = Close::new(CloseCode::Ended, "you left the session");
             out.push(Output::Close { connection, close });
@@ -200,6 +190,36 @@ impl Session {
         }
     }
 
+    /// The session ends. The picture goes first: nobody sees a frame after the word that it is over.
+    pub(super) fn close_room(&mut self, reason: EndReason, out: &mut Vec<Output>) {
+        self.phase = Phase::Ended(reason);
+        self.state = RequestState::Ended;
+        self.tickets.clear();
+        out.push(Output::Paused(true));
+        let to = self.connections(|_| true);
+        if !to.is_empty() {
+            out.push(Output::Tell { to, message: ToParticipant::Ended { reason: reason.as_str() } });
+        }
+        if let Some(to) = self.focus.or(self.offered_to) {
+            out.push(Output::VisitorEnded { to, reason });
+        }
+        let mut to: Vec<_> = self.askers.iter().map(|asker| asker.connection).collect();
+        to.extend(self.participants.iter().filter(|p| p.side == Side::Agent).map(|p| p.requester));
+        to.sort_unstable();
+        to.dedup();
+        if !to.is_empty() {
+            out.push(Output::AgentEnded { to, reason });
+        }
+        for participant in &mut self.participants {
+            if let Some(connection) = participant.connection.take() {
+                let close = Close::new(CloseCode::Ended, reason.as_str());
+                out.push(Output::Close { connection, close });
+            }
+        }
+        out.push(Output::Happened(Happened::Ended(reason)));
+        out.push(Output::Moved);
+    }
+
     pub(super) fn say(
         &mut self,
         now: Now,
@@ -208,6 +228,9 @@ impl Session {
         out: &mut Vec<Output>,
     ) -> Result<Answer, SessionError> {
         let me = self.participant(id)?;
+        if me.connection.is_none() {
+            return Err(SessionError::NoSuchTicket);
+        }
         let (role, side) = (me.role, me.side);
         let publishes =
             |why| if role == Role::Publisher { Ok(()) } else { Err(SessionError::Forbidden(why)) };
@@ -216,6 +239,8 @@ impl Session {
             Say::End { reason } => {
                 let reason = match (side, reason.as_deref()) {
                     (Side::Guest, Some("capture_denied")) => EndReason::CaptureDenied,
+                    (Side::Guest, Some("guest_left")) => EndReason::GuestLeft,
+                    (Side::Guest, Some("failed")) => EndReason::Failed,
                     (Side::Guest, _) => EndReason::GuestEnded,
                     (Side::Agent, _) => EndReason::AgentEnded,
                 };
@@ -255,8 +280,11 @@ impl Session {
                 self.tell_control(out);
             }
             Say::ReleaseControl => {
+                let granted = self.control.is_granted();
                 self.control.release(id)?;
-                out.push(Output::Happened(Happened::ControlRevoked));
+                if granted {
+                    out.push(Output::Happened(Happened::ControlRevoked));
+                }
                 self.tell_control(out);
             }
             Say::Input(input) => self.input(id, input, out)?,
@@ -285,8 +313,8 @@ impl Session {
         }
         self.paused = paused;
         out.push(Output::Paused(paused));
-        if paused && self.control.suspend() {
-            self.tell_control(out);
+        if paused {
+            self.end_control(Control::suspend, out);
         }
         let to = self.connections(|_| true);
         out.push(Output::Tell { to, message: ToParticipant::Paused { paused } });
@@ -302,7 +330,7 @@ impl Session {
         self.waiting = match (missing, self.waiting) {
             (false, _) => None,
             (true, Some(since)) => Some(since),
-            (true, None) => Some(Self::wait_from(now)),
+            (true, None) => Some(self.wait_from(now)),
         };
     }
 
@@ -330,6 +358,25 @@ impl Session {
         let to = self.connections(|p| p.id != but);
         if !to.is_empty() {
             out.push(Output::Tell { to, message });
+        }
+    }
+
+    /// A participant's connection is gone: it is no longer in control, nor does it give control.
+    fn drop_control(&mut self, id: ParticipantId, role: Role, out: &mut Vec<Output>) {
+        match role {
+            Role::Publisher => self.end_control(Control::suspend, out),
+            Role::Viewer => self.end_control(|control| control.away(id), out),
+        }
+    }
+
+    /// Ends control; where there was any to end, it is told, and the end of a grant is written down.
+    fn end_control(&mut self, end: impl FnOnce(&mut Control) -> bool, out: &mut Vec<Output>) {
+        let granted = self.control.is_granted();
+        if end(&mut self.control) {
+            if granted {
+                out.push(Output::Happened(Happened::ControlRevoked));
+            }
+            self.tell_control(out);
         }
     }
 

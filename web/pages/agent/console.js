@@ -336,8 +336,9 @@ export class Console {
     fill(this.#handout);
     const pending = this.#request?.sessionId === sessionId && isPending(this.#request.state);
     if (pending && this.#request) this.#setRequest({ ...this.#request, state: "ended", reason });
-    if (this.#session?.sessionId !== sessionId && !pending)
-      this.#toasts.show("Session ended", { text: endReason(reason) });
+    // A session may be over before its ticket was used; the refusal would not say why.
+    if (this.#session?.sessionId === sessionId) this.#session.viewer.ended(reason);
+    else if (!pending) this.#toasts.show("Session ended", { text: endReason(reason) });
   }
 
   // --- Frame of the page ---------------------------------------------------------------------------------------

@@ -66,6 +66,16 @@ export class SessionPanel {
   #fit;
   #actual;
   #controlButton = h("button", { class: "button small", type: "button", "data-test": "request-control" });
+  #viewOnly = h(
+    "span",
+    {
+      class: "chip",
+      title: "The visitor was asked for a look only. To ask for control, say so before you join.",
+      "data-test": "view-only",
+      hidden: true,
+    },
+    "View only",
+  );
   #live = h("div", { class: "tools" });
   /** @type {any} */
   #statsTimer = null;
@@ -109,7 +119,7 @@ export class SessionPanel {
         "data-session-id": ready.sessionId,
       },
       this.#toolbar(),
-      h("div", { class: "screen" }, stageBox, this.#veil, this.#stats, this.#chat.element),
+      h("div", { class: "screen" }, h("div", { class: "picture" }, stageBox, this.#veil, this.#stats), this.#chat.element),
     );
     this.#listen();
   }
@@ -159,6 +169,7 @@ export class SessionPanel {
         this.#chat.toggle,
       ),
       this.#controlButton,
+      this.#viewOnly,
       h(
         "button",
         {
@@ -302,6 +313,8 @@ export class SessionPanel {
     fill(this.#controlButton, icon("control"), label);
     set(this.#controlButton, "disabled", asked || !["live", "lagging"].includes(state));
     set(this.#controlButton, "aria-pressed", String(controlling));
+    set(this.#controlButton, "hidden", attached?.controlAllowed === false);
+    set(this.#viewOnly, "hidden", attached?.controlAllowed !== false);
     set(this.element, "data-control", controlling ? "granted" : control.state);
     this.#viewer.stage.interactive = !controlling;
     this.#input.enabled = controlling;

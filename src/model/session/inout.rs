@@ -1,0 +1,409 @@
+//! What may happen to a session, and what comes of it.
+//!
+//! Only names and their meaning; what leads to what is decided beside this file. The hub makes the inputs
+//! and performs the outputs.
+
+use std::sync::Arc;
+
+use crate::clock::Wall;
+use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId, VisitorId};
+use crate::limits::Limits;
+use crate::model::request::Question;
+use crate::model::ticket::Secret;
+use crate::wire::agent::RequestState;
+use crate::wire::close::Close;
+use crate::wire::error::{ErrorCode, Refusal};
+use crate::wire::session::{Codec, Input as InputEvents, ParticipantView, Role, Side, ToParticipant};
+use crate::wire::visitor::{OfferOutcome, SessionKind};
+
+/// An agent who wants in, at the connection it asked from.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// Where it asked, and where it hears of the request.
+    pub connection: ConnectionId,
+    /// Who it is.
+    pub agent: AgentId,
+    /// Name for people.
+    pub name: Arc<str>,
+}
+
+/// Everything a new session starts from.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// What is shared.
+    pub kind: SessionKind,
+    /// Whose screen it is to be.
+    pub visitor: VisitorId,
+    /// What is asked.
+    pub question: Question,
+    /// Who asks first.
+    pub asker: Asker,
+    /// Whether control may be asked for.
+    pub control: bool,
+    /// The visitor's focused connection, if it has one now.
+    pub focus: Option<ConnectionId>,
+    /// What it is bounded by.
+    pub limits: Arc<Limits>,
+}
+
+/// What may happen to a session.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// An agent wants in: it is told where the request stands, or gets its ticket.
+    Join(Asker),
+    /// An agent's connection is gone.
+    AgentLost(ConnectionId),
+    /// The visitor's focus is at this connection, or nowhere while it may still come back.
+    Focus(Option<ConnectionId>),
+    /// The visitor is absent.
+    VisitorGone,
+    /// The offer is on the visitor's screen.
+    Displayed {
+        /// Which offer.
+        request: RequestId,
+        /// Who says so.
+        by: ConnectionId,
+    },
+    /// The visitor's answer.
+    Answer {
+        /// To which offer.
+        request: RequestId,
+        /// From which connection.
+        by: ConnectionId,
+        /// Yes or no.
+        accepted: bool,
+        /// The version that was shown, if the page names it.
+        version: Option<String>,
+    },
+    /// An agent takes the question back.
+    Cancel {
+        /// Which question.
+        request: RequestId,
+        /// Who.
+        by: ConnectionId,
+    },
+    /// Somebody attaches with a ticket.
+    Attach {
+        /// The ticket's secret.
+        secret: Secret,
+        /// Its connection.
+        connection: ConnectionId,
+        /// What it decodes; `None`: everything.
+        decodes: Option<Vec<Codec>>,
+    },
+    /// Somebody comes back with a resume token.
+    Return {
+        /// The token's secret.
+        secret: Secret,
+        /// Its connection.
+        connection: ConnectionId,
+        /// What it decodes; `None`: everything.
+        decodes: Option<Vec<Codec>>,
+    },
+    /// A participant's connection is gone.
+    Lost {
+        /// Whose.
+        participant: ParticipantId,
+        /// Which, so that an old connection's end does not hurt its successor.
+        connection: ConnectionId,
+    },
+    /// A participant says something.
+    Say {
+        /// Who.
+        participant: ParticipantId,
+        /// What.
+        what: Say,
+    },
+    /// An agent (by its agent connection), an operator or a limit ends it.
+    End(EndReason),
+}
+
+/// What a participant may say.
+#[derive(Debug, Clone)]
+pub enum Say {
+    /// Goes.
+    Leave,
+    /// Ends the session; a publisher may tell that its capture was refused.
+    End {
+        /// The reason it gave.
+        reason: Option<String>,
+    },
+    /// Stops showing.
+    Pause,
+    /// Shows again.
+    Resume,
+    /// Asks for control.
+    RequestControl,
+    /// Gives control.
+    GrantControl(ParticipantId),
+    /// Refuses control.
+    RejectControl(ParticipantId),
+    /// Takes control back.
+    RevokeControl,
+    /// Gives control back.
+    ReleaseControl,
+    /// Input for the publisher.
+    Input(InputEvents),
+    /// Words.
+    Chat(Arc<str>),
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// The guest ended it.
+    GuestEnded,
+    /// The guest left or did not come back.
+    GuestLeft,
+    /// The guest's browser refused to capture, or the guest did.
+    CaptureDenied,
+    /// The guest's browser or system could not go on.
+    Failed,
+    /// An agent ended it.
+    AgentEnded,
+    /// An operator ended it.
+    OperatorEnded,
+    /// The other side never came.
+    Expired,
+    /// It ran for as long as a session may.
+    TimeLimit,
+    /// The node went away.
+    Drained,
+    /// The visitor said no.
+    Declined,
+    /// The agents took the question back.
+    Cancelled,
+    /// The visitor went before answering.
+    VisitorGone,
+}
+
+impl EndReason {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GuestEnded => "guest_ended",
+            Self::GuestLeft => "guest_left",
+            Self::CaptureDenied => "capture_denied",
+            Self::Failed => "failed",
+            Self::AgentEnded => "agent_ended",
+            Self::OperatorEnded => "operator_ended",
+            Self::Expired => "expired",
+            Self::TimeLimit => "time_limit",
+            Self::Drained => "drained",
+            Self::Declined => "declined",
+            Self::Cancelled => "cancelled",
+            Self::VisitorGone => "visitor_gone",
+        }
+    }
+}
+
+/// What the hub is to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Put the question to the visitor.
+    Offer {
+        /// Where.
+        to: ConnectionId,
+        /// Who asks, for people.
+        agent: Arc<str>,
+        /// When it ends.
+        expires_at: Wall,
+    },
+    /// Take the question off the visitor's screen.
+    OfferEnded {
+        /// Where.
+        to: ConnectionId,
+        /// Why.
+        outcome: OfferOutcome,
+    },
+    /// Hand a ticket to the visitor.
+    VisitorReady {
+        /// Where.
+        to: ConnectionId,
+        /// The ticket's text.
+        ticket: String,
+        /// When it ends.
+        expires_at: Wall,
+    },
+    /// Tell the visitor's page that the session is over.
+    VisitorEnded {
+        /// Where.
+        to: ConnectionId,
+        /// Why.
+        reason: EndReason,
+    },
+    /// Tell agents where the request stands.
+    Request {
+        /// Where.
+        to: Vec<ConnectionId>,
+        /// The state.
+        state: RequestState,
+    },
+    /// Hand a ticket to an agent.
+    AgentReady {
+        /// Where.
+        to: ConnectionId,
+        /// The ticket's text.
+        ticket: String,
+        /// When it ends.
+        expires_at: Wall,
+    },
+    /// Tell agents that the session is over.
+    AgentEnded {
+        /// Where.
+        to: Vec<ConnectionId>,
+        /// Why.
+        reason: EndReason,
+    },
+    /// Tell participants.
+    Tell {
+        /// Where.
+        to: Vec<ConnectionId>,
+        /// What.
+        message: ToParticipant,
+    },
+    /// Close a participant's connection.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+        /// Why.
+        close: Close,
+    },
+    /// The publisher pauses or the session ends (true: what is cached is dropped, no frame is relayed), or
+    /// the publisher goes on.
+    Paused(bool),
+    /// A fresh publisher is there: its frames start anew.
+    Publisher(ConnectionId),
+    /// Something for the record.
+    Happened(Happened),
+    /// Where the session stands for buttons and lists has changed.
+    Moved,
+}
+
+/// What is worth writing down, as `product.md` 11 names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    /// The question was put.
+    Offered,
+    /// It was on the visitor's screen.
+    Displayed,
+    /// The visitor accepted this version, or none was required.
+    Accepted {
+        /// The version; `None`: none was required.
+        version: Option<Arc<str>>,
+    },
+    /// The request ended otherwise.
+    Refused(RequestState),
+    /// The publisher is attached for the first time.
+    Started,
+    /// A participant came.
+    Joined(ParticipantId),
+    /// A participant went.
+    Left(ParticipantId),
+    /// The publisher pauses.
+    Paused,
+    /// The publisher goes on.
+    Resumed,
+    /// An agent has control.
+    ControlGranted(ParticipantId),
+    /// It has no longer.
+    ControlRevoked,
+    /// Input without a grant was dropped.
+    InputRefused,
+    /// It is over.
+    Ended(EndReason),
+}
+
+/// What the asker of an input is told at once.
+#[derive(Debug)]
+pub enum Answer {
+    /// It was done.
+    Done,
+    /// A join: where the request stands.
+    Request(RequestState),
+    /// An attach or return: who the connection is now, and its first message.
+    Attached {
+        /// Its participant.
+        participant: ParticipantId,
+        /// Its role.
+        role: Role,
+        /// Its side.
+        side: Side,
+        /// The `attached` message but for what the relay adds (`live`) and the heartbeat.
+        message: Box<ToParticipant>,
+    },
+}
+
+/// A session as lists and buttons see it.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Its id.
+    pub id: SessionId,
+    /// The request that opened it.
+    pub request: RequestId,
+    /// What is shared.
+    pub kind: SessionKind,
+    /// Whose screen.
+    pub visitor: VisitorId,
+    /// Where it stands.
+    pub state: RequestState,
+    /// When it was asked for.
+    pub created: Wall,
+    /// When the publisher first attached.
+    pub started: Option<Wall>,
+    /// When the terms were accepted, and which version.
+    pub accepted: Option<(Wall, Option<Arc<str>>)>,
+    /// Agents that asked or watch.
+    pub agents: Vec<AgentId>,
+    /// Who is in it.
+    pub participants: Vec<ParticipantView>,
+    /// Why it ended.
+    pub ended: Option<EndReason>,
+    /// Whether the publisher pauses.
+    pub paused: bool,
+}
+
+/// Why an input is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// The request was answered, taken back or has expired, or is another one.
+    #[error("the request is over")]
+    RequestOver,
+    /// The accepted terms are not the ones that were asked.
+    #[error("the accepted terms are not the ones that were asked")]
+    TermsChanged,
+    /// No ticket or resume token like this: wrong, used and expired look the same.
+    #[error("ticket or token is wrong, used or expired")]
+    NoSuchTicket,
+    /// The session is over.
+    #[error("the session has ended: {}", .0.as_str())]
+    Ended(EndReason),
+    /// The role does not allow it.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// The state does not allow it.
+    #[error("{0}")]
+    WrongState(String),
+    /// Input without a live grant.
+    #[error("control is not granted to this participant under this epoch")]
+    ControlNotGranted,
+    /// More viewers than a session may have.
+    #[error("session has its {0} viewers")]
+    Full(usize),
+}
+
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        let code = match &error {
+            SessionError::RequestOver => ErrorCode::RequestOver,
+            SessionError::TermsChanged => ErrorCode::TermsChanged,
+            SessionError::NoSuchTicket => ErrorCode::Unauthorized,
+            SessionError::Ended(_) => ErrorCode::NotFound,
+            SessionError::Forbidden(_) => ErrorCode::Forbidden,
+            SessionError::WrongState(_) => ErrorCode::WrongState,
+            SessionError::ControlNotGranted => ErrorCode::ControlNotGranted,
+            SessionError::Full(_) => ErrorCode::TooMany,
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,163 @@
+// The agent's console: signing in and out, the list, and a page that is loaded again.
+import assert from "node:assert/strict";
+import { stage, until } from "./lib.js";
+import { AgentPage } from "./people.js";
+
+const { scene } = stage();
+
+/** @param {import("./lib.js").Scene} s @param {any} [options] */
+async function signInPage(s, options) {
+  const page = await s.page("agent", options);
+  await page.goto(`${s.server.url}/demo/agent`);
+  await page.locator("[data-test=sign-in-form]").waitFor();
+  return page;
+}
+
+/** @param {import("playwright-core").Page} page @param {string} address @param {string} password */
+async function signIn(page, address, password) {
+  await page.locator("[name=address]").fill(address);
+  await page.locator("[name=password]").fill(password);
+  await page.locator("[data-test=sign-in]").click();
+}
+
+scene("a wrong password is refused, the right one lets in, and a reload asks nobody", async (s) => {
+  s.allow(/401/);
+  const page = await signInPage(s);
+  assert.equal(await page.locator("[name=group]").inputValue(), "demo");
+  await signIn(page, "alice", "not-the-password");
+  const error = page.locator("[data-test=sign-in-error]");
+  await error.getByText("Group, address or password is not right.").waitFor();
+  assert.equal(await page.locator("[data-test=sign-in]").isEnabled(), true);
+  await signIn(page, "nobody", "not-the-password");
+  await error.getByText("Group, address or password is not right.").waitFor();
+
+  await signIn(page, "alice", s.server.password("alice"));
+  const alice = new AgentPage(page, "alice", s);
+  await alice.online();
+  await page.locator("[data-test=agent-name]", { hasText: "Alice" }).waitFor();
+  assert.equal(await page.evaluate(() => document.cookie), "");
+  assert.equal(new URL(page.url()).search + new URL(page.url()).hash, "");
+  await page.reload();
+  await alice.online();
+
+  await page.locator("[data-test=sign-out]").click();
+  await page.locator("[data-test=sign-in-form]").waitFor();
+  await page.reload();
+  await page.locator("[data-test=sign-in-form]").waitFor();
+});
+
+scene("a token that the server does not take leads back to the form", async (s) => {
+  s.allow(/401/);
+  const page = await s.page("agent");
+  const expiresAt = new Date(Date.now() + 3_600_000).toISOString();
+  const kept = JSON.stringify({ group: "demo", token: "made.up.token", expiresAt });
+  await page.goto(`${s.server.url}/demo/agent`);
+  await page.evaluate((value) => sessionStorage.setItem("porchlight.agent", value), kept);
+  await page.reload();
+  await page.locator("[data-test=sign-in-form]").waitFor();
+  await page.locator("[data-test=sign-in-error]").getByText("Your sign-in has expired").waitFor();
+});
+
+scene("the list shows who is here, filtered as asked", async (s) => {
+  const one = await s.visitor({ path: "/demo/site/cart.html" });
+  const two = await s.visitor({ path: "/demo/site/help.html" });
+  const alice = await s.agent();
+  await alice.row(one.id, "present").waitFor();
+  await alice.row(two.id, "present").waitFor();
+
+  const filter = alice.page.locator("[data-test=visitor-filter]");
+  await filter.fill(one.id);
+  await alice.row(two.id).waitFor({ state: "detached" });
+  assert.equal(await alice.row(one.id).count(), 1);
+  await filter.fill("Help");
+  await alice.row(two.id).waitFor();
+  await alice.row(one.id).waitFor({ state: "detached" });
+  // The filter follows the visitors: who comes to a matching page appears, who leaves it goes.
+  await one.goes("/demo/site/help.html");
+  await alice.row(one.id).waitFor();
+  await one.goes("/demo/site/cart.html");
+  await alice.row(one.id).waitFor({ state: "detached" });
+  await filter.fill("nobody has this name");
+  await alice.page.locator("[data-test=visitors-empty]").getByText("Nobody matches").waitFor();
+  await filter.fill("");
+  await alice.row(one.id).waitFor();
+  await alice.row(two.id).waitFor();
+
+  await two.becomes("hidden");
+  await alice.page.getByRole("button", { name: "Away", exact: true }).click();
+  await alice.row(two.id, "hidden").waitFor();
+  await alice.row(one.id).waitFor({ state: "detached" });
+});
+
+scene("the keyboard leads from the filter to an open record", async (s) => {
+  const visitor = await s.visitor();
+  const alice = await s.agent();
+  await alice.row(visitor.id).waitFor();
+  await alice.page.keyboard.press("/");
+  await alice.page.keyboard.type(visitor.id);
+  await until("one row", async () => (await alice.page.locator("[data-test=visitor-row]").count()) === 1);
+  await alice.row(visitor.id).focus();
+  await alice.page.keyboard.press("Enter");
+  await alice.light("lit");
+  await alice.page.locator("[data-test=record]").getByText(`Case of ${visitor.id}`).waitFor();
+});
+
+scene("what a visitor's page says is text, never markup", async (s) => {
+  const visitor = await s.visitor();
+  const alice = await s.agent();
+  await alice.opens(visitor.id);
+  await visitor.online();
+  await visitor.page.evaluate(() => {
+    document.title = `<img src=x onerror="window.broken=1">`;
+    /** @type {any} */ (window).Porchlight.update({ data: { name: "<script>window.broken=1</script>" } });
+  });
+  await alice.row(visitor.id).getByText("<img src=x").waitFor();
+  await alice.row(visitor.id).getByText("<script>").waitFor();
+  assert.equal(await alice.page.evaluate(() => /** @type {any} */ (window).broken), undefined);
+});
+
+scene("a record without a visitor ID asks for a session key, and an unknown one opens nothing", async (s) => {
+  const alice = await s.agent();
+  await alice.opensRecord("");
+  await alice.join.click();
+  const form = alice.page.locator("[data-test=key-form]");
+  await form.locator("[name=sessionKey]").fill("000 000");
+  await form.locator("[type=submit]").click();
+  await alice.page.locator("[data-test=toast][data-kind=error]").waitFor();
+  assert.equal(await alice.viewer.count(), 0);
+});
+
+scene("an agent whose page is loaded again joins the running session without asking", async (s) => {
+  const visitor = await s.visitor();
+  const alice = await s.agent();
+  await alice.joins(visitor.id);
+  await visitor.accept();
+  await visitor.shares();
+  await alice.sees("live");
+  await alice.page.reload();
+  await alice.online();
+  await alice.opens(visitor.id);
+  await alice.light("in_session");
+  await alice.page.getByRole("button", { name: "Join session" }).click();
+  await alice.sees("live");
+  assert.equal(await visitor.dialog.count(), 0);
+});
+
+scene("words go both ways", async (s) => {
+  const visitor = await s.visitor();
+  const alice = await s.agent();
+  await alice.joins(visitor.id);
+  await visitor.accept();
+  await visitor.shares();
+  await alice.sees("live");
+  await visitor.page.evaluate(() => {
+    const { Porchlight } = /** @type {any} */ (window);
+    Porchlight.on("chat", (/** @type {any} */ said) => (/** @type {any} */ (window).heard = said.text));
+  });
+  await alice.page.locator("[data-test=chat-toggle]").click();
+  await alice.page.locator("[data-test=chat] input").fill("Scroll down a little");
+  await alice.page.keyboard.press("Enter");
+  await visitor.page.waitForFunction(() => /** @type {any} */ (window).heard === "Scroll down a little");
+  await visitor.page.evaluate(() => /** @type {any} */ (window).Porchlight.session.chat("Like this?"));
+  await alice.page.locator("[data-test=chat]").getByText("Like this?").waitFor();
+});

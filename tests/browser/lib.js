@@ -1,0 +1,418 @@
+// What browser tests stand on: a server of their own, a Chromium, and scenes with visitors and agents in them.
+//
+// Decides how processes begin and end, that every wait has a deadline, what a failure shows, and that no page may
+// throw or break its own content security policy. Does not decide what is tested.
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { after, before, test } from "node:test";
+import { chromium } from "../../web/node_modules/playwright-core/index.mjs";
+import { AgentPage, VisitorPage } from "./people.js";
+
+/** Two shared cores and a debug build: what takes a second here has to be given half a minute. */
+export const PATIENCE_MS = 30_000;
+/** A scene with several waits of its own. */
+const SCENE_MS = 150_000;
+/** Enough of a conversation to see what went wrong. */
+const KEPT_LINES = 60;
+const SHOTS = fileURLToPath(new URL("./shots/", import.meta.url));
+
+/** A name that is not loopback and leads here: pages of it have an origin the demo group does not know. */
+export const FOREIGN_HOST = "shop.example";
+
+const BROWSER_FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--auto-accept-this-tab-capture",
+  `--host-resolver-rules=MAP ${FOREIGN_HOST} 127.0.0.1`,
+];
+
+/**
+ * Waits until `look` gives something true.
+ * @template T
+ * @param {string} what for the message of the failure
+ * @param {() => T | Promise<T>} look
+ * @param {number} [ms]
+ * @returns {Promise<T>}
+ */
+export async function until(what, look, ms = PATIENCE_MS) {
+  const end = Date.now() + ms;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`waited ${ms} ms for ${what}; last seen: ${JSON.stringify(found)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+// ---- processes ------------------------------------------------------------------------------------------------
+
+/** `run` ends what a test that was cut off has left behind. @param {number | undefined} pid */
+function noted(pid) {
+  const dir = process.env.PORCHLIGHT_BROWSER_PIDS;
+  if (!dir || !pid) return () => {};
+  const note = path.join(dir, String(pid));
+  fs.writeFileSync(note, "");
+  return () => fs.rmSync(note, { force: true });
+}
+
+/** `porchlight dev` on free ports, in a data directory that goes with it. */
+class Server {
+  /** @type {string[]} */
+  log = [];
+  /** What `dev.json` says. @type {any} */
+  facts;
+  #process;
+  #dir;
+  #exited;
+  #tokens = new Map();
+
+  constructor() {
+    const bin = process.env.PORCHLIGHT_BIN;
+    if (!bin) throw new Error("PORCHLIGHT_BIN is not set: start the tests with tests/browser/run");
+    this.#dir = fs.mkdtempSync(path.join(os.tmpdir(), "porchlight-server-"));
+    const free = "127.0.0.1:0";
+    const addrs = ["--public-addr", free, "--ops-addr", free, "--admin-addr", free];
+    this.#process = spawn(bin, ["dev", "--data-dir", this.#dir, ...addrs], { detached: true, stdio: ["ignore", "pipe", "pipe"] });
+    const forget = noted(this.#process.pid);
+    this.#exited = new Promise((resolve) => this.#process.once("exit", (code, signal) => (forget(), resolve(code ?? signal))));
+    for (const stream of [this.#process.stdout, this.#process.stderr]) {
+      stream.setEncoding("utf8").on("data", (text) => this.log.push(...text.split("\n").filter(Boolean)));
+    }
+  }
+
+  async started() {
+    let exit;
+    this.#exited.then((status) => (exit = status));
+    const file = path.join(this.#dir, "dev.json");
+    await until("the server's dev.json", () => {
+      if (exit !== undefined) throw new Error(`the server ended with ${exit}\n${this.log.join("\n")}`);
+      return fs.existsSync(file);
+    });
+    this.facts = JSON.parse(fs.readFileSync(file, "utf8"));
+    return this;
+  }
+
+  get port() {
+    return Number(this.facts.public.split(":").at(-1));
+  }
+
+  get url() {
+    return `http://${this.facts.public}`;
+  }
+
+  /** @param {string} address */
+  password(address) {
+    return this.facts.agents.find((/** @type {any} */ one) => one.address === address).password;
+  }
+
+  /** What the console keeps of a sign-in; one sign-in per agent, as password hashes take their time. @param {string} address */
+  signIn(address) {
+    if (!this.#tokens.has(address)) this.#tokens.set(address, this.#signIn(address));
+    return this.#tokens.get(address);
+  }
+
+  /** @param {string} address */
+  async #signIn(address) {
+    const { group } = this.facts;
+    const answer = await fetch(`${this.url}/v1/auth/agent`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ group, address, password: this.password(address) }),
+    });
+    if (!answer.ok) throw new Error(`${address} could not sign in: ${answer.status} ${await answer.text()}`);
+    const { token, expiresAt } = await answer.json();
+    return { group, token, expiresAt };
+  }
+
+  async stop() {
+    this.#process.kill("SIGTERM");
+    const patience = setTimeout(() => this.#process.kill("SIGKILL"), 10_000);
+    await this.#exited;
+    clearTimeout(patience);
+    fs.rmSync(this.#dir, { recursive: true, force: true });
+  }
+}
+
+/** A line to the server that can be cut: everything on it ends at once, and nothing new gets through. */
+export class Line {
+  #server;
+  /** @type {Set<net.Socket>} */
+  #sockets = new Set();
+  #up = true;
+
+  /** @param {number} port */
+  constructor(port) {
+    this.#server = net.createServer((near) => {
+      if (!this.#up) return near.destroy();
+      const far = net.connect({ port, host: "127.0.0.1", noDelay: true });
+      near.setNoDelay(true);
+      for (const [one, other] of [[near, far], [far, near]]) {
+        this.#sockets.add(one);
+        one.on("error", () => other.destroy());
+        one.on("close", () => (this.#sockets.delete(one), other.destroy()));
+        one.pipe(other);
+      }
+    });
+  }
+
+  async open() {
+    await new Promise((resolve) => this.#server.listen(0, "127.0.0.1", () => resolve(undefined)));
+    return this;
+  }
+
+  get url() {
+    return `http://127.0.0.1:${/** @type {net.AddressInfo} */ (this.#server.address()).port}`;
+  }
+
+  cut() {
+    this.#up = false;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  mend() {
+    this.#up = true;
+  }
+
+  close() {
+    this.cut();
+    this.#server.close();
+  }
+}
+
+/** Starts Chromium in a process group of its own. */
+async function launch() {
+  const executablePath = process.env.PORCHLIGHT_CHROMIUM ?? "/usr/bin/chromium";
+  const launched = await chromium.launchServer({ executablePath, headless: true, args: BROWSER_FLAGS, timeout: 60_000 });
+  const forget = noted(launched.process().pid);
+  const browser = await chromium.connect(launched.wsEndpoint());
+  const stop = async () => {
+    await launched.close();
+    forget();
+  };
+  return { browser, stop };
+}
+
+// ---- scenes -----------------------------------------------------------------------------------------------------
+
+/** @typedef {(scene: Scene) => Promise<void>} Play */
+
+/**
+ * Gives a test file its server and browser, and returns what declares its scenes: `scene`, one after another, and
+ * `meanwhile`, which begins with the file and is declared last, for what mostly waits.
+ */
+export function stage() {
+  /** @type {Server} */
+  let server;
+  /** @type {Awaited<ReturnType<typeof launch>>} */
+  let launched;
+  /** @type {(() => void)[]} */
+  const beginnings = [];
+  before(async () => {
+    server = await new Server().started();
+    launched = await launch();
+    for (const begin of beginnings) begin();
+  }, { timeout: 120_000 });
+  after(async () => {
+    await launched?.stop();
+    await server?.stop();
+  }, { timeout: 60_000 });
+
+  /** Plays to the end; the runner's own time-out would leave nothing to look at. @param {Scene} scene @param {Play} play */
+  const perform = async (scene, play) => {
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error("the scene took too long")), SCENE_MS - 20_000);
+    });
+    try {
+      await Promise.race([play(scene), late]);
+      scene.assertClean();
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+
+  /** @param {string} name @param {() => Promise<unknown>} result @param {() => Scene} scene */
+  const declare = (name, result, scene) =>
+    test(name, { timeout: SCENE_MS }, async (t) => {
+      try {
+        await result();
+      } catch (error) {
+        t.diagnostic(await scene().describe(name));
+        throw error;
+      } finally {
+        await scene().close();
+      }
+    });
+
+  return {
+    /** @param {string} name @param {Play} play */
+    scene(name, play) {
+      /** @type {Scene} */
+      let scene;
+      declare(name, () => perform((scene = new Scene(server, launched.browser)), play), () => scene);
+    },
+    /** @param {string} name @param {Play} play */
+    meanwhile(name, play) {
+      /** @type {Scene} */
+      let scene;
+      /** @type {Promise<unknown>} */
+      let result;
+      beginnings.push(() => {
+        result = perform((scene = new Scene(server, launched.browser)), play);
+        result.catch(() => {}); // reported when its turn comes
+      });
+      declare(name, () => result, () => scene);
+    },
+  };
+}
+
+let visitors = 0;
+
+/** The people of one test, each in a browser context of their own. */
+export class Scene {
+  server;
+  #browser;
+  /** @type {{ name: string, page: import("playwright-core").Page, lines: string[], faults: string[] }[]} */
+  #seats = [];
+  #contexts = new Set();
+  /** @type {{ close(): void }[]} */
+  #closers = [];
+  /** @type {RegExp[]} */
+  #allowed = [];
+
+  /** @param {Server} server @param {import("playwright-core").Browser} browser */
+  constructor(server, browser) {
+    this.server = server;
+    this.#browser = browser;
+  }
+
+  /** A visitor ID that no other scene has. */
+  get newVisitorId() {
+    visitors += 1;
+    return `V-${visitors}`;
+  }
+
+  /**
+   * Opens the demo site as a visitor.
+   * @param {object} [options]
+   * @param {string} [options.id]
+   * @param {string} [options.path] page of the demo site
+   * @param {Record<string, string>} [options.query]
+   * @param {string} [options.url] base address, if not the server's own
+   * @param {any} [options.context] of the browser
+   * @param {() => void} [options.init] runs in each page before its own scripts
+   */
+  async visitor({ id = this.newVisitorId, path: where = "/demo/site", query = {}, url = this.server.url, context, init } = {}) {
+    const page = await this.page(id, context);
+    if (init) await page.addInitScript(init);
+    const search = new URLSearchParams({ visitor: id, capture: "tab", ...query });
+    await page.goto(`${url}${where}?${search}`);
+    return new VisitorPage(page, id, this);
+  }
+
+  /**
+   * Opens the console, already signed in.
+   * @param {string} address
+   * @param {{ url?: string, context?: any, init?: () => void }} [options]
+   */
+  async agent(address = "alice", { url = this.server.url, context, init } = {}) {
+    const page = await this.page(address, context);
+    if (init) await page.addInitScript(init);
+    const kept = JSON.stringify(await this.server.signIn(address));
+    await page.addInitScript((value) => sessionStorage.setItem("porchlight.agent", value), kept);
+    await page.goto(`${url}/demo/agent`);
+    const agent = new AgentPage(page, address, this);
+    await agent.online();
+    return agent;
+  }
+
+  /**
+   * A page in a new context, listened to.
+   * @param {string} name @param {any} [options] of the context, or an existing context
+   */
+  async page(name, options = {}) {
+    const context = options.newPage ? options : await this.#browser.newContext({ viewport: { width: 1280, height: 720 }, ...options });
+    this.#contexts.add(context);
+    const page = await context.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
+    const seat = { name, page, lines: /** @type {string[]} */ ([]), faults: /** @type {string[]} */ ([]) };
+    this.#seats.push(seat);
+    const start = Date.now();
+    const say = (/** @type {string} */ line) => seat.lines.push(`${String(Date.now() - start).padStart(6)} ${line.slice(0, 400)}`);
+    page.on("pageerror", (error) => (say(`THROWN ${error.stack}`), seat.faults.push(String(error))));
+    page.on("console", (message) => {
+      say(`console.${message.type()} ${message.text()}`);
+      if (message.type() === "error") seat.faults.push(message.text());
+    });
+    page.on("crash", () => (say("CRASHED"), seat.faults.push("the page crashed")));
+    page.on("websocket", (socket) => {
+      const where = new URL(socket.url()).pathname;
+      say(`${where} opens`);
+      socket.on("framesent", ({ payload }) => typeof payload === "string" && say(`${where} > ${payload}`));
+      socket.on("framereceived", ({ payload }) => typeof payload === "string" && say(`${where} < ${payload}`));
+      socket.on("close", () => say(`${where} closed`));
+    });
+    return page;
+  }
+
+  /** Faults that this scene brings about on purpose. @param {...RegExp} patterns of console errors */
+  allow(...patterns) {
+    this.#allowed.push(...patterns);
+  }
+
+  /** A line to the server that can be cut. */
+  async line() {
+    const line = await new Line(this.server.port).open();
+    this.#closers.push(line);
+    return line;
+  }
+
+  /** Has something closed with the scene. @param {{ close(): void }} closer */
+  closes(closer) {
+    this.#closers.push(closer);
+  }
+
+  /** No page threw, and none reported an error, a broken policy among them. */
+  assertClean() {
+    const faults = this.#seats.flatMap(({ name, faults }) =>
+      faults.filter((fault) => !this.#allowed.some((pattern) => pattern.test(fault))).map((fault) => `${name}: ${fault}`),
+    );
+    if (faults.length) throw new Error(`pages reported errors:\n${faults.join("\n")}`);
+  }
+
+  /** Everything that helps to understand a failure. @param {string} title */
+  async describe(title) {
+    const parts = [];
+    for (const [at, { name, page, lines }] of this.#seats.entries()) {
+      const file = `failed-${title.replace(/\W+/g, "-").slice(0, 60)}-${at}-${name}`;
+      const shot = await shoot(page, file).catch((error) => `no picture: ${error.message}`);
+      parts.push(`--- ${name} at ${page.isClosed() ? "a closed page" : page.url()} (${shot})`, ...lines.slice(-KEPT_LINES));
+    }
+    parts.push("--- server", ...this.server.log.slice(-KEPT_LINES));
+    return parts.join("\n");
+  }
+
+  async close() {
+    for (const context of this.#contexts) await context.close().catch(() => {});
+    for (const closer of this.#closers) closer.close();
+  }
+}
+
+/**
+ * Writes a PNG into `shots/`.
+ * @param {import("playwright-core").Page} page @param {string} name
+ */
+export async function shoot(page, name) {
+  const file = path.join(SHOTS, `${name}.png`);
+  await page.screenshot({ path: file, timeout: 10_000 });
+  return file;
+}

@@ -1,0 +1,187 @@
+// A visitor and an agent as a test speaks of them: what they see and what they press.
+//
+// Decides selectors, in one place. Does not decide what should be seen: each test says so.
+
+/** @typedef {import("playwright-core").Page} Page */
+
+/** Presses and looks at the page of a visitor. */
+export class VisitorPage {
+  /** @param {Page} page @param {string} id @param {import("./lib.js").Scene} scene */
+  constructor(page, id, scene) {
+    this.page = page;
+    this.id = id;
+    this.scene = scene;
+    this.dialog = page.locator("[data-porchlight=dialog] dialog");
+    this.bar = page.locator("[data-porchlight=bar] .bar");
+  }
+
+  /** @param {string} name accept, decline, choose, … */
+  button(name) {
+    return this.dialog.locator(`[data-action=${name}]`);
+  }
+
+  /** @param {"pause" | "stop"} name */
+  barButton(name) {
+    return this.bar.locator(`[data-action=${name}]`);
+  }
+
+  /** Waits for the presence script to be connected. */
+  async online() {
+    await this.page.waitForFunction(() => /** @type {any} */ (window).Porchlight?.state === "online");
+  }
+
+  /** Waits for the question and accepts it with a click, as the browser's picker wants one. */
+  async accept() {
+    await this.button("accept").click();
+  }
+
+  /** Waits for the bar to say so. @param {"sharing" | "paused" | "reconnecting" | "ended"} state */
+  async shares(state = "sharing") {
+    await this.page.locator(`[data-porchlight=bar] .bar.${state}`).waitFor();
+  }
+
+  /** Goes to another page of the site. @param {string} path */
+  async goes(path) {
+    await this.page.goto(new URL(path, this.page.url()).href);
+  }
+
+  /** Plays a tab in the background; headless pages are always in front. @param {"hidden" | "visible"} state */
+  async becomes(state) {
+    await this.page.evaluate((value) => {
+      Object.defineProperty(document, "visibilityState", { configurable: true, get: () => value });
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => value === "hidden" });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, state);
+  }
+
+  /** The number the barcode page shows at this moment. */
+  async barcode() {
+    return Number(await this.page.locator("#value").textContent());
+  }
+
+  close() {
+    return this.page.close();
+  }
+}
+
+/** Presses and looks at the console of an agent. */
+export class AgentPage {
+  /** @param {Page} page @param {string} address @param {import("./lib.js").Scene} scene */
+  constructor(page, address, scene) {
+    this.page = page;
+    this.address = address;
+    this.scene = scene;
+    this.join = page.locator("[data-test=join]");
+    this.viewer = page.locator("[data-test=viewer]");
+    this.request = page.locator("[data-test=request-state]");
+    this.endReason = page.locator("[data-test=end-reason]");
+  }
+
+  async online() {
+    await this.page.locator("[data-test=connection][data-state=online]").waitFor();
+  }
+
+  /** @param {string} id @param {string} [state] */
+  row(id, state) {
+    const more = state ? `[data-state=${state}]` : "";
+    return this.page.locator(`[data-test=visitor-row][data-visitor-id="${id}"]${more}`);
+  }
+
+  /** Opens the record of a visitor from the list. @param {string} id */
+  async opens(id) {
+    await this.row(id).click();
+    await this.page.locator("[data-test=record]").waitFor();
+  }
+
+  /** Opens the record of a visitor by the simulator, whether they are here or not. @param {string} id */
+  async opensRecord(id) {
+    const form = this.page.locator("[data-test=record-form]");
+    await form.locator("[name=recordId]").fill(`500-${id}`);
+    await form.locator("[name=visitorId]").fill(id);
+    await form.locator("[data-test=open-record]").click();
+    await this.page.locator("[data-test=record]").waitFor();
+  }
+
+  /** Waits for the porch light; a session covers the record. @param {"lit" | "dim" | "dark" | "in_session"} light */
+  async light(light) {
+    await this.page.locator(`[data-test=join][data-light=${light}]`).waitFor({ state: "attached" });
+  }
+
+  /** Opens the visitor's record and presses Join. @param {string} id @param {{ control?: boolean }} [wish] */
+  async joins(id, { control = false } = {}) {
+    await this.opens(id);
+    await this.page.locator("[name=control]").setChecked(control);
+    await this.join.click();
+  }
+
+  /** Waits for a step of the request. @param {string} state */
+  async requestIs(state) {
+    await this.page.locator(`[data-test=request-state][data-state=${state}]`).waitFor({ state: "attached" });
+  }
+
+  /** Waits for the session on screen. @param {string} state */
+  async sees(state) {
+    await this.page.locator(`[data-test=viewer][data-state=${state}]`).waitFor();
+  }
+
+  /** Waits for the end of the session on screen. @returns {Promise<string | null>} its reason */
+  async seesEnd() {
+    await this.endReason.waitFor();
+    return this.endReason.getAttribute("data-reason");
+  }
+
+  /**
+   * Reads the barcode of as many new pictures as asked, or of what came in time.
+   * @param {number} count @param {number} [ms]
+   * @returns {Promise<(number | null)[]>}
+   */
+  readings(count, ms = 30_000) {
+    return this.page.evaluate(async ([wanted, patience]) => {
+      const { barcodeHeight, readBarcode } = await import(/** @type {any} */ ("/web/lib/barcode.js"));
+      const canvas = /** @type {HTMLCanvasElement} */ (document.querySelector("[data-test=viewer-canvas]"));
+      const viewer = /** @type {any} */ (window).porchlightConsole.session.viewer;
+      const end = performance.now() + patience;
+      const values = [];
+      let drawn = -1;
+      while (values.length < wanted && performance.now() < end) {
+        const now = viewer.stats().drawn;
+        if (now !== drawn && canvas.width > 0) {
+          drawn = now;
+          const { width, height } = canvas;
+          const pixels = canvas.getContext("2d")?.getImageData(0, 0, width, Math.min(height, barcodeHeight(width) + 2));
+          values.push(readBarcode(pixels));
+        }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      return values;
+    }, [count, ms]);
+  }
+
+  /** Figures of the session on screen. */
+  stats() {
+    return this.page.evaluate(() => /** @type {any} */ (window).porchlightConsole.session.viewer.stats());
+  }
+
+  /**
+   * Notes every value that an attribute takes from now on, and every moment its element is not there.
+   * @param {string} selector @param {string} attribute
+   * @returns {Promise<() => Promise<(string | null)[]>>} what was seen so far
+   */
+  async watches(selector, attribute) {
+    const handle = await this.page.evaluateHandle(([where, name]) => {
+      const look = () => document.querySelector(where)?.getAttribute(name) ?? null;
+      const seen = [look()];
+      const note = () => look() !== seen.at(-1) && seen.push(look());
+      new MutationObserver((records) => {
+        // Two changes in one go would cancel each other out.
+        for (const { target, oldValue, type } of records) {
+          const ours = type === "attributes" && /** @type {Element} */ (target).matches(where);
+          if (ours && oldValue !== seen.at(-1)) seen.push(oldValue);
+        }
+        note();
+      }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: [name], attributeOldValue: true });
+      return seen;
+    }, [selector, attribute]);
+    return () => handle.jsonValue();
+  }
+}

@@ -1,0 +1,264 @@
+// A shared screen, from the visitor's tab to the agent's canvas: a barcode tells which picture an agent sees.
+import assert from "node:assert/strict";
+import { ahead, assertMoving } from "./barcode.js";
+import { stage, until } from "./lib.js";
+
+const { scene } = stage();
+
+/** The barcode is the visitor's clock; a picture this old would be a replay, not a live view. */
+const FRESH_MS = 10_000;
+
+/**
+ * A visitor on the barcode page whom an agent has joined.
+ * @param {import("./lib.js").Scene} s @param {any} [visit] @param {any} [agent] @param {{ control?: boolean }} [join]
+ */
+async function sharing(s, visit = {}, agent = undefined, join = {}) {
+  const visitor = await s.visitor({ path: "/demo/site/barcode.html", ...visit });
+  const alice = agent ?? (await s.agent());
+  await alice.joins(visitor.id, join);
+  await visitor.accept();
+  await visitor.shares();
+  await alice.sees("live");
+  return { visitor, alice };
+}
+
+/**
+ * The newest picture is of now.
+ * @param {import("./people.js").VisitorPage} visitor @param {import("./people.js").AgentPage} agent
+ */
+async function assertFresh(visitor, agent) {
+  const [seen] = await agent.readings(1);
+  const age = ahead(await visitor.barcode(), Number(seen));
+  assert.ok(age >= 0 && age < FRESH_MS, `the picture is ${age} ms old`);
+}
+
+scene("every picture arrives whole, in order and fresh, also for who joins late", async (s) => {
+  const { visitor, alice } = await sharing(s);
+  assertMoving(await alice.readings(40), 40);
+  await assertFresh(visitor, alice);
+  const { codec, width, height } = await alice.stats();
+  assert.match(codec, /^(avc1|vp09|vp8)/);
+  assert.deepEqual([width, height], [1280, 720]);
+
+  const bob = await s.agent("bob");
+  await bob.opens(visitor.id);
+  await bob.light("in_session");
+  await bob.join.click();
+  await bob.sees("live");
+  assertMoving(await bob.readings(10), 10);
+  await assertFresh(visitor, bob);
+  await visitor.bar.getByText("Alice and Bob").waitFor();
+
+  // One leaves; the other goes on seeing.
+  await alice.page.locator("[data-test=leave]").click();
+  await visitor.bar.getByText("You’re sharing with Bob").waitFor();
+  assertMoving(await bob.readings(5), 5);
+});
+
+scene("a still page is shown, also to who joins late", async (s) => {
+  const { visitor, alice } = await sharing(s, { query: { still: "1", value: "1234567" } });
+  const shows = (/** @type {import("./people.js").AgentPage} */ agent) =>
+    until("the number", async () => (await agent.readings(1)).at(-1) === 1234567);
+  await shows(alice);
+  const bob = await s.agent("bob");
+  await bob.joins(visitor.id);
+  await bob.sees("live");
+  await shows(bob);
+});
+
+scene("paused means nothing moves; resumed means it goes on", async (s) => {
+  const { visitor, alice } = await sharing(s);
+  await visitor.barButton("pause").click();
+  await visitor.shares("paused");
+  await visitor.bar.getByText("Paused. Alice can’t see your screen").waitFor();
+  await alice.sees("paused");
+  const { drawn } = await alice.stats();
+  const during = await visitor.barcode();
+  await until("the visitor's page to go on", async () => ahead(await visitor.barcode(), during) > 1_500);
+  assert.equal((await alice.stats()).drawn, drawn, "no picture is drawn while paused");
+
+  // Who joins now sees no old picture either.
+  const bob = await s.agent("bob");
+  await bob.joins(visitor.id);
+  await bob.sees("paused");
+  assert.equal((await bob.stats()).drawn, 0);
+
+  await visitor.barButton("pause").click();
+  await alice.sees("live");
+  await bob.sees("live");
+  assertMoving(await alice.readings(5), 5);
+  await assertFresh(visitor, alice);
+  await assertFresh(visitor, bob);
+});
+
+scene("the visitor ends it by the stop bar", async (s) => {
+  const { visitor, alice } = await sharing(s);
+  await visitor.barButton("stop").click();
+  assert.equal(await alice.seesEnd(), "guest_ended");
+  await alice.sees("ended");
+  await visitor.bar.waitFor({ state: "detached" });
+  assert.equal(await visitor.page.evaluate(() => /** @type {any} */ (window).Porchlight.session), null);
+  await alice.page.locator("[data-test=close-session]").click();
+  await alice.light("lit");
+  // What ended can be asked for anew.
+  await alice.join.click();
+  await visitor.button("accept").waitFor();
+});
+
+scene("the agent ends it", async (s) => {
+  const { visitor, alice } = await sharing(s);
+  await alice.page.locator("[data-test=end-session]").click();
+  assert.equal(await alice.seesEnd(), "agent_ended");
+  await visitor.bar.getByText("Sharing has ended").waitFor();
+  await visitor.bar.waitFor({ state: "detached" });
+  await alice.light("lit");
+});
+
+scene("the visitor closes the tab, and the agent is told", async (s) => {
+  const { visitor, alice } = await sharing(s);
+  await visitor.close();
+  await alice.page.locator("[data-test=viewer][data-state=reconnecting][data-detail=publisher]").waitFor();
+});
+
+scene("the picture comes back when the visitor's network does", async (s) => {
+  const line = await s.line();
+  s.allow(/WebSocket connection/);
+  const { visitor, alice } = await sharing(s, { url: line.url });
+  assertMoving(await alice.readings(5), 5);
+  line.cut();
+  await visitor.shares("reconnecting");
+  await alice.page.locator("[data-test=viewer][data-state=reconnecting][data-detail=publisher]").waitFor();
+  line.mend();
+  await visitor.shares();
+  await alice.sees("live");
+  assertMoving(await alice.readings(10), 10);
+  await assertFresh(visitor, alice);
+});
+
+scene("the agent's seat is kept while their network is away", async (s) => {
+  const line = await s.line();
+  s.allow(/WebSocket connection/);
+  const alice = await s.agent("alice", { url: line.url });
+  const { visitor } = await sharing(s, {}, alice);
+  line.cut();
+  await alice.page.locator("[data-test=viewer][data-state=reconnecting][data-detail=viewer]").waitFor();
+  line.mend();
+  await alice.sees("live");
+  await alice.online();
+  assertMoving(await alice.readings(10), 10);
+  await assertFresh(visitor, alice);
+});
+
+scene("the session goes on, with the visitor's consent, on the next page", async (s) => {
+  const { visitor, alice } = await sharing(s);
+  await visitor.goes("/demo/site/barcode.html?source=counter");
+  await visitor.button("continue").waitFor();
+  assert.match(await visitor.dialog.innerText(), /You were sharing with Alice/);
+  await visitor.button("continue").click();
+  await visitor.shares();
+  await alice.sees("live");
+  const newest = await until("the new page's barcode", async () => {
+    const value = (await alice.readings(1)).at(-1);
+    return value && value < 100_000 ? value : 0;
+  });
+  assert.ok(newest > 0);
+  assertMoving(await alice.readings(5), 5);
+});
+
+scene("a visitor who would rather not go on ends it on the next page", async (s) => {
+  const { visitor, alice } = await sharing(s);
+  await visitor.goes("/demo/site/cart.html");
+  await visitor.button("continueNot").click();
+  assert.equal(await alice.seesEnd(), "guest_ended");
+  await visitor.dialog.waitFor({ state: "detached" });
+});
+
+scene("a window of another size is shown as it is", async (s) => {
+  const { visitor, alice } = await sharing(s);
+  await visitor.page.setViewportSize({ width: 1000, height: 600 });
+  await until("the new size", async () => (await alice.stats()).width === 1000);
+  assertMoving(await alice.readings(5), 5);
+  await assertFresh(visitor, alice);
+});
+
+scene("a visitor who chooses nothing is asked again, and may leave it", async (s) => {
+  const visitor = await s.visitor({
+    init: () => {
+      navigator.mediaDevices.getDisplayMedia = () => Promise.reject(new DOMException("no", "NotAllowedError"));
+    },
+  });
+  const alice = await s.agent();
+  await alice.joins(visitor.id);
+  await visitor.accept();
+  await visitor.dialog.getByText("Nothing is shared yet").waitFor();
+  await alice.sees("waiting");
+  await visitor.button("again").click();
+  await visitor.dialog.getByText("Nothing is shared yet").waitFor();
+  await visitor.button("chooseNot").click();
+  assert.equal(await alice.seesEnd(), "capture_denied");
+  await visitor.dialog.waitFor({ state: "detached" });
+});
+
+scene("a browser that cannot share its screen says so", async (s) => {
+  const visitor = await s.visitor({
+    init: () => Object.defineProperty(navigator.mediaDevices, "getDisplayMedia", { value: undefined }),
+  });
+  const alice = await s.agent();
+  await alice.joins(visitor.id);
+  await visitor.accept();
+  await visitor.dialog.getByText("This browser can’t share its screen").waitFor();
+  assert.equal(await alice.seesEnd(), "failed");
+});
+
+scene("a session that was joined for a look only says so", async (s) => {
+  const { alice } = await sharing(s);
+  await alice.page.locator("[data-test=view-only]").waitFor();
+  assert.equal(await alice.page.locator("[data-test=request-control]").isVisible(), false);
+});
+
+scene("nobody answers for the visitor when an agent asks for control", async (s) => {
+  const { visitor, alice } = await sharing(s, {}, undefined, { control: true });
+  const control = alice.page.locator("[data-test=request-control]");
+  const states = await alice.watches("[data-test=viewer]", "data-control");
+  await control.click();
+  await until("the refusal", async () => (await states()).includes("rejected"));
+  assert.equal(await control.isEnabled(), true);
+  // A page that wants to answer is asked, and what it grants is what the agent gets.
+  await visitor.page.evaluate(() => {
+    const { Porchlight } = /** @type {any} */ (window);
+    Porchlight.on("controlRequest", (/** @type {any} */ wish) => wish.grant());
+    Porchlight.on("input", ({ events }) => (/** @type {any} */ (window).inputs ??= []).push(...events));
+  });
+  await control.click();
+  await alice.page.locator("[data-test=viewer][data-control=granted]").waitFor();
+  await alice.page.locator("[data-test=viewer-canvas]").click();
+  await until("the click at the visitor's", () =>
+    visitor.page.evaluate(() => (/** @type {any} */ (window).inputs ?? []).some((/** @type {any} */ { t }) => t === "up")),
+  );
+});
+
+for (const [name, init] of /** @type {[string, () => void][]} */ ([
+  ["without a video encoder, as JPEG", () => void Reflect.deleteProperty(window, "VideoEncoder")],
+  ["without a track processor, by a video element", () => void Reflect.deleteProperty(window, "MediaStreamTrackProcessor")],
+  ["without any of WebCodecs", () => {
+    for (const one of ["VideoEncoder", "VideoFrame", "MediaStreamTrackProcessor"]) Reflect.deleteProperty(window, one);
+  }],
+])) {
+  scene(`pictures are published ${name}`, async (s) => {
+    const { visitor, alice } = await sharing(s, { init });
+    assertMoving(await alice.readings(10), 10);
+    await assertFresh(visitor, alice);
+    assert.equal((await alice.stats()).codec === "jpeg", String(init).includes("VideoEncoder"));
+  });
+}
+
+scene("an agent whose browser decodes no video sees JPEG, and the others with them", async (s) => {
+  const init = () => void Reflect.deleteProperty(window, "VideoDecoder");
+  const { visitor, alice } = await sharing(s);
+  const bob = await s.agent("bob", { init });
+  await bob.joins(visitor.id);
+  await bob.sees("live");
+  assertMoving(await bob.readings(5), 5);
+  assert.equal((await bob.stats()).codec, "jpeg");
+  assertMoving(await alice.readings(5), 5);
+});
