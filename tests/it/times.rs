@@ -23,7 +23,7 @@ async fn a_ticket_ends_unused() {
 #[tokio::test]
 async fn a_place_is_kept_for_a_while_and_then_given_up() {
     let site = Site::with(|config| config.limits.resume_window = SOON).await;
-    let Engagement { mut publisher, viewer, visitor: _visitor, mut agent, .. } =
+    let Engagement { mut publisher, viewer, visitor: mut page, agent: _agent, .. } =
         site.engage("C-1", json!({})).await;
     let (id, token) = (viewer.id(), viewer.token());
     viewer.vanish();
@@ -32,7 +32,7 @@ async fn a_place_is_kept_for_a_while_and_then_given_up() {
     site.attach_refused("late", json!({"resumeToken": token}), 4401).await;
     // Without its publisher a session is over.
     publisher.vanish();
-    assert_eq!(agent.expect("sessionEnded").await["reason"], "guest_left");
+    assert_eq!(page.expect("sessionEnded").await["reason"], "guest_left");
 }
 
 #[tokio::test]
@@ -108,9 +108,14 @@ async fn a_session_has_room_for_so_many_viewers() {
 async fn a_node_without_room_says_so_over_http() {
     let site = Site::with(|config| config.limits.connections = Some(2)).await;
     let _full = [site.visitor("C-1").await, site.visitor("C-2").await];
-    assert_eq!(http::get(site.running.public, "/livez").await.status, 503);
+    // It is told before it has asked.
+    assert_eq!(http::exchange(site.running.public, "").await.status, 503);
     let site = Site::with(|config| config.limits.connections_per_ip = 2).await;
-    let _full = [site.visitor("C-1").await, site.visitor("C-2").await];
-    assert_eq!(http::get(site.running.public, "/livez").await.status, 429);
+    let full = [site.visitor("C-1").await, site.visitor("C-2").await];
+    assert_eq!(http::exchange(site.running.public, "").await.status, 429);
     assert_eq!(http::get(site.running.ops, "/livez").await.status, 200);
+    for visitor in full {
+        visitor.go().await;
+    }
+    site.visitor("C-3").await;
 }
