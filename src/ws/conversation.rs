@@ -9,6 +9,7 @@ use super::socket::Received;
 use crate::hub::Hub;
 use crate::hub::registry::Connection;
 use crate::limits::{self, Rate};
+use crate::telemetry::SocketKind;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::message::{Incoming, Read, Text, Unread, read};
@@ -23,7 +24,9 @@ pub(super) async fn first<M: Incoming>(hub: &Hub, link: &mut Link<TcpStream>) ->
         Ok(Event::Received(received)) => received,
         Ok(Event::Lost(_)) => return Err(End::Close(out_of_order())),
     };
-    let text = text_of(received).ok_or_else(|| End::Close(out_of_order()))?;
+    // On a session socket a binary message is a frame, and never text.
+    let frame = link.connection().kind == SocketKind::Session && matches!(received, Received::Binary(_));
+    let text = text_of(received).filter(|_| !frame).ok_or_else(|| End::Close(out_of_order()))?;
     let first = read::<M>(&text);
     match first.message {
         Err(Unread::NotAMessage(refusal) | Unread::Refused(refusal)) => {

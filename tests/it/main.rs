@@ -7,9 +7,18 @@
 
 mod common;
 
+mod admin;
+mod bad_input;
+mod changes;
+mod drain;
 mod identity;
+mod isolation;
 mod join;
 mod presence;
 mod relay;
+mod secrets;
 mod sessions;
 mod subscriptions;
+mod times;
+mod two_nodes;
+mod vectors;

@@ -251,10 +251,9 @@ async fn a_viewer_that_is_a_little_late_loses_higher_layers_first() {
     assert!(shed >= (PAIRS - layers - 1) as f64, "{shed}");
 }
 
-/// Takes as long as a viewer may be stuck; a nextest group of its own.
 #[tokio::test]
-async fn slow_a_viewer_that_is_stuck_is_closed_as_too_slow() {
-    let site = Site::start().await;
+async fn a_viewer_that_is_stuck_is_closed_as_too_slow() {
+    let site = Site::with(|config| config.limits.stuck = Duration::from_secs(3)).await;
     let Engagement { mut publisher, visitor: _visitor, mut agent, .. } = site.engage("C-1", json!({})).await;
     let mut stalled = slow_viewer(&site, &mut agent).await;
     stalled.skip().await;
@@ -263,7 +262,6 @@ async fn slow_a_viewer_that_is_stuck_is_closed_as_too_slow() {
     for _ in 0..8 {
         publisher.send_frame(picture.key(500_000)).await;
     }
-    publisher.patience = limits::STUCK + Duration::from_secs(10);
     publisher.expect_change("reconnecting", &stalled.id()).await;
     // It still finds the code, behind what the kernel holds.
     stalled.expect_close(4001).await;

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -58,8 +57,6 @@ pub struct Client {
     closed: Option<Option<u16>>,
     /// The sentence of the server's close.
     pub reason: String,
-    /// How long it waits for anything.
-    pub patience: Duration,
 }
 
 impl Client {
@@ -87,7 +84,6 @@ impl Client {
             next_id: 1,
             closed: None,
             reason: String::new(),
-            patience: DEADLINE,
         }
     }
 
@@ -257,7 +253,7 @@ impl Client {
             return Heard::Closed(code);
         }
         loop {
-            let Ok(next) = tokio::time::timeout(self.patience, self.socket.next()).await else {
+            let Ok(next) = tokio::time::timeout(DEADLINE, self.socket.next()).await else {
                 self.fail(format_args!("waited for {what} in vain; unasked: {:?}", self.stash));
             };
             let heard = match next {

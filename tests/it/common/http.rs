@@ -8,11 +8,10 @@ use tokio::net::TcpStream;
 
 use super::within;
 
-/// An answer: status, head and body.
+/// An answer: status and body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    pub head: String,
     pub body: String,
 }
 
@@ -34,7 +33,7 @@ pub async fn exchange(addr: SocketAddr, request: &str) -> Answer {
     .await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    Answer { status, body: body.to_owned() }
 }
 
 pub async fn get(addr: SocketAddr, path: &str) -> Answer {

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod frames;
 pub mod http;
+pub mod panics;
 pub mod raw;
 pub mod rng;
 pub mod roles;

@@ -29,16 +29,6 @@ macro_rules! role {
                 &mut self.client
             }
         }
-
-        impl $name {
-            pub async fn go(self) {
-                self.client.go().await;
-            }
-
-            pub fn vanish(self) {
-                self.client.vanish();
-            }
-        }
     };
 }
 
@@ -56,6 +46,10 @@ role!(
 );
 
 impl VisitorClient {
+    pub async fn go(self) {
+        self.client.go().await;
+    }
+
     pub async fn connect(mut client: Client, hello: Value) -> Self {
         client.send(hello).await;
         let hello = client.expect("connected").await;
@@ -77,6 +71,10 @@ impl VisitorClient {
 }
 
 impl AgentClient {
+    pub async fn go(self) {
+        self.client.go().await;
+    }
+
     pub async fn connect(mut client: Client, token: &str) -> Self {
         let hello = client.ask(json!({"type": "connect", "token": token}), "connected").await;
         Self { client, hello }
@@ -112,6 +110,10 @@ impl AgentClient {
 }
 
 impl ParticipantClient {
+    pub fn vanish(self) {
+        self.client.vanish();
+    }
+
     pub async fn attach(mut client: Client, credential: Value) -> Self {
         let mut message = credential;
         message["type"] = json!("attach");

@@ -1,0 +1,162 @@
+//! Two hubs of one process that share a directory and a bus: what one holds the other's agents see.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use porchlight::auth::secret::MasterSecret;
+use porchlight::clock::Clock;
+use porchlight::cluster::memory::{MemoryBus, MemoryDirectory};
+use porchlight::http::{
+    Admission, ApiError, Ceilings, Edge, Health, Listener, PublicState, Timing, bind, public_router,
+};
+use porchlight::hub::accounts::{Accounts, Demo};
+use porchlight::hub::{Hub, Parts};
+use porchlight::store::sqlite::SqliteStore;
+use porchlight::telemetry::Meters;
+use porchlight::ws::Sockets;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::common::transcript::Transcript;
+use crate::common::{AgentClient, Client, VisitorClient, http, json};
+
+/// A node with nothing but its public listener.
+struct Node {
+    addr: SocketAddr,
+    _stop: DropGuard,
+}
+
+struct Cluster {
+    nodes: Vec<Node>,
+    demo: Demo,
+    transcript: Transcript,
+}
+
+impl Cluster {
+    async fn start(count: usize) -> Self {
+        let clock = Clock::start();
+        let store = Arc::new(SqliteStore::in_memory().unwrap());
+        let accounts = Arc::new(Accounts::open(store, MasterSecret::fresh(), clock).await.unwrap());
+        let demo = accounts.ensure_demo().await.unwrap();
+        let mut settings = demo.group.settings.clone();
+        settings.grace_seconds = 0;
+        accounts.update_settings(&demo.group.id, &settings, demo.group.version, "it").await.unwrap();
+        let (directory, bus) = (Arc::<MemoryDirectory>::default(), Arc::<MemoryBus>::default());
+        let mut nodes = Vec::new();
+        for _ in 0..count {
+            let meters = Meters::new().0;
+            let hub = Hub::new(Parts {
+                clock,
+                accounts: Arc::clone(&accounts),
+                directory: directory.clone(),
+                bus: bus.clone(),
+                meters: Arc::clone(&meters),
+                limits: Arc::default(),
+            });
+            nodes.push(Node::start(hub, Arc::clone(&accounts), meters));
+        }
+        Self { nodes, demo, transcript: Transcript::new() }
+    }
+
+    async fn agent(&self, node: usize) -> AgentClient {
+        let addr = self.nodes[node].addr;
+        let alice = &self.demo.agents[0];
+        let body = json!({"group": "demo", "address": alice.address, "password": alice.password});
+        let answer = http::post(addr, "/v1/auth/agent", &body).await.json();
+        let client = Client::open(&self.transcript, &format!("alice@{node}"), addr, "/v1/agent").await;
+        AgentClient::connect(client, answer["token"].as_str().unwrap()).await
+    }
+
+    async fn visitor(&self, node: usize, id: &str) -> VisitorClient {
+        let name = format!("{id}@{node}");
+        let client = Client::open(&self.transcript, &name, self.nodes[node].addr, "/v1/visitor").await;
+        VisitorClient::connect(client, json!({"type": "connect", "group": "demo", "visitorId": id})).await
+    }
+}
+
+impl Node {
+    fn start(hub: Arc<Hub>, accounts: Arc<Accounts>, meters: Arc<Meters>) -> Self {
+        let stop = CancellationToken::new();
+        let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = socket.local_addr().unwrap();
+        let health = Arc::new(Health::default());
+        let state = PublicState { health, accounts, meters: Arc::clone(&meters), demo: true };
+        let sockets = Sockets::new(Arc::clone(&hub));
+        let upgrade = move |kind,
+                            request,
+                            peer: porchlight::http::Peer|
+              -> futures_util::future::BoxFuture<'static, _> {
+            let answer = sockets.upgrade(kind, request, peer.addr, peer.guard);
+            let answer = answer.unwrap_or_else(|_| ApiError::internal().respond());
+            Box::pin(std::future::ready(answer))
+        };
+        let listener = Listener {
+            socket,
+            edge: Edge { router: public_router(state), upgrade: Some(Arc::new(upgrade)) },
+            admission: Admission::new(Ceilings::none()),
+            timing: Timing::default(),
+            meters,
+        };
+        tokio::spawn(hub.run(stop.clone()));
+        tokio::spawn(listener.run(stop.clone(), stop.clone()));
+        Self { addr, _stop: stop.drop_guard() }
+    }
+}
+
+#[tokio::test]
+async fn an_agent_sees_visitors_of_the_other_node() {
+    let cluster = Cluster::start(2).await;
+    let (mut here, mut there) = (cluster.agent(0).await, cluster.agent(1).await);
+    for agent in [&mut here, &mut there] {
+        assert_eq!(agent.watch("C-1").await["state"], "absent");
+        agent.ask(json!({"type": "watchLive"}), "live").await;
+    }
+    let mut visitor = cluster.visitor(0, "C-1").await;
+    for agent in [&mut here, &mut there] {
+        let seen = agent.expect_state("C-1", "present").await;
+        assert_eq!(agent.look("C-1").await, seen, "lookup and push say the same");
+        let diff = agent.expect("liveDiff").await;
+        assert_eq!((&diff["joined"][0]["visitorId"], &diff["total"]), (&json!("C-1"), &json!(1)));
+    }
+    visitor.ask(json!({"type": "presence", "data": {"n": 1}, "visibility": "hidden"}), "ok").await;
+    let seen = there.expect_state("C-1", "hidden").await;
+    assert_eq!(seen["data"], json!({"n": 1}));
+    assert_eq!(there.expect("liveDiff").await["changed"][0]["state"], "hidden");
+    visitor.go().await;
+    for agent in [&mut here, &mut there] {
+        agent.expect_state("C-1", "absent").await;
+        agent.expect_where("liveDiff", |diff| diff["left"] == json!(["C-1"])).await;
+    }
+}
+
+#[tokio::test]
+async fn the_live_list_holds_the_visitors_of_all_nodes() {
+    let cluster = Cluster::start(2).await;
+    let _visitors =
+        [cluster.visitor(0, "C-1").await, cluster.visitor(1, "C-2").await, cluster.visitor(0, "C-3").await];
+    for node in [0, 1] {
+        let mut agent = cluster.agent(node).await;
+        let live = agent.ask(json!({"type": "watchLive"}), "live").await;
+        let mut ids: Vec<_> =
+            live["visitors"].as_array().unwrap().iter().map(|v| v["visitorId"].clone()).collect();
+        ids.sort_by_key(ToString::to_string);
+        assert_eq!((json!(ids), &live["total"]), (json!(["C-1", "C-2", "C-3"]), &json!(3)));
+        let found =
+            agent.ask(json!({"type": "lookup", "visitorIds": ["C-2", "C-1", "C-9"]}), "visitors").await;
+        let states: Vec<_> =
+            found["visitors"].as_array().unwrap().iter().map(|v| v["state"].clone()).collect();
+        assert_eq!(json!(states), json!(["present", "present", "absent"]));
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_where_their_visitor_is() {
+    let cluster = Cluster::start(2).await;
+    let mut visitor = cluster.visitor(0, "C-1").await;
+    visitor.expect("focus").await;
+    let mut there = cluster.agent(1).await;
+    assert_eq!(there.refused(json!({"type": "join", "visitorId": "C-1"})).await, "visitor_not_present");
+    visitor.expect_nothing().await;
+    let mut here = cluster.agent(0).await;
+    here.join("C-1").await;
+    visitor.expect("offer").await;
+}
