@@ -1,6 +1,6 @@
 //! The settings of the process: where it listens, where it keeps its data, and its limits.
 //!
-//! Decides which settings exist, their defaults, where they may come from ([`load`]) and which of them
+//! Decides which settings exist, their defaults, where they may come from ([`load()`]) and which of them
 //! contradict each other ([`Config::check`]). Settings of a group (terms, origins, grace, buttons) are
 //! not here: they live in the store and change at run time. Read by the command line, handed to the
 //! server once; nobody below reads files or the environment.

@@ -104,6 +104,8 @@ pub struct Running {
     pub demo: Option<Demo>,
     /// Who is who.
     pub accounts: Arc<Accounts>,
+    /// Who is connected, and what goes on between them.
+    pub hub: Arc<Hub>,
     signals: Signals,
     supervisor: JoinHandle<Result<(), RunError>>,
 }
@@ -201,7 +203,7 @@ impl Server {
             ops,
             ended,
             upkeep,
-            hub,
+            hub: Arc::clone(&hub),
             sockets,
             beating,
         };
@@ -211,6 +213,7 @@ impl Server {
             admin: admin_addr,
             demo,
             accounts,
+            hub,
             signals,
             supervisor: tokio::spawn(supervisor.run()),
         })

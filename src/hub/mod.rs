@@ -45,7 +45,6 @@ use crate::model::ticket::{Chance, SECRET};
 use crate::model::visitor::{Snapshot, VisitorView};
 use crate::telemetry::Meters;
 use crate::wire::close::{Close, CloseCode};
-use crate::wire::error::Refusal;
 use crate::wire::message::Text;
 use crate::wire::visitor::ToVisitor;
 
@@ -244,14 +243,8 @@ impl Hub {
                     tab.outbox.close(Close::new(CloseCode::Ended, "the visitor's presence has ended"));
                 }
             }
-            Output::Refused { connection, reason } => {
-                if let Some(tab) = self.registry.get(connection) {
-                    let refusal = Refusal::new(reason.code(), reason.to_string());
-                    tab.outbox.push(Text::refusal(None, &refusal));
-                }
-            }
-            // Taken out by the tracker, which hands it to whoever sent the signal.
-            Output::Signalled { .. } => {}
+            // Taken out by the tracker, which hands them to whoever they answer.
+            Output::Signalled { .. } | Output::Refused { .. } => {}
         }
     }
 

@@ -67,8 +67,10 @@ impl Hub {
     }
 
     /// What is said of a visitor of whom nothing is known: absent as of now, in a version that any word of
-    /// its own will beat and that beats every word before.
+    /// its own from now on will beat.
     pub(super) fn absent(key: &VisitorKey, now: Wall) -> Snapshot {
-        VisitorView::absent(key, now, crate::model::visitor::next_version(0, now)).snapshot()
+        // One below what the visitor's own word of this very millisecond would carry.
+        let version = crate::model::visitor::next_version(0, now) - 1;
+        VisitorView::absent(key, now, version).snapshot()
     }
 }

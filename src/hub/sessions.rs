@@ -167,7 +167,8 @@ impl Hub {
         let Entry::Vacant(entry) = self.sessions.of_visitor.entry(key.clone()) else { return Ok(None) };
         let (id, request) = (SessionId::fresh(), RequestId::fresh());
         let question = Question { request, session: id, terms: terms.clone(), deadline };
-        let setup = Setup { kind, visitor: key.visitor.clone(), question, asker, control, focus };
+        let (visitor, limits) = (key.visitor.clone(), Arc::clone(&self.limits));
+        let setup = Setup { kind, visitor, question, asker, control, focus, limits };
         let mut out = Vec::new();
         let machine = Session::start(setup, self.clock.now(), &mut SystemChance, &mut out);
         let session = Arc::new(LiveSession {

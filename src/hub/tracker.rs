@@ -6,12 +6,13 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::driver::Driver;
 use crate::clock::{Now, Tick};
 use crate::ids::{ConnectionId, GroupId, VisitorKey};
 use crate::limits::Limits;
+use crate::model::lease::Refusal;
 use crate::model::presence::{Input, Output, Presence};
 use crate::model::signal::Delivery;
 use crate::model::visitor::{Snapshot, State, VisitorView};
@@ -31,13 +32,18 @@ pub struct Tracker {
     hasher: RandomState,
     count: AtomicUsize,
     limits: Arc<Limits>,
+    /// The greatest version of a visitor that was forgotten: who comes back starts above it, even within
+    /// the millisecond.
+    forgotten: AtomicU64,
 }
 
 /// What an input came to, beside its outputs.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Came {
     /// What became of a signal.
     pub delivery: Option<Delivery>,
+    /// What was not taken of what a page told, for the answer to the page.
+    pub refused: Vec<Refusal>,
     /// When the machine wants to be called.
     pub deadline: Option<Tick>,
     /// Whether the visitor has focus on the connection that the input was about.
@@ -48,7 +54,13 @@ impl Tracker {
     /// Nobody is here yet.
     pub fn new(limits: Arc<Limits>) -> Self {
         let shards = (0..SHARDS).map(|_| Driver::new(Shard::new(), Vec::new())).collect();
-        Self { shards, hasher: RandomState::new(), count: AtomicUsize::new(0), limits }
+        Self {
+            shards,
+            hasher: RandomState::new(),
+            count: AtomicUsize::new(0),
+            forgotten: AtomicU64::new(0),
+            limits,
+        }
     }
 
     /// Hands an input to a visitor's machine; makes one only for an arrival.
@@ -60,10 +72,11 @@ impl Tracker {
                 return Came { delivery: signal.then_some(Delivery::NotPresent), ..Came::default() };
             }
             let before = shard.len();
-            let presence = shard.entry(key.clone()).or_insert_with(|| Presence::new(0));
+            let last = self.forgotten.load(Ordering::Relaxed);
+            let presence = shard.entry(key.clone()).or_insert_with(|| Presence::new(last));
             let mut told = Vec::new();
             presence.handle(now, &self.limits, input, &mut told);
-            let came = Self::collect(shard, key, told, out);
+            let came = self.collect(shard, key, told, out);
             self.recount(before, shard.len());
             came
         };
@@ -77,7 +90,7 @@ impl Tracker {
             let presence = shard.get_mut(key)?;
             let mut told = Vec::new();
             presence.on_deadline(now, &mut told);
-            let came = Self::collect(shard, key, told, out);
+            let came = self.collect(shard, key, told, out);
             self.recount(before, shard.len());
             came.deadline
         };
@@ -117,11 +130,12 @@ impl Tracker {
         self.len() == 0
     }
 
-    fn collect(shard: &mut Shard, key: &VisitorKey, told: Vec<Output>, out: &mut Vec<Told>) -> Came {
+    fn collect(&self, shard: &mut Shard, key: &VisitorKey, told: Vec<Output>, out: &mut Vec<Told>) -> Came {
         let mut came = Came::default();
         for output in told {
             match output {
                 Output::Signalled { delivery } => came.delivery = Some(delivery),
+                Output::Refused { reason, .. } => came.refused.push(reason),
                 other => out.push((key.clone(), other)),
             }
         }
@@ -129,6 +143,7 @@ impl Tracker {
             came.deadline = presence.next_deadline();
             came.focused = presence.focused();
             if presence.state() == State::Absent {
+                self.forgotten.fetch_max(presence.version(), Ordering::Relaxed);
                 shard.remove(key);
                 // After a storm an eighth of the table is enough.
                 if shard.len() < shard.capacity() / 8 {

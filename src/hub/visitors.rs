@@ -13,6 +13,7 @@ use crate::ids::{ConnectionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::codes::{Codes, Issued};
 use crate::model::facts::Facts;
+use crate::model::lease;
 use crate::model::presence::Input;
 use crate::model::session;
 use crate::model::settings::{Audience, VisitorIdentity};
@@ -76,6 +77,9 @@ impl Hub {
         let arrived =
             Input::Arrived { connection: connection.id, verified: identity.verified, visibility, facts };
         let came = self.presence(&key, arrived);
+        for reason in &came.refused {
+            connection.outbox.push(Text::refusal(None, &refusal(reason)));
+        }
         let here = |presence: &crate::model::presence::Presence| {
             presence.connections().any(|other| other == connection.id)
         };
@@ -226,7 +230,7 @@ impl VisitorSeat {
                 Err(Refusal::new(ErrorCode::WrongState, "this connection is connected already"))
             }
             FromVisitor::Presence(update) => {
-                self.update(update);
+                self.update(update)?;
                 ok
             }
             FromVisitor::OfferDisplayed(shown) => {
@@ -260,8 +264,10 @@ impl VisitorSeat {
         }
     }
 
-    fn update(&self, update: PresenceUpdate) {
-        self.hub.presence(&self.key, Input::Updated { connection: self.connection, update });
+    /// What could be taken is taken; the answer tells the first thing that was not.
+    fn update(&self, update: PresenceUpdate) -> Result<(), Refusal> {
+        let came = self.hub.presence(&self.key, Input::Updated { connection: self.connection, update });
+        came.refused.first().map_or(Ok(()), |reason| Err(refusal(reason)))
     }
 
     fn message(&self, message: &Named) -> Result<(), Refusal> {
@@ -323,6 +329,10 @@ impl Drop for VisitorSeat {
         let grace = grace.unwrap_or_default();
         self.hub.presence(&self.key, Input::Lost { connection: self.connection, grace });
     }
+}
+
+fn refusal(reason: &lease::Refusal) -> Refusal {
+    Refusal::new(reason.code(), reason.to_string())
 }
 
 /// Bounds what pages and agents send to each other by name.

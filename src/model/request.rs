@@ -15,7 +15,6 @@ use std::sync::Arc;
 use super::ticket::{Chance, Secret, Token};
 use crate::clock::{Now, Tick, Wall};
 use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId};
-use crate::limits;
 use crate::wire::session::{Role, Side};
 use crate::wire::visitor::TermsShown;
 
@@ -174,9 +173,8 @@ impl Admission {
         self.at
     }
 
-    /// Makes a ticket into this session.
-    pub fn ticket(&self, now: Now, holder: Holder, chance: &mut dyn Chance) -> Ticket {
-        let end = now.after(limits::TICKET_LIFE);
+    /// Makes a ticket into this session that is good until `end`.
+    pub fn ticket(&self, end: Now, holder: Holder, chance: &mut dyn Chance) -> Ticket {
         Ticket {
             token: Token { session: self.session, secret: Secret::new(chance.secret()) },
             participant: chance.participant(),

@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::num::NonZeroU32;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -14,6 +15,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Sleep, sleep};
 
 use super::socket::{QUEUE_BYTES, ReadError, Received, Socket};
 use crate::clock::Clock;
@@ -68,6 +70,8 @@ pub(super) struct Link<S> {
     connection: Admitted,
     clock: Clock,
     closing: Option<Close>,
+    /// When a connection that is to close is dropped; made when it is to close, which an idle one is not.
+    patience: Option<Pin<Box<Sleep>>>,
     /// Signs of life a peer may send; made when it sends the first.
     life: Option<Box<Meter>>,
 }
@@ -75,7 +79,7 @@ pub(super) struct Link<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Ties a socket to its place in the registry.
     pub(super) fn new(socket: Socket<S>, connection: Admitted, clock: Clock) -> Self {
-        Self { socket, connection, clock, closing: None, life: None }
+        Self { socket, connection, clock, closing: None, patience: None, life: None }
     }
 
     /// The connection as everybody else sees it.
@@ -107,18 +111,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Sends what waits and the close, then gives the peer a moment to answer.
     pub(super) async fn finish(mut self, close: Close) -> Over {
         self.connection.outbox.close(close);
-        let until_over = async {
-            loop {
-                if let Event::Over(over) = self.next().await {
-                    return over;
-                }
+        loop {
+            if let Event::Over(over) = self.next().await {
+                return over;
             }
-        };
-        let close = match tokio::time::timeout(limits::CLOSE_HANDSHAKE, until_over).await {
-            Ok(over) => return over,
-            Err(_) => self.closing,
-        };
-        close.map_or(Over::ByPeer, Over::ByUs)
+        }
     }
 
     /// Lets a peer that was closed for what it sent read why: reads on for a moment, because a socket that
@@ -134,6 +131,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.connection.outbox.register(cx.waker());
         if self.connection.outbox.is_cut() {
             return Poll::Ready(Event::Over(Over::ByPeer));
+        }
+        // Whoever closes it, a peer that neither takes nor answers the close does not keep its place.
+        if self.connection.outbox.is_closing() {
+            let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(limits::CLOSE_HANDSHAKE)));
+            if patience.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Over(self.over()));
+            }
         }
         match self.poll_write(cx, seat) {
             Ok(Some(lost)) => return Poll::Ready(Event::Lost(lost)),

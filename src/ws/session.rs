@@ -103,9 +103,19 @@ impl Talk<'_> {
         let Some((id, message)) = patience.read::<FromParticipant>(self.hub, connection, text)? else {
             return Ok(());
         };
+        let ok = || {
+            if id.is_some() {
+                connection.outbox.push(Text::answer(id, &ToParticipant::Ok {}));
+            }
+        };
+        // A goodbye closes this very connection, so its answer goes first.
+        let goodbye = matches!(message, FromParticipant::Leave(_) | FromParticipant::End(_));
+        if goodbye {
+            ok();
+        }
         match self.participant.take(message, self.seat.as_mut()) {
-            Ok(()) if id.is_some() => connection.outbox.push(Text::answer(id, &ToParticipant::Ok {})),
-            Ok(()) => {}
+            Ok(()) if goodbye => {}
+            Ok(()) => ok(),
             Err(refusal) => connection.outbox.push(Text::refusal(id, &refusal)),
         }
         Ok(())

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::{Answer, Asker, EndReason, Happened, Output, Phase, Session, SessionError};
 use crate::clock::Now;
 use crate::ids::{ConnectionId, RequestId};
-use crate::limits;
 use crate::model::request::{Admission, Holder, NotTaken, Outcome, Request, Ticket};
 use crate::model::ticket::Chance;
 use crate::wire::agent::RequestState;
@@ -68,7 +67,7 @@ impl Session {
         self.accepted = Some((admission.at(), version.clone()));
         out.push(Output::Happened(Happened::Accepted { version }));
         self.phase = Phase::Open(admission);
-        self.waiting = Some(Self::wait_from(now));
+        self.waiting = Some(self.wait_from(now));
         self.abandoned = None;
         self.move_to(RequestState::Accepted, out);
         self.ready_visitor(now, chance, out);
@@ -90,7 +89,7 @@ impl Session {
             agent: None,
             requester: to,
         };
-        let ticket = admission.ticket(now, holder, chance);
+        let ticket = admission.ticket(now.after(self.limits.ticket_life), holder, chance);
         out.push(Output::VisitorReady { to, ticket: ticket.token.text(), expires_at: ticket.expires_at });
         self.tickets.push(ticket);
     }
@@ -104,7 +103,7 @@ impl Session {
             agent: Some(asker.agent.clone()),
             requester: asker.connection,
         };
-        let ticket = admission.ticket(now, holder, chance);
+        let ticket = admission.ticket(now.after(self.limits.ticket_life), holder, chance);
         out.push(Output::AgentReady {
             to: asker.connection,
             ticket: ticket.token.text(),
@@ -124,8 +123,8 @@ impl Session {
         chance: &mut dyn Chance,
         out: &mut Vec<Output>,
     ) -> Result<Answer, SessionError> {
-        if self.viewers_but_for(asker.connection) >= limits::VIEWERS {
-            return Err(SessionError::Full);
+        if self.viewers_but_for(asker.connection) >= self.limits.viewers {
+            return Err(SessionError::Full(self.limits.viewers));
         }
         let known = self.askers.iter().any(|old| old.connection == asker.connection);
         if !known {

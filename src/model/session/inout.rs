@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::Wall;
 use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId, VisitorId};
-use crate::limits;
+use crate::limits::Limits;
 use crate::model::request::Question;
 use crate::model::ticket::Secret;
 use crate::wire::agent::RequestState;
@@ -42,6 +42,8 @@ pub struct Setup {
     pub control: bool,
     /// The visitor's focused connection, if it has one now.
     pub focus: Option<ConnectionId>,
+    /// What it is bounded by.
+    pub limits: Arc<Limits>,
 }
 
 /// What may happen to a session.
@@ -386,8 +388,8 @@ pub enum SessionError {
     #[error("control is not granted to this participant under this epoch")]
     ControlNotGranted,
     /// More viewers than a session may have.
-    #[error("session has its {} viewers", limits::VIEWERS)]
-    Full,
+    #[error("session has its {0} viewers")]
+    Full(usize),
 }
 
 impl From<SessionError> for Refusal {
@@ -400,7 +402,7 @@ impl From<SessionError> for Refusal {
             SessionError::Forbidden(_) => ErrorCode::Forbidden,
             SessionError::WrongState(_) => ErrorCode::WrongState,
             SessionError::ControlNotGranted => ErrorCode::ControlNotGranted,
-            SessionError::Full => ErrorCode::TooMany,
+            SessionError::Full(_) => ErrorCode::TooMany,
         };
         Self::new(code, error.to_string())
     }

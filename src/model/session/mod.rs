@@ -24,7 +24,7 @@ use super::request::{Admission, Request, Ticket};
 use super::ticket::{Chance, Secret};
 use crate::clock::{Now, Tick, Wall};
 use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId, VisitorId};
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::wire::agent::RequestState;
 use crate::wire::session::{Codec, Here, ParticipantView, Role, Side};
 use crate::wire::visitor::{OfferOutcome, SessionKind};
@@ -103,6 +103,7 @@ pub struct Session {
     waiting: Option<Tick>,
     ends: Tick,
     codecs: Vec<Codec>,
+    limits: Arc<Limits>,
 }
 
 impl Session {
@@ -128,7 +129,8 @@ impl Session {
             control: Control::new(setup.control),
             paused: false,
             waiting: None,
-            ends: now.tick.after(limits::SESSION_LENGTH),
+            ends: now.tick.after(setup.limits.session_length),
+            limits: setup.limits,
             codecs: Codec::ALL.to_vec(),
         };
         out.push(Output::Happened(Happened::Offered));
@@ -303,8 +305,8 @@ impl Session {
     }
 
     /// How long the other side may take, from now.
-    fn wait_from(now: Now) -> Tick {
-        now.tick.after(limits::WAITING)
+    fn wait_from(&self, now: Now) -> Tick {
+        now.tick.after(self.limits.waiting)
     }
 
     /// How long an abandoned question stands: long enough for an agent's page to reload.

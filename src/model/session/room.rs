@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{Answer, EndReason, Happened, Output, Participant, Phase, Say, Session, SessionError};
 use crate::clock::{Now, Tick};
 use crate::ids::{ConnectionId, ParticipantId};
-use crate::limits;
 use crate::model::control::{Control, ControlError};
 use crate::model::ticket::{Chance, Secret, Token};
 use crate::wire::agent::RequestState;
@@ -127,7 +126,7 @@ impl Session {
             participants: self.participants.iter().map(Participant::view).collect(),
             live: Vec::new(),
             codecs: self.codecs.clone(),
-            heartbeat: limits::DEAD_AFTER.as_secs(),
+            heartbeat: self.limits.dead_after.as_secs(),
             server_time: now.wall,
         };
         Ok(Answer::Attached { participant: id, role: me.role, side: me.side, message: Box::new(message) })
@@ -147,7 +146,7 @@ impl Session {
             return Ok(Answer::Done);
         };
         participant.connection = None;
-        participant.lost_until = Some(now.tick.after(limits::RESUME_WINDOW));
+        participant.lost_until = Some(now.tick.after(self.limits.resume_window));
         let (role, view) = (participant.role, participant.view());
         self.tell_others(
             id,
@@ -331,7 +330,7 @@ impl Session {
         self.waiting = match (missing, self.waiting) {
             (false, _) => None,
             (true, Some(since)) => Some(since),
-            (true, None) => Some(Self::wait_from(now)),
+            (true, None) => Some(self.wait_from(now)),
         };
     }
 

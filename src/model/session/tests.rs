@@ -86,6 +86,7 @@ fn setup(required: bool, control: bool, focus: Option<ConnectionId>) -> Setup {
         asker: asker(ALICE),
         control,
         focus,
+        limits: Arc::default(),
     }
 }
 

@@ -409,7 +409,7 @@ fn sixty_four_agents_may_ask_and_no_more() {
         stage.when(join(agent));
         assert!(stage.answer.is_ok());
     }
-    stage.when(join(BOB)).refused(SessionError::Full);
+    stage.when(join(BOB)).refused(SessionError::Full(limits::VIEWERS));
     // Who asks already is not one more.
     stage.when(join(crowd[5])).in_vain();
     stage.when(cancel(crowd[0]));
@@ -426,7 +426,7 @@ fn a_session_has_sixty_four_viewers_tickets_included() {
     for &agent in &crowd {
         stage.when(join(agent));
     }
-    stage.when(join(BOB)).refused(SessionError::Full);
+    stage.when(join(BOB)).refused(SessionError::Full(limits::VIEWERS));
     // Who holds a ticket may have another one for it; who has a place may not have two.
     stage.when(join(crowd[0]));
     assert_eq!(stage.told.len(), 1);
@@ -435,14 +435,14 @@ fn a_session_has_sixty_four_viewers_tickets_included() {
         assert!(stage.answer.is_ok());
     }
     assert_eq!(stage.viewers(), limits::VIEWERS);
-    stage.when(join(BOB)).refused(SessionError::Full);
-    stage.when(join(crowd[0])).refused(SessionError::Full);
+    stage.when(join(BOB)).refused(SessionError::Full(limits::VIEWERS));
+    stage.when(join(crowd[0])).refused(SessionError::Full(limits::VIEWERS));
     // One that may still come back keeps its place; one that left does not.
     let seat = ConnectionId(crowd[0].0 + 1_000);
-    stage.loses(seat).when(join(BOB)).refused(SessionError::Full);
+    stage.loses(seat).when(join(BOB)).refused(SessionError::Full(limits::VIEWERS));
     stage.comes_back(seat, ConnectionId(9_999)).says(ConnectionId(9_999), Say::Leave);
     stage.when(join(BOB)).told(["ready bob"]);
-    stage.when(join(CAROL)).refused(SessionError::Full);
+    stage.when(join(CAROL)).refused(SessionError::Full(limits::VIEWERS));
     stage.after(limits::TICKET_LIFE).when(join(CAROL)).told(["ready carol"]);
-    stage.when(join(BOB)).refused(SessionError::Full);
+    stage.when(join(BOB)).refused(SessionError::Full(limits::VIEWERS));
 }

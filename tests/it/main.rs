@@ -1,0 +1,15 @@
+//! The whole server over real sockets: one file per promise of the product.
+//!
+//! Servers run in process on free ports; clients are a WebSocket client, a gRPC client and bare TCP.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test binary has no readers from outside")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod common;
+
+mod identity;
+mod join;
+mod presence;
+mod relay;
+mod sessions;
+mod subscriptions;
