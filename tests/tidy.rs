@@ -493,3 +493,14 @@ fn this_test_sees_what_it_looks_for() {
     assert_eq!(declaring.before_tests(), declaring.text);
     assert_eq!(declaring.test_modules().collect::<Vec<_>>(), ["src/model/session/tests"]);
 }
+
+#[test]
+fn the_settings_we_ship_are_good() {
+    let file = root().join("deploy/porchlight.toml");
+    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_porchlight"))
+        .args(["check-config", "--config"])
+        .arg(&file)
+        .output()
+        .expect("the binary starts");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}

@@ -5,5 +5,6 @@ pub mod close;
 pub mod error;
 pub mod frame;
 pub mod message;
+pub mod record;
 pub mod session;
 pub mod visitor;

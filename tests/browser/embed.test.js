@@ -93,7 +93,7 @@ scene("a page of an origin that is not on the list is refused, and does not noti
     const { Porchlight } = /** @type {any} */ (window);
     const seen = [Porchlight.state];
     Porchlight.on("state", (/** @type {any} */ { state }) => seen.push(state));
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
     return seen;
   });
   assert.equal(states.includes("online"), false, String(states));

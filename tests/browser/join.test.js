@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { stage } from "./lib.js";
 
-const { scene, meanwhile } = stage();
+const { scene } = stage();
 
 /** Texts of the focused element, through shadow roots. @param {import("playwright-core").Page} page */
 const focused = (page) =>
@@ -155,19 +155,4 @@ scene("a visitor who leaves while asked is reported as gone", async (s) => {
   await visitor.page.evaluate(() => /** @type {any} */ (window).Porchlight.leave());
   await alice.requestIs("visitor_gone");
   await alice.light("dark");
-});
-
-meanwhile("an unanswered question expires, and the visitor is left in peace", async (s) => {
-  const visitor = await s.visitor();
-  const bob = await s.agent("bob");
-  await bob.joins(visitor.id);
-  await visitor.button("accept").waitFor();
-  // The demo group's deadline is 60 s.
-  const expired = bob.page.locator("[data-test=request-state][data-state=expired]");
-  await expired.waitFor({ state: "attached", timeout: 100_000 });
-  await visitor.dialog.getByText("The request has expired.").waitFor();
-  assert.equal(await visitor.button("accept").count(), 0);
-  await visitor.dialog.waitFor({ state: "detached" });
-  await bob.light("lit");
-  assert.equal(await bob.join.isEnabled(), true);
 });

@@ -413,6 +413,6 @@ export class Scene {
  */
 export async function shoot(page, name) {
   const file = path.join(SHOTS, `${name}.png`);
-  await page.screenshot({ path: file, timeout: 10_000 });
+  await page.screenshot({ path: file, timeout: 20_000, animations: "disabled" });
   return file;
 }

@@ -5,10 +5,18 @@ import { shoot, stage } from "./lib.js";
 const { scene } = stage();
 
 const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
-const NARROW = { viewport: { width: 390, height: 844 } };
+/** Pages of the shop that are no part of the course of a session. */
+const PAGES = ["product.html?id=harbour", "cart.html", "help.html"];
 
-/** Nothing sticks out of the window to the right. @param {import("playwright-core").Page} page @param {string} what */
-async function assertFits(page, what) {
+/**
+ * Takes a picture in each scheme. Nothing sticks out of the window to the right.
+ * @param {import("playwright-core").Page} page @param {string} what
+ */
+async function look(page, what) {
+  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
+    await page.emulateMedia({ colorScheme });
+    await shoot(page, `${what}-${colorScheme}`);
+  }
   const wide = await page.evaluate(() => {
     const { scrollWidth, clientWidth } = document.documentElement;
     return scrollWidth > clientWidth ? `${scrollWidth} in ${clientWidth}` : "";
@@ -16,58 +24,48 @@ async function assertFits(page, what) {
   assert.equal(wide, "", `${what} is wider than the window`);
 }
 
-for (const [scheme, context] of /** @type {[string, any][]} */ ([
-  ["light", {}],
-  ["dark", { colorScheme: "dark" }],
-  ["phone", { ...PHONE }],
-  ["phone-dark", { ...PHONE, colorScheme: "dark" }],
+for (const [size, context] of /** @type {[string, any][]} */ ([
+  ["wide", {}],
+  ["phone", PHONE],
 ])) {
-  scene(`the visitor's side: ${scheme}`, async (s) => {
+  scene(`the visitor's side: ${size}`, async (s) => {
     const visitor = await s.visitor({ id: "C-1001", context });
     const alice = await s.agent();
     const { page } = visitor;
-    await visitor.online();
-    await page.waitForLoadState("networkidle");
-    await shoot(page, `shop-${scheme}`);
-    await assertFits(page, "the shop");
-    for (const name of ["product.html?id=harbour", "cart.html", "help.html"]) {
+    for (const name of PAGES) {
       await visitor.goes(`/demo/site/${name}`);
       await visitor.online();
-      await shoot(page, `shop-${name.split(".")[0]}-${scheme}`);
-      await assertFits(page, name);
+      await look(page, `shop-${name.split(".")[0]}-${size}`);
     }
     await visitor.goes("/demo/site");
     await visitor.online();
+    await page.waitForLoadState("networkidle");
+    await look(page, `shop-${size}`);
     await alice.joins("C-1001", { control: true });
     await visitor.dialog.locator("[data-action=accept]:enabled").waitFor();
-    await shoot(page, `terms-${scheme}`);
-    await assertFits(page, "the terms");
+    await look(page, `terms-${size}`);
     await visitor.accept();
     await visitor.shares();
     await alice.sees("live");
-    await shoot(page, `stop-bar-${scheme}`);
-    await assertFits(page, "the stop bar");
+    await look(page, `stop-bar-${size}`);
     await visitor.barButton("pause").click();
     await visitor.shares("paused");
-    await shoot(page, `stop-bar-paused-${scheme}`);
+    await look(page, `stop-bar-paused-${size}`);
     await visitor.barButton("stop").click();
     await visitor.bar.getByText("Sharing has ended").waitFor();
-    await shoot(page, `stop-bar-ended-${scheme}`);
+    await look(page, `stop-bar-ended-${size}`);
   });
 }
 
-for (const [scheme, context] of /** @type {[string, any][]} */ ([
-  ["light", {}],
-  ["dark", { colorScheme: "dark" }],
-  ["phone", NARROW],
-  ["phone-dark", { ...NARROW, colorScheme: "dark" }],
+for (const [size, context] of /** @type {[string, any][]} */ ([
+  ["wide", {}],
+  ["phone", { viewport: PHONE.viewport }],
 ])) {
-  scene(`the agent's side: ${scheme}`, async (s) => {
+  scene(`the agent's side: ${size}`, async (s) => {
     const form = await s.page("form", context);
     await form.goto(`${s.server.url}/demo/agent`);
     await form.locator("[data-test=sign-in-form]").waitFor();
-    await shoot(form, `console-sign-in-${scheme}`);
-    await assertFits(form, "the sign-in form");
+    await look(form, `console-sign-in-${size}`);
 
     const others = ["C-1002", "C-1003"];
     for (const [at, id] of others.entries()) await s.visitor({ id, path: ["/demo/site/cart.html", "/demo/site/help.html"][at] });
@@ -78,31 +76,32 @@ for (const [scheme, context] of /** @type {[string, any][]} */ ([
     const { page } = alice;
     for (const id of [...others, "C-1001"]) await alice.row(id, "present").waitFor({ state: "attached" });
     await page.locator("[data-test=visitor-row][data-state=hidden]").first().waitFor({ state: "attached" });
-    await shoot(page, `console-list-${scheme}`);
-    await assertFits(page, "the list");
+    await look(page, `console-list-${size}`);
     await alice.opens("C-1001");
     await alice.light("lit");
-    await shoot(page, `console-lit-${scheme}`);
-    await assertFits(page, "the record");
+    await look(page, `console-lit-${size}`);
     await alice.join.click();
     await visitor.button("accept").waitFor();
     await alice.requestIs("displayed");
-    await shoot(page, `console-asking-${scheme}`);
+    await look(page, `console-asking-${size}`);
     await visitor.accept();
     await visitor.shares();
     await alice.sees("live");
     await alice.readings(3, 5_000);
-    await shoot(page, `console-live-${scheme}`);
-    await assertFits(page, "the session");
+    await look(page, `console-live-${size}`);
     await page.locator("[data-test=stats-toggle]").click();
+    await look(page, `console-figures-${size}`);
     await page.locator("[data-test=chat-toggle]").click();
-    await shoot(page, `console-chat-stats-${scheme}`);
+    await page.locator("[data-test=chat] input").fill("Scroll down a little, please");
+    await page.keyboard.press("Enter");
+    await page.locator("[data-test=chat] .own").waitFor();
+    await look(page, `console-chat-${size}`);
+    await page.locator("[data-test=chat-toggle]").click();
     await visitor.barButton("pause").click();
     await alice.sees("paused");
-    await shoot(page, `console-paused-${scheme}`);
+    await look(page, `console-paused-${size}`);
     await visitor.barButton("stop").click();
     await alice.seesEnd();
-    await shoot(page, `console-ended-${scheme}`);
-    await assertFits(page, "the end");
+    await look(page, `console-ended-${size}`);
   });
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { ahead, assertMoving } from "./barcode.js";
 import { stage, until } from "./lib.js";
 
-const { scene } = stage();
+const { scene, meanwhile } = stage();
 
 /** The barcode is the visitor's clock; a picture this old would be a replay, not a live view. */
 const FRESH_MS = 10_000;
@@ -110,7 +110,6 @@ scene("the agent ends it", async (s) => {
   await alice.page.locator("[data-test=end-session]").click();
   assert.equal(await alice.seesEnd(), "agent_ended");
   await visitor.bar.getByText("Sharing has ended").waitFor();
-  await visitor.bar.waitFor({ state: "detached" });
   await alice.light("lit");
 });
 
@@ -177,6 +176,8 @@ scene("a window of another size is shown as it is", async (s) => {
   const { visitor, alice } = await sharing(s);
   await visitor.page.setViewportSize({ width: 1000, height: 600 });
   await until("the new size", async () => (await alice.stats()).width === 1000);
+  // For a moment the tab has its new size and the page its old layout.
+  await until("a readable picture", async () => (await alice.readings(1)).at(-1) !== null);
   assertMoving(await alice.readings(5), 5);
   await assertFresh(visitor, alice);
 });
@@ -261,4 +262,20 @@ scene("an agent whose browser decodes no video sees JPEG, and the others with th
   assertMoving(await bob.readings(5), 5);
   assert.equal((await bob.stats()).codec, "jpeg");
   assertMoving(await alice.readings(5), 5);
+});
+
+// Rides along with the longest file: it waits for a minute.
+meanwhile("an unanswered question expires, and the visitor is left in peace", async (s) => {
+  const visitor = await s.visitor();
+  const bob = await s.agent("bob");
+  await bob.joins(visitor.id);
+  await visitor.button("accept").waitFor();
+  // The demo group's deadline is 60 s.
+  const expired = bob.page.locator("[data-test=request-state][data-state=expired]");
+  await expired.waitFor({ state: "attached", timeout: 100_000 });
+  await visitor.dialog.getByText("The request has expired.").waitFor();
+  assert.equal(await visitor.button("accept").count(), 0);
+  await visitor.dialog.waitFor({ state: "detached" });
+  await bob.light("lit");
+  assert.equal(await bob.join.isEnabled(), true);
 });

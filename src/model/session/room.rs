@@ -334,12 +334,16 @@ impl Session {
         };
     }
 
-    /// The codecs that every viewer here decodes; the publisher is told when they change.
+    /// The codecs that every viewer here decodes; the publisher is told when they change. With none in
+    /// common whole images stay: every browser shows those, whatever one client claims.
     fn agree_on_codecs(&mut self, out: &mut Vec<Output>) {
         let viewers = self.participants.iter().filter(|p| p.role == Role::Viewer && p.connection.is_some());
         let mut codecs = Codec::ALL.to_vec();
         for decodes in viewers.filter_map(|p| p.decodes.as_ref()) {
             codecs.retain(|codec| decodes.contains(codec));
+        }
+        if codecs.is_empty() {
+            codecs.push(Codec::Jpeg);
         }
         if codecs != self.codecs {
             self.codecs.clone_from(&codecs);
