@@ -155,7 +155,8 @@ impl Server {
             meters: Arc::clone(&meters),
             limits: Arc::new(config.limits.clone()),
         });
-        let sockets = Sockets::new(Arc::clone(&hub));
+        let ceilings = Ceilings::of(&config, files);
+        let sockets = Sockets::new(Arc::clone(&hub), ceilings.sockets());
         let state = PublicState {
             health: Arc::clone(&health),
             accounts: Arc::clone(&accounts),
@@ -165,7 +166,7 @@ impl Server {
         let public = Listener {
             socket: public,
             edge: Edge { router: public_router(state), upgrade: Some(upgrades(sockets.clone())) },
-            admission: Admission::new(Ceilings::of(&config, files)),
+            admission: Admission::new(ceilings),
             timing: Timing { header: config.limits.http_header },
             meters: Arc::clone(&meters),
         };

@@ -34,6 +34,12 @@ impl Ceilings {
         }
     }
 
+    /// WebSockets among them. A twentieth is kept for requests: on a full node agents can still sign in,
+    /// pages load and probes are answered.
+    pub const fn sockets(&self) -> usize {
+        self.total - self.total / 20
+    }
+
     /// No ceiling at all, for listeners that are not public.
     pub const fn none() -> Self {
         Self { total: usize::MAX, per_ip: usize::MAX, exempt_loopback: true }

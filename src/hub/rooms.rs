@@ -45,7 +45,8 @@ impl Hub {
             }
         };
         let token = Token::parse(text).ok_or_else(refused)?;
-        let session = self.sessions.routed(token.session).ok_or_else(refused)?;
+        let gone = || Close::new(CloseCode::NotFound, "no such session");
+        let session = self.sessions.routed(token.session).ok_or_else(gone)?;
         let (secret, connection_id, decodes) = (token.secret, connection.id, attach.decodes);
         let input = if first {
             Input::Attach { secret, connection: connection_id, decodes }

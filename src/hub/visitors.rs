@@ -33,7 +33,7 @@ pub struct VisitorSeat {
     connection: ConnectionId,
 }
 
-/// The one answer to an unknown group, a foreign page and a wrong credential: who asks learns nothing.
+/// The one answer to an unknown group and to a foreign page: who asks learns nothing.
 const REFUSED: Close = Close::new(CloseCode::Forbidden, "not allowed here");
 
 /// What an upgrade request told about its page.

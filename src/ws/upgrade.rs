@@ -17,12 +17,14 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::TaskTracker;
 
+use super::conversation::{End, end};
 use super::link::Link;
 use super::socket::{Sizes, Socket};
 use crate::hub::Hub;
 use crate::hub::visitors::Caller;
 use crate::model::settings::Audience;
 use crate::telemetry::SocketKind;
+use crate::wire::close::{Close, CloseCode};
 
 /// The subprotocol that clients offer and the server echoes.
 const SUBPROTOCOL: &str = "porchlight.v1";
@@ -42,6 +44,8 @@ const UNSENT: u32 = 128 * 1024;
 pub struct Sockets {
     hub: Arc<Hub>,
     tasks: TaskTracker,
+    /// How many there may be at once.
+    room: usize,
 }
 
 /// Why a handshake is refused, before any state.
@@ -93,9 +97,9 @@ impl HandshakeError {
 }
 
 impl Sockets {
-    /// Sockets over a hub.
-    pub fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, tasks: TaskTracker::new() }
+    /// Sockets over a hub, with room for so many.
+    pub fn new(hub: Arc<Hub>, room: usize) -> Self {
+        Self { hub, tasks: TaskTracker::new(), room }
     }
 
     /// Answers a handshake and runs the socket. `guard` lives as long as the connection.
@@ -117,17 +121,25 @@ impl Sockets {
         let sockets = self.clone();
         self.tasks.spawn(async move {
             let opened = Box::pin(sockets.open(kind, upgrade)).await;
-            if let Some(link) = opened {
-                sockets.hub.meters().connect(kind, "accepted");
-                sockets.hub.meters().connections(kind).increment(1.0);
-                match kind {
-                    SocketKind::Visitor => super::visitor::run(&sockets.hub, link, caller).await,
-                    SocketKind::Agent => Box::pin(super::agent::run(&sockets.hub, link, caller)).await,
-                    SocketKind::Session => Box::pin(super::session::run(&sockets.hub, link)).await,
+            let full = sockets.hub.registry().len() > sockets.room;
+            match opened {
+                Some(link) if full => {
+                    // A browser's script cannot read an HTTP refusal; a close code it can.
+                    sockets.hub.meters().connect(kind, CloseCode::Overload.name());
+                    let close = Close::new(CloseCode::Overload, "the node has no room");
+                    Box::pin(end(&sockets.hub, link, End::Close(close))).await;
                 }
-                sockets.hub.meters().connections(kind).decrement(1.0);
-            } else {
-                tracing::debug!(%addr, "the peer left during the handshake");
+                Some(link) => {
+                    sockets.hub.meters().connect(kind, "accepted");
+                    sockets.hub.meters().connections(kind).increment(1.0);
+                    match kind {
+                        SocketKind::Visitor => super::visitor::run(&sockets.hub, link, caller).await,
+                        SocketKind::Agent => Box::pin(super::agent::run(&sockets.hub, link, caller)).await,
+                        SocketKind::Session => Box::pin(super::session::run(&sockets.hub, link)).await,
+                    }
+                    sockets.hub.meters().connections(kind).decrement(1.0);
+                }
+                None => tracing::debug!(%addr, "the peer left during the handshake"),
             }
             drop(guard);
         });

@@ -24,10 +24,13 @@ async fn a_ticket_opens_one_door_once() {
         json!({"resumeToken": forged}),
         json!({"ticket": "junk"}),
         json!({"ticket": ""}),
-        json!({"ticket": "A".repeat(43)}),
     ];
     for credential in unauthorized {
         site.attach_refused("thief", credential, 4401).await;
+    }
+    // The form of a token for a session that nobody knows, or no longer.
+    for credential in [json!({"ticket": "A".repeat(43)}), json!({"resumeToken": "A".repeat(43)})] {
+        site.attach_refused("stray", credential, 4404).await;
     }
     for credential in [json!({}), json!({"ticket": ticket["ticket"], "resumeToken": viewer.token()})] {
         site.attach_refused("undecided", credential, 4400).await;

@@ -110,6 +110,16 @@ async fn a_node_without_room_says_so_over_http() {
     let _full = [site.visitor("C-1").await, site.visitor("C-2").await];
     // It is told before it has asked.
     assert_eq!(http::exchange(site.running.public, "").await.status, 503);
+    // Short of that, sockets are told by a code that scripts can read, and requests are answered.
+    let site = Site::with(|config| config.limits.connections = Some(20)).await;
+    let mut full = Vec::new();
+    for n in 0..19 {
+        full.push(site.visitor(&format!("C-{n}")).await);
+    }
+    let mut late = site.open("late", "/v1/visitor").await;
+    late.expect_close(4003).await;
+    late.go().await;
+    assert_eq!(http::get(site.running.public, "/livez").await.status, 200);
     let site = Site::with(|config| config.limits.connections_per_ip = 2).await;
     let full = [site.visitor("C-1").await, site.visitor("C-2").await];
     assert_eq!(http::exchange(site.running.public, "").await.status, 429);

@@ -80,7 +80,7 @@ impl Node {
         let addr = socket.local_addr().unwrap();
         let health = Arc::new(Health::default());
         let state = PublicState { health, accounts, meters: Arc::clone(&meters), demo: true };
-        let sockets = Sockets::new(Arc::clone(&hub));
+        let sockets = Sockets::new(Arc::clone(&hub), usize::MAX);
         let upgrade = move |kind,
                             request,
                             peer: porchlight::http::Peer|
