@@ -41,6 +41,7 @@ use crate::ids::{ConnectionId, GroupId, ParticipantId, VisitorKey};
 use crate::limits::Limits;
 use crate::model::codes::Codes;
 use crate::model::presence::{Input, Output};
+use crate::model::session::EndReason;
 use crate::model::ticket::{Chance, SECRET};
 use crate::model::visitor::{Snapshot, VisitorView};
 use crate::telemetry::Meters;
@@ -63,6 +64,9 @@ pub struct Parts {
     /// What everything is bounded by.
     pub limits: Arc<Limits>,
 }
+
+/// Steps in which a drain lets connections go.
+const DRAIN_STEPS: u32 = 50;
 
 /// Everything live on this node.
 pub struct Hub {
@@ -187,21 +191,26 @@ impl Hub {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Goes away: every connection is asked to come back elsewhere, spread over the grace, and closed.
+    /// Goes away: every connection is asked to come back elsewhere and closed. Few go at once; many are
+    /// spread over the grace, so that the nodes they go to are not stormed.
     pub async fn drain(self: &Arc<Self>, grace: Duration) {
         self.draining.store(true, Ordering::Relaxed);
+        // They live in this process alone, so whoever is in one is told that it is over, and not to wait.
+        for session in self.sessions.all() {
+            self.end_session(&session, EndReason::Drained);
+        }
         let connections = self.registry.all();
-        let Ok(count) = u32::try_from(connections.len().max(1)) else { return };
-        // Half the time for telling, the other half for going.
-        let batches = 50u32.min(count);
-        let pause = grace / 2 / batches;
-        for batch in connections.chunks(connections.len().div_ceil(batches as usize).max(1)) {
+        let mut batches =
+            connections.chunks(connections.len().div_ceil(DRAIN_STEPS as usize).max(20)).peekable();
+        while let Some(batch) = batches.next() {
             for connection in batch {
                 let reconnect = ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() };
                 connection.outbox.push(Text::of(&reconnect));
                 connection.outbox.close(Close::new(CloseCode::Drain, "the node is going away"));
             }
-            tokio::time::sleep(pause).await;
+            if batches.peek().is_some() {
+                tokio::time::sleep(grace / DRAIN_STEPS).await;
+            }
         }
     }
 

@@ -22,8 +22,6 @@ pub struct Relay {
     limits: Arc<Limits>,
     state: Mutex<State>,
     viewers: RwLock<Vec<Arc<Viewer>>>,
-    frames: AtomicU64,
-    bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -62,18 +60,11 @@ impl Relay {
     pub fn new(limits: Arc<Limits>) -> Self {
         let requests = KeyFrameRequests::new(limits.key_frame_spacing);
         let state = State { streams: SmallVec::new(), requests, publisher: None, paused: false };
-        Self {
-            limits,
-            state: Mutex::new(state),
-            viewers: RwLock::default(),
-            frames: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-        }
+        Self { limits, state: Mutex::new(state), viewers: RwLock::default() }
     }
 
     /// Takes a frame of a connection. Wakes the viewers, waits for none.
     pub fn publish(&self, from: ConnectionId, frame: Frame) -> Taken {
-        let len = frame.bytes.len() as u64;
         {
             let mut state = self.state.lock();
             if state.paused || state.publisher != Some(from) {
@@ -96,8 +87,6 @@ impl Relay {
                 state.requests.served(id);
             }
         }
-        self.frames.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(len, Ordering::Relaxed);
         for viewer in self.viewers.read().iter() {
             viewer.connection.outbox.wake();
         }
@@ -162,11 +151,6 @@ impl Relay {
             return SmallVec::from_slice(&[0]);
         }
         state.streams.iter().filter(|(_, s)| s.cache(now) != Cache::Fresh).map(|(id, _)| *id).collect()
-    }
-
-    /// Frames and bytes taken from the publisher so far.
-    pub fn totals(&self) -> (u64, u64) {
-        (self.frames.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
     /// Bytes kept now.

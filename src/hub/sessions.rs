@@ -90,6 +90,11 @@ impl Sessions {
         self.live.iter().map(|entry| Arc::clone(entry.value())).filter(of_group).collect()
     }
 
+    /// Those that have not ended.
+    pub fn all(&self) -> Vec<Arc<LiveSession>> {
+        self.of_visitor.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
     /// How many have not ended.
     pub fn len(&self) -> usize {
         self.of_visitor.len()

@@ -114,11 +114,6 @@ impl Presence {
         self.live().iter().map(|lease| lease.connection)
     }
 
-    /// Whether the machine waits for a return.
-    pub fn in_grace(&self) -> bool {
-        self.grace_until.is_some()
-    }
-
     /// What is published now, borrowed; `key` is the visitor that this machine is kept under.
     pub fn view<'a>(&'a self, key: &'a VisitorKey) -> VisitorView<'a> {
         let shown = self.leases.last();

@@ -234,11 +234,6 @@ impl Cursor {
         std::mem::take(&mut self.shed)
     }
 
-    /// Whether there is anything it has not looked at.
-    pub fn is_behind(&self, stream: &Stream) -> bool {
-        self.next < stream.end()
-    }
-
     /// Since when the viewer was sent frames and drew nothing new; `None` while it keeps up, or when it
     /// does not acknowledge at all.
     pub fn stalled_since(&self) -> Option<Tick> {

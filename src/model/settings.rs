@@ -95,18 +95,6 @@ pub enum SyncFrequency {
     Never,
 }
 
-impl SyncFrequency {
-    /// The time between two runs; none when there are none.
-    pub fn period(self) -> Option<Duration> {
-        match self {
-            Self::Hourly => Some(Duration::from_secs(3600)),
-            Self::EveryTwoHours => Some(Duration::from_secs(2 * 3600)),
-            Self::Daily => Some(Duration::from_secs(24 * 3600)),
-            Self::Never => None,
-        }
-    }
-}
-
 /// How agents sign in from the CRM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

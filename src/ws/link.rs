@@ -147,10 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         loop {
             let received = match self.socket.poll_read(cx) {
                 Poll::Ready(Ok(received)) => received,
-                Poll::Ready(Err(error)) => match self.refuse(cx, error) {
-                    Some(over) => return Poll::Ready(Event::Over(over)),
-                    None => return Poll::Pending,
-                },
+                Poll::Ready(Err(error)) => return Poll::Ready(Event::Over(self.refuse(cx, error))),
                 Poll::Pending => return Poll::Pending,
             };
             self.connection.heard(self.clock.tick());
@@ -236,22 +233,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// A peer that breaks the protocol is told so, as far as it still listens.
-    fn refuse(&mut self, cx: &mut Context<'_>, error: ReadError) -> Option<Over> {
+    fn refuse(&mut self, cx: &mut Context<'_>, error: ReadError) -> Over {
         let close = match error {
-            ReadError::Lost(_) => return Some(self.over()),
+            ReadError::Lost(_) => return self.over(),
             ReadError::TooLarge(limit) => {
                 Close::told(CloseCode::BadMessage, format!("message exceeds {limit} bytes"))
             }
             ReadError::Protocol(what) => Close::told(CloseCode::BadMessage, what),
         };
         if self.closing.is_some() {
-            return Some(self.over());
+            return self.over();
         }
         // What came so far cannot be understood, so nothing more is read: say why, and go.
         let told = self.socket.close(cx, &close);
         let sent = told.is_ok() && matches!(self.socket.poll_flush(cx), Poll::Ready(Ok(())));
         tracing::debug!(kind = self.connection.kind.name(), sent, "closed a peer that broke the protocol");
-        Some(Over::ByUs(close))
+        Over::ByUs(close)
     }
 
     fn failed(&mut self, error: &ReadError) -> Over {

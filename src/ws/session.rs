@@ -66,13 +66,14 @@ impl Talk<'_> {
         loop {
             let event = tokio::select! {
                 biased;
-                event = next(link, self.seat.as_mut()) => event,
+                // First, because a publisher that never pauses would leave no other moment.
                 _ = look.tick() => {
                     if let Err(close) = self.look(link) {
                         return End::Close(close);
                     }
                     continue;
                 }
+                event = next(link, self.seat.as_mut()) => event,
             };
             let taken = match event {
                 Event::Over(over) => return End::Over(over),

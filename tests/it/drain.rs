@@ -16,13 +16,13 @@ async fn a_drain_asks_everybody_to_come_back_elsewhere() {
     let ready = http::get(site.running.ops, "/readyz").await;
     assert_eq!((ready.status, ready.body.as_str()), (503, "draining"));
     assert_eq!(http::get(site.running.ops, "/livez").await.status, 200, "it lives to the end");
-    let clients = [
-        engagement.visitor.client,
-        engagement.agent.client,
-        engagement.publisher.client,
-        engagement.viewer.client,
-    ];
-    for mut client in clients {
+    // A session lives in this process alone: it is over, and nobody waits for it elsewhere.
+    for mut client in [engagement.publisher.client, engagement.viewer.client] {
+        assert_eq!(client.expect("ended").await["reason"], "drained");
+        client.expect_close(4409).await;
+    }
+    for mut client in [engagement.visitor.client, engagement.agent.client] {
+        assert_eq!(client.expect("sessionEnded").await["reason"], "drained");
         let reconnect = client.expect("reconnect").await;
         assert_eq!(reconnect["reason"], "drain");
         assert!(reconnect["afterMs"].is_u64());

@@ -66,12 +66,12 @@ pub enum Input {
 /// What is to be done, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// State or facts changed: publish [`Presence::view`].
+    /// State or facts changed: publish [`super::Presence::view`].
     Changed {
         /// Its version.
         version: u64,
     },
-    /// The visitor is absent: publish [`Presence::view`] a last time, then forget the visitor.
+    /// The visitor is absent: publish [`super::Presence::view`] a last time, then forget the visitor.
     Gone {
         /// The final version.
         version: u64,

@@ -1,7 +1,5 @@
 //! The second half of a session: who is in it, what they may say, and how they come and go.
 
-use std::sync::Arc;
-
 use super::{Answer, EndReason, Happened, Output, Participant, Phase, Say, Session, SessionError};
 use crate::clock::{Now, Tick};
 use crate::ids::{ConnectionId, ParticipantId};
@@ -397,10 +395,5 @@ impl Session {
         matches!(self.phase, Phase::Open(_))
             && !self.paused
             && self.publisher().is_some_and(|p| p.connection == Some(connection))
-    }
-
-    /// A name for people of a participant.
-    pub fn name_of(&self, id: ParticipantId) -> Option<Arc<str>> {
-        self.participants.iter().find(|p| p.id == id).map(|p| Arc::clone(&p.name))
     }
 }
