@@ -178,7 +178,7 @@ impl AgentSeat {
                 let visitors = found.iter().map(|snapshot| raw(snapshot)).collect();
                 Ok(Text::answer(id, &ToAgent::Visitors { visitors }))
             }
-            FromAgent::OpenRecord(open) => self.open_record(open, id),
+            FromAgent::OpenRecord(open) => self.open_record(open, id).await,
             FromAgent::CloseRecord(RecordRef { record }) => {
                 if let Some(open) = self.records.remove(&(record.object, record.id)) {
                     self.hub.watchers.close_record(&open);
@@ -306,7 +306,7 @@ impl AgentSeat {
 
     // ── Records ────────────────────────────────────────────────────────────────────────────────
 
-    fn open_record(&mut self, open: OpenRecord, id: Option<u64>) -> Result<Text, Refusal> {
+    async fn open_record(&mut self, open: OpenRecord, id: Option<u64>) -> Result<Text, Refusal> {
         check_record(&open.record)?;
         let group = self.group()?;
         let place = (open.record.object.clone(), open.record.id.clone());
@@ -315,6 +315,7 @@ impl AgentSeat {
             return Err(Refusal::new(ErrorCode::TooMany, format!("{limit} records are open already")));
         }
         let leads_to = buttons::visitor_of(&group.settings, &open).ok();
+        let visitor: Vec<VisitorId> = leads_to.iter().cloned().collect();
         let record = Arc::new(RecordWatch {
             connection: Arc::clone(&self.connection),
             agent: self.me(),
@@ -326,7 +327,8 @@ impl AgentSeat {
         if let Some(before) = self.records.insert(place, Arc::clone(&record)) {
             self.hub.watchers.close_record(&before);
         }
-        Ok(self.hub.record_text(&group, &record, None, id))
+        let found = self.hub.lookup(&group.id, &visitor).await;
+        Ok(self.hub.record_text(&group, &record, found.first(), id))
     }
 
     // ── Join ───────────────────────────────────────────────────────────────────────────────────

@@ -1,16 +1,19 @@
 //! Two hubs of one process that share a directory and a bus: what one holds the other's agents see.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use porchlight::auth::secret::MasterSecret;
 use porchlight::clock::Clock;
 use porchlight::cluster::memory::{MemoryBus, MemoryDirectory};
+use porchlight::cluster::{Directory, DirectoryError, NodeId, PresenceSource};
 use porchlight::http::{
     Admission, ApiError, Ceilings, Edge, Health, Listener, PublicState, Timing, bind, public_router,
 };
 use porchlight::hub::accounts::{Accounts, Demo};
 use porchlight::hub::{Hub, Parts};
+use porchlight::ids::{GroupId, VisitorId};
+use porchlight::model::visitor::Snapshot;
 use porchlight::store::sqlite::SqliteStore;
 use porchlight::telemetry::Meters;
 use porchlight::ws::Sockets;
@@ -33,6 +36,10 @@ struct Cluster {
 
 impl Cluster {
     async fn start(count: usize) -> Self {
+        Self::over(Arc::<MemoryDirectory>::default(), count).await
+    }
+
+    async fn over(directory: Arc<dyn Directory>, count: usize) -> Self {
         let clock = Clock::start();
         let store = Arc::new(SqliteStore::in_memory().unwrap());
         let accounts = Arc::new(Accounts::open(store, MasterSecret::fresh(), clock).await.unwrap());
@@ -40,7 +47,7 @@ impl Cluster {
         let mut settings = demo.group.settings.clone();
         settings.grace_seconds = 0;
         accounts.update_settings(&demo.group.id, &settings, demo.group.version, "it").await.unwrap();
-        let (directory, bus) = (Arc::<MemoryDirectory>::default(), Arc::<MemoryBus>::default());
+        let bus = Arc::<MemoryBus>::default();
         let mut nodes = Vec::new();
         for _ in 0..count {
             let meters = Meters::new().0;
@@ -159,4 +166,41 @@ async fn sessions_are_where_their_visitor_is() {
     let mut here = cluster.agent(0).await;
     here.join("C-1").await;
     visitor.expect("offer").await;
+}
+
+/// A directory that cannot be reached.
+struct Away;
+
+#[async_trait::async_trait]
+impl Directory for Away {
+    fn enroll(&self, _: NodeId, _: Weak<dyn PresenceSource>) {}
+
+    async fn lookup(
+        &self,
+        _: NodeId,
+        _: &GroupId,
+        _: &[VisitorId],
+    ) -> Result<Vec<Option<Arc<Snapshot>>>, DirectoryError> {
+        Err(DirectoryError("away".into()))
+    }
+
+    async fn list(&self, _: NodeId, _: &GroupId) -> Result<Vec<Arc<Snapshot>>, DirectoryError> {
+        Err(DirectoryError("away".into()))
+    }
+}
+
+#[tokio::test]
+async fn what_other_nodes_hold_is_unknown_while_they_cannot_be_asked() {
+    let cluster = Cluster::over(Arc::new(Away), 1).await;
+    let _visitor = cluster.visitor(0, "C-1").await;
+    let mut agent = cluster.agent(0).await;
+    assert_eq!(agent.watch("C-1").await["state"], "present", "this node's own visitors are certain");
+    let elsewhere = agent.watch("C-2").await;
+    assert_eq!(elsewhere["state"], "unknown");
+    assert!(elsewhere["since"].is_string());
+    let record = json!({"object": "Contact", "id": "1"});
+    let open =
+        |visitor: &str| json!({"type": "openRecord", "record": record, "fields": {"visitorId": visitor}});
+    assert_eq!(agent.ask(open("C-1"), "record").await["buttons"]["join"]["light"], "lit");
+    assert_eq!(agent.ask(open("C-2"), "record").await["buttons"]["join"]["light"], "dim");
 }
