@@ -288,8 +288,21 @@ impl Hub {
     pub(super) fn answer_offer(self: &Arc<Self>, key: &VisitorKey, input: Input) -> Result<(), Refusal> {
         let over = || Refusal::new(ErrorCode::RequestOver, "the request is over");
         let session = self.sessions.of_visitor(key).ok_or_else(over)?;
+        let answer = match &input {
+            Input::Answer { by, accepted, .. } => Some((*by, *accepted)),
+            _ => None,
+        };
         match self.drive(&session, input) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                if let Some((connection, accepted)) = answer {
+                    let (id, request) = (session.id, session.request);
+                    tracing::info!(
+                        target: "porchlight::session",
+                        session = %id, %request, %connection, accepted, "the visitor answered"
+                    );
+                }
+                Ok(())
+            }
             Err(SessionError::TermsChanged) => {
                 Err(Refusal::new(ErrorCode::TermsChanged, SessionError::TermsChanged.to_string()))
             }
@@ -402,7 +415,7 @@ impl Hub {
         self.meters.sessions_active.set(self.sessions.len() as f64);
     }
 
-    /// Writes down what happened. Ids only: no name, no page, no secret.
+    /// Writes down what happened, and which agents ask or watch. Ids only: no name, no page, no secret.
     fn note(&self, session: &LiveSession, happened: &Happened) {
         match happened {
             Happened::Offered => self.meters.offer("offered"),
@@ -416,6 +429,7 @@ impl Hub {
             group = %session.key.group,
             session = %session.id,
             request = %session.request,
+            agents = ?session.view().agents,
             ?happened,
         );
     }

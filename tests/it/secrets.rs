@@ -125,7 +125,13 @@ async fn no_secret_is_logged_or_counted() {
     let metrics = http::get(site.running.ops, "/metrics").await.body;
     let verbose = http::get(site.running.ops, "/readyz?verbose").await.body;
     let log = String::from_utf8_lossy(&log.0.lock()).into_owned();
-    assert!(log.contains("porchlight::session"), "the log was caught: {log}");
+    // What happened is there: who asked, what was accepted from where, and how it ended.
+    for said in
+        ["Offered", "AgentId(alice)", "the visitor answered", "accepted=true", "Accepted", "GuestEnded"]
+    {
+        let noted = log.lines().any(|line| line.contains("porchlight::session") && line.contains(said));
+        assert!(noted, "{said} is not in the log: {log}");
+    }
     for (name, secret) in secrets {
         assert!(secret.len() >= 10, "{name} is long enough to be looked for");
         for (place, text) in [("the log", &log), ("the metrics", &metrics), ("the health", &verbose)] {
