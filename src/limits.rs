@@ -131,8 +131,9 @@ pub const SESSION_RATE: (u32, u32) = (200, 400);
 /// Pings and pongs a second and burst that a peer may send.
 pub const PING_RATE: (u32, u32) = (10, 20);
 
-/// Refused messages (unknown type, bad fields) after which a connection is closed as `bad_message`.
-pub const BAD_MESSAGES: u32 = 50;
+/// Messages in a row that came too fast and were refused, after which a connection is closed as
+/// `rate_limited`: a client that only stumbles is told and goes on, one that floods is not answered for ever.
+pub const TOO_FAST: u32 = 50;
 
 // ── Presence ───────────────────────────────────────────────────────────────────────────────────
 

@@ -242,7 +242,6 @@ fn turn_away(stream: &TcpStream, refused: Refused) {
 #[cfg(test)]
 mod tests {
     use super::super::admission::Ceilings;
-    use super::super::no_sockets;
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -353,11 +352,12 @@ mod tests {
     async fn the_hook_gets_the_socket_paths_and_nothing_else() {
         let calls = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&calls);
-        let answer = no_sockets();
         let hook: UpgradeHook = Arc::new(move |kind, request, peer| {
             assert_eq!(request.uri().path(), format!("/v1/{}", kind.name()));
             seen.fetch_add(1, Ordering::Relaxed);
-            answer(kind, request, peer)
+            drop(peer);
+            let answer = ApiError::unavailable("sockets are not served").after(limits::COME_BACK).respond();
+            Box::pin(std::future::ready(answer))
         });
         let site = open(plain(Some(hook)), Ceilings::none(), Timing::default());
         for path in ["/v1/visitor", "/v1/agent", "/v1/session"] {

@@ -44,12 +44,3 @@ pub struct Peer {
 /// and runs the socket on a task of its own. Called before any routing, for speed.
 pub type UpgradeHook =
     Arc<dyn Fn(SocketKind, Request<Incoming>, Peer) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
-
-/// A hook for a node without sockets: every handshake is told to come back later.
-pub fn no_sockets() -> UpgradeHook {
-    Arc::new(|_, _, _| {
-        let answer =
-            ApiError::unavailable("sockets are not served").after(crate::limits::COME_BACK).respond();
-        Box::pin(std::future::ready(answer))
-    })
-}

@@ -112,7 +112,7 @@ impl Patience {
             message if !self.allows() => {
                 self.refused += 1;
                 hub.meters().refusal("message_rate");
-                if self.refused > limits::BAD_MESSAGES {
+                if self.refused > limits::TOO_FAST {
                     return Err(Close::new(CloseCode::RateLimited, "too many messages"));
                 }
                 drop(message);
