@@ -15,7 +15,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(PROTOS, [PROTO_ROOT])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("porchlight.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().emit_rerun_if_changed(false).compile_fds(descriptors)?;
+    let mut types = tonic_prost_build::Config::new();
+    types.enable_type_names();
+    tonic_prost_build::configure()
+        .emit_rerun_if_changed(false)
+        .compile_fds_with_config(descriptors, types)?;
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={PROTO_ROOT}");
     watch_web(Path::new("web"))?;

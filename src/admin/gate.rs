@@ -1,28 +1,102 @@
-//! Who a caller is and which group it may name.
+//! Who a caller is and which group it may touch.
 //!
-//! The key travels in `authorization: Bearer …` and is looked up anew for each call, so that a revoked
-//! key is of no use at once.
+//! The credential travels in `authorization: Bearer …` and is looked up anew for each call, so that a
+//! revoked one is of no use at once. What a call may do it can only do with a [`Caller`] or a [`Within`],
+//! and only this door makes those.
 
 use std::sync::Arc;
 
+use prost::Message;
 use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request};
 
 use super::status::AdminError;
-use crate::hub::accounts::{Accounts, AdminScope};
+use crate::hub::accounts::{Accounts, AdminCaller, AdminRefused};
 use crate::ids::GroupId;
+use crate::limits;
+use crate::pb::v1;
 use crate::telemetry::Meters;
 
-/// The group of a call. An operator names it; a group's key brings its own, and naming any other is
-/// answered as if that did not exist.
-pub(super) fn group_of(scope: AdminScope, named: &str) -> Result<GroupId, AdminError> {
-    match scope {
-        AdminScope::Operator if named.is_empty() => {
-            Err(AdminError::BadField { field: "group", problem: "is missing".to_owned() })
-        }
-        AdminScope::Operator => GroupId::new(named).map_err(|_| AdminError::NotFound),
-        AdminScope::Group(own) if named.is_empty() || named == own.as_str() => Ok(own),
-        AdminScope::Group(_) => Err(AdminError::NotFound),
+/// Somebody whose credential is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Caller(AdminCaller);
+
+impl Caller {
+    /// Who it is.
+    pub(super) fn who(&self) -> &AdminCaller {
+        &self.0
     }
+}
+
+/// The operator of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Operator(Caller);
+
+impl Operator {
+    pub(super) fn caller(&self) -> &Caller {
+        &self.0
+    }
+}
+
+/// A caller at a group that exists and that it reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Within {
+    caller: Caller,
+    group: GroupId,
+}
+
+impl Within {
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    pub(super) fn group(&self) -> &GroupId {
+        &self.group
+    }
+}
+
+/// A request that concerns a group.
+pub(super) trait ConcernsGroup: Message {
+    /// The group as named; empty when it is left to the credential.
+    fn named_group(&self) -> &str;
+}
+
+/// A request that changes something.
+pub(super) trait Changes: Message {
+    /// What the caller chose, to make the call once.
+    fn request_id(&self) -> &str;
+}
+
+macro_rules! concern_group {
+    ($($request:ident),* $(,)?) => {
+        $(impl ConcernsGroup for v1::$request {
+            fn named_group(&self) -> &str { &self.group }
+        })*
+    };
+}
+
+macro_rules! change {
+    ($($request:ident),* $(,)?) => {
+        $(impl Changes for v1::$request {
+            fn request_id(&self) -> &str { &self.request_id }
+        })*
+    };
+}
+
+concern_group! {
+    GetSettingsRequest, UpdateSettingsRequest, ListSettingsChangesRequest,
+    CreateApiKeyRequest, ListApiKeysRequest, RevokeApiKeyRequest,
+    UpsertAgentRequest, ListAgentsRequest, DeleteAgentRequest, SetPermissionsRequest,
+    ListAssociatedUsersRequest, RemoveAssociationRequest, RevokeTokensRequest,
+    LookupVisitorsRequest, ListVisitorsRequest, WatchPresenceRequest, SignalVisitorRequest,
+    DisconnectVisitorRequest, ListSessionsRequest, GetSessionRequest, EndSessionRequest,
+    WatchSessionsRequest,
+}
+
+change! {
+    CreateGroupRequest, UpdateSettingsRequest, CreateApiKeyRequest, RevokeApiKeyRequest,
+    UpsertAgentRequest, DeleteAgentRequest, SetPermissionsRequest, RemoveAssociationRequest,
+    RevokeTokensRequest, SignalVisitorRequest, DisconnectVisitorRequest, EndSessionRequest, DrainRequest,
 }
 
 /// Stands before every call.
@@ -33,26 +107,65 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Who calls.
-    pub(super) fn scope(&self, metadata: &MetadataMap) -> Result<AdminScope, AdminError> {
-        bearer(metadata).and_then(|key| self.accounts.verify_admin(key)).ok_or_else(|| {
-            self.meters.refusal("admin_key");
-            AdminError::Unauthorized
-        })
+    /// Passes whoever has a good credential.
+    pub(super) fn caller<R>(&self, request: Request<R>) -> Result<(Caller, R), AdminError> {
+        let (metadata, _, request): (MetadataMap, Extensions, R) = request.into_parts();
+        let verified = match bearer(&metadata) {
+            Some(credential) => self.accounts.verify_admin(credential),
+            None => Err(AdminRefused::Unknown),
+        };
+        match verified {
+            Ok(caller) => Ok((Caller(caller), request)),
+            Err(refused) => {
+                self.meters.refusal("admin_key");
+                Err(match refused {
+                    AdminRefused::Unknown => AdminError::Unauthorized,
+                    AdminRefused::Forbidden => AdminError::Forbidden,
+                })
+            }
+        }
     }
 
-    /// The group that a call concerns.
-    pub(super) fn group(&self, metadata: &MetadataMap, named: &str) -> Result<GroupId, AdminError> {
-        let group = group_of(self.scope(metadata)?, named)?;
-        self.accounts.group(&group).map(|_| group).ok_or(AdminError::NotFound)
+    /// Passes whoever reaches the group that the request names.
+    pub(super) fn group<R: ConcernsGroup>(&self, request: Request<R>) -> Result<(Within, R), AdminError> {
+        let (caller, request) = self.caller(request)?;
+        let group = group_of(caller.who(), request.named_group())?;
+        // A group's own credential always finds its group: it was read from there.
+        self.accounts.group(&group).ok_or(AdminError::NotFound)?;
+        Ok((Within { caller, group }, request))
     }
 
     /// Passes operators only.
-    pub(super) fn operator(&self, metadata: &MetadataMap) -> Result<(), AdminError> {
-        match self.scope(metadata)? {
-            AdminScope::Operator => Ok(()),
-            AdminScope::Group(_) => Err(AdminError::Forbidden),
+    pub(super) fn operator<R>(&self, request: Request<R>) -> Result<(Operator, R), AdminError> {
+        match self.caller(request)? {
+            (caller, request) if *caller.who() == AdminCaller::Operator => Ok((Operator(caller), request)),
+            _ => Err(AdminError::Forbidden),
         }
+    }
+}
+
+/// The group of a call. An operator names it; the others bring their own, and naming any other is answered
+/// as if that did not exist.
+fn group_of(caller: &AdminCaller, named: &str) -> Result<GroupId, AdminError> {
+    match caller.own_group() {
+        None if named.is_empty() => {
+            Err(AdminError::BadField { field: "group".into(), problem: "is missing".to_owned() })
+        }
+        None => GroupId::new(named).map_err(|_| AdminError::NotFound),
+        Some(own) if named.is_empty() || named == own.as_str() => Ok(own.clone()),
+        Some(_) => Err(AdminError::NotFound),
+    }
+}
+
+/// The request ID of a call that changes something; none when the caller chose none.
+pub(super) fn request_id<R: Changes>(request: &R) -> Result<Option<&str>, AdminError> {
+    match request.request_id() {
+        "" => Ok(None),
+        id if id.len() > limits::REQUEST_ID_BYTES => Err(AdminError::BadField {
+            field: "request_id".into(),
+            problem: format!("is longer than {} bytes", limits::REQUEST_ID_BYTES),
+        }),
+        id => Ok(Some(id)),
     }
 }
 
@@ -64,25 +177,24 @@ fn bearer(metadata: &MetadataMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::KeyId;
 
     #[test]
     fn a_group_key_reaches_its_own_group_only() {
         let own = GroupId::new("acme").unwrap();
-        let key = AdminScope::Group(own.clone());
-        assert_eq!(group_of(key.clone(), ""), Ok(own.clone()));
-        assert_eq!(group_of(key.clone(), "acme"), Ok(own));
-        assert_eq!(group_of(key.clone(), "other"), Err(AdminError::NotFound));
-        assert_eq!(group_of(key, "not a group"), Err(AdminError::NotFound));
+        let key = AdminCaller::Key(own.clone(), KeyId::new("k1").unwrap());
+        assert_eq!(group_of(&key, ""), Ok(own.clone()));
+        assert_eq!(group_of(&key, "acme"), Ok(own));
+        assert_eq!(group_of(&key, "other"), Err(AdminError::NotFound));
+        assert_eq!(group_of(&key, "not a group"), Err(AdminError::NotFound));
     }
 
     #[test]
     fn an_operator_names_the_group() {
-        assert_eq!(group_of(AdminScope::Operator, "acme"), Ok(GroupId::new("acme").unwrap()));
-        assert_eq!(group_of(AdminScope::Operator, "not a group"), Err(AdminError::NotFound));
-        assert!(matches!(
-            group_of(AdminScope::Operator, ""),
-            Err(AdminError::BadField { field: "group", .. })
-        ));
+        let operator = AdminCaller::Operator;
+        assert_eq!(group_of(&operator, "acme"), Ok(GroupId::new("acme").unwrap()));
+        assert_eq!(group_of(&operator, "not a group"), Err(AdminError::NotFound));
+        assert!(matches!(group_of(&operator, ""), Err(AdminError::BadField { .. })));
     }
 
     #[test]

@@ -3,11 +3,18 @@
 //! Decides who may call and how answers look on the wire. What the answers are comes from an
 //! [`AdminHub`]; the types here are that seam, free of protobuf. Built and run by `server`.
 
+mod agents;
 mod convert;
 mod gate;
+mod groups;
+mod keys;
 mod live;
+mod nodes;
+mod once;
+mod presence;
 mod serve;
 mod service;
+mod sessions;
 mod status;
 
 use async_trait::async_trait;
@@ -22,6 +29,11 @@ use crate::wire::visitor::SessionKind;
 pub use live::Operated;
 pub use serve::AdminListener;
 pub use status::{AdminError, reason_of};
+
+/// A field of a request that can't be used.
+fn bad(field: &'static str, problem: impl ToString) -> AdminError {
+    AdminError::BadField { field: field.into(), problem: problem.to_string() }
+}
 
 /// What the hub does for operators. Each call concerns one group that exists and that the caller's key
 /// reaches.

@@ -44,8 +44,12 @@ impl AdminListener {
         force: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
         let Self { socket, hub, accounts, reflection, meters } = self;
-        let service = AdminServer::new(Service { gate: Gate { accounts, meters }, hub })
-            .max_decoding_message_size(limits::ADMIN_MESSAGE);
+        let service = AdminServer::new(Service {
+            gate: Gate { accounts: Arc::clone(&accounts), meters },
+            accounts,
+            hub,
+        })
+        .max_decoding_message_size(limits::ADMIN_MESSAGE);
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<AdminServer<Service>>().await;
         let reflection = reflection.then(|| {

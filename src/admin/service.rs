@@ -1,4 +1,7 @@
-//! The calls of `porchlight.v1.Admin`: check the key, read the request, ask the hub, tell the answer.
+//! The calls of the service, one door and one handler each.
+//!
+//! Decides nothing: the gate says who may, the modules of each subject do the work, [`Service::once`] makes
+//! a change happen once. A call that is in the proto file and not here does not compile.
 
 use std::sync::Arc;
 
@@ -7,107 +10,238 @@ use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::gate::Gate;
-use super::status::AdminError;
-use super::{AdminHub, Ended, VisitorFilter, convert};
-use crate::ids::{SessionId, VisitorId};
-use crate::limits;
+use super::once::Call;
+use super::{AdminHub, agents, groups, keys, nodes, presence, sessions};
+use crate::hub::accounts::Accounts;
 use crate::pb::v1;
 use crate::pb::v1::admin_server::Admin;
 
 /// The service over a hub.
+#[derive(Clone)]
 pub(super) struct Service {
     pub(super) gate: Gate,
+    pub(super) accounts: Arc<Accounts>,
     pub(super) hub: Arc<dyn AdminHub>,
 }
 
-fn bad(field: &'static str, problem: impl ToString) -> AdminError {
-    AdminError::BadField { field, problem: problem.to_string() }
-}
+/// A stream of answers.
+type Answers<T> = BoxStream<'static, Result<T, Status>>;
 
-fn visitor_ids(texts: &[String]) -> Result<Vec<VisitorId>, AdminError> {
-    if texts.len() > limits::WATCHED {
-        return Err(bad(
-            "visitor_ids",
-            format!("are {}, at most {} are taken", texts.len(), limits::WATCHED),
-        ));
-    }
-    texts.iter().map(|text| VisitorId::new(text).map_err(|error| bad("visitor_ids", error))).collect()
-}
+type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl Admin for Service {
+    async fn create_group(
+        &self,
+        request: Request<v1::CreateGroupRequest>,
+    ) -> Answer<v1::CreateGroupResponse> {
+        let (operator, request) = self.gate.operator(request)?;
+        let call = Call::of("CreateGroup", operator.caller(), &request)?;
+        self.once(call, groups::create_group(self, &operator, request)).await
+    }
+
+    async fn list_groups(&self, request: Request<v1::ListGroupsRequest>) -> Answer<v1::ListGroupsResponse> {
+        let (caller, request) = self.gate.caller(request)?;
+        Ok(Response::new(groups::list_groups(self, &caller, request).await?))
+    }
+
+    async fn get_settings(
+        &self,
+        request: Request<v1::GetSettingsRequest>,
+    ) -> Answer<v1::GetSettingsResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(groups::get_settings(self, &within, request).await?))
+    }
+
+    async fn update_settings(
+        &self,
+        request: Request<v1::UpdateSettingsRequest>,
+    ) -> Answer<v1::UpdateSettingsResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::of("UpdateSettings", within.caller(), &request)?;
+        self.once(call, groups::update_settings(self, &within, request)).await
+    }
+
+    async fn list_settings_changes(
+        &self,
+        request: Request<v1::ListSettingsChangesRequest>,
+    ) -> Answer<v1::ListSettingsChangesResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(groups::list_settings_changes(self, &within, request).await?))
+    }
+
+    async fn create_api_key(
+        &self,
+        request: Request<v1::CreateApiKeyRequest>,
+    ) -> Answer<v1::CreateApiKeyResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::of("CreateApiKey", within.caller(), &request)?;
+        self.once(call, keys::create_api_key(self, &within, request)).await
+    }
+
+    async fn list_api_keys(
+        &self,
+        request: Request<v1::ListApiKeysRequest>,
+    ) -> Answer<v1::ListApiKeysResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(keys::list_api_keys(self, &within, request).await?))
+    }
+
+    async fn revoke_api_key(
+        &self,
+        request: Request<v1::RevokeApiKeyRequest>,
+    ) -> Answer<v1::RevokeApiKeyResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::of("RevokeApiKey", within.caller(), &request)?;
+        self.once(call, keys::revoke_api_key(self, &within, request)).await
+    }
+
+    async fn upsert_agent(
+        &self,
+        request: Request<v1::UpsertAgentRequest>,
+    ) -> Answer<v1::UpsertAgentResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::of("UpsertAgent", within.caller(), &request)?;
+        self.once(call, agents::upsert_agent(self, &within, request)).await
+    }
+
+    async fn list_agents(&self, request: Request<v1::ListAgentsRequest>) -> Answer<v1::ListAgentsResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(agents::list_agents(self, &within, request).await?))
+    }
+
+    async fn delete_agent(
+        &self,
+        request: Request<v1::DeleteAgentRequest>,
+    ) -> Answer<v1::DeleteAgentResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::of("DeleteAgent", within.caller(), &request)?;
+        self.once(call, agents::delete_agent(self, &within, request)).await
+    }
+
+    async fn set_permissions(
+        &self,
+        request: Request<v1::SetPermissionsRequest>,
+    ) -> Answer<v1::SetPermissionsResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::of("SetPermissions", within.caller(), &request)?;
+        self.once(call, agents::set_permissions(self, &within, request)).await
+    }
+
+    async fn list_associated_users(
+        &self,
+        request: Request<v1::ListAssociatedUsersRequest>,
+    ) -> Answer<v1::ListAssociatedUsersResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(agents::list_associated_users(self, &within, request).await?))
+    }
+
+    async fn remove_association(
+        &self,
+        request: Request<v1::RemoveAssociationRequest>,
+    ) -> Answer<v1::RemoveAssociationResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::of("RemoveAssociation", within.caller(), &request)?;
+        self.once(call, agents::remove_association(self, &within, request)).await
+    }
+
+    async fn revoke_tokens(
+        &self,
+        request: Request<v1::RevokeTokensRequest>,
+    ) -> Answer<v1::RevokeTokensResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::of("RevokeTokens", within.caller(), &request)?;
+        self.once(call, agents::revoke_tokens(self, &within, request)).await
+    }
+
     async fn lookup_visitors(
         &self,
         request: Request<v1::LookupVisitorsRequest>,
-    ) -> Result<Response<v1::LookupVisitorsResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let group = self.gate.group(&metadata, &request.group)?;
-        let visitors = self.hub.lookup_visitors(&group, &visitor_ids(&request.visitor_ids)?).await?;
-        let visitors = visitors.into_iter().map(Into::into).collect();
-        Ok(Response::new(v1::LookupVisitorsResponse { visitors }))
+    ) -> Answer<v1::LookupVisitorsResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(presence::lookup_visitors(self, &within, request).await?))
     }
 
-    type ListVisitorsStream = BoxStream<'static, Result<v1::ListVisitorsResponse, Status>>;
+    type ListVisitorsStream = Answers<v1::ListVisitorsResponse>;
 
     async fn list_visitors(
         &self,
         request: Request<v1::ListVisitorsRequest>,
-    ) -> Result<Response<Self::ListVisitorsStream>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let states = request.states().filter_map(convert::asked_state).collect();
-        let group = self.gate.group(&metadata, &request.group)?;
-        let filter = VisitorFilter { states, page_contains: request.page_contains };
-        let visitors = self.hub.list_visitors(&group, filter).await?;
-        let answers = visitors.map(|row| Ok(v1::ListVisitorsResponse { visitor: Some(row.into()) }));
-        Ok(Response::new(answers.boxed()))
+    ) -> Answer<Self::ListVisitorsStream> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(presence::list_visitors(self, &within, request).await?.map(Ok).boxed()))
+    }
+
+    type WatchPresenceStream = Answers<v1::WatchPresenceResponse>;
+
+    async fn watch_presence(
+        &self,
+        request: Request<v1::WatchPresenceRequest>,
+    ) -> Answer<Self::WatchPresenceStream> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(presence::watch_presence(self, &within, request).await?.map(Ok).boxed()))
+    }
+
+    async fn signal_visitor(
+        &self,
+        request: Request<v1::SignalVisitorRequest>,
+    ) -> Answer<v1::SignalVisitorResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::of("SignalVisitor", within.caller(), &request)?;
+        self.once(call, presence::signal_visitor(self, &within, request)).await
+    }
+
+    async fn disconnect_visitor(
+        &self,
+        request: Request<v1::DisconnectVisitorRequest>,
+    ) -> Answer<v1::DisconnectVisitorResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::of("DisconnectVisitor", within.caller(), &request)?;
+        self.once(call, presence::disconnect_visitor(self, &within, request)).await
     }
 
     async fn list_sessions(
         &self,
         request: Request<v1::ListSessionsRequest>,
-    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let group = self.gate.group(&metadata, &request.group)?;
-        let visitor = match request.visitor_id.as_str() {
-            "" => None,
-            text => Some(VisitorId::new(text).map_err(|error| bad("visitor_id", error))?),
-        };
-        let sessions = self.hub.list_sessions(&group, visitor.as_ref()).await?;
-        Ok(Response::new(v1::ListSessionsResponse {
-            sessions: sessions.into_iter().map(Into::into).collect(),
-        }))
+    ) -> Answer<v1::ListSessionsResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(sessions::list_sessions(self, &within, request).await?))
     }
 
-    async fn end_session(
-        &self,
-        request: Request<v1::EndSessionRequest>,
-    ) -> Result<Response<v1::EndSessionResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        if request.request_id.len() > limits::REQUEST_ID_BYTES {
-            return Err(
-                bad("request_id", format!("is longer than {} bytes", limits::REQUEST_ID_BYTES)).into()
-            );
-        }
-        let group = self.gate.group(&metadata, &request.group)?;
-        let session = SessionId::parse(&request.session_id).map_err(|_| bad("session_id", "is no UUID"))?;
-        let ended = self.hub.end_session(&group, session).await?;
-        tracing::info!(
-            target: "audit",
-            call = "EndSession",
-            %group,
-            %session,
-            // Quoted and escaped: it is the caller's text.
-            request = ?request.request_id,
-            ?ended,
-        );
-        Ok(Response::new(v1::EndSessionResponse { ended_now: ended == Ended::Now }))
+    async fn get_session(&self, request: Request<v1::GetSessionRequest>) -> Answer<v1::GetSessionResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(sessions::get_session(self, &within, request).await?))
     }
 
-    async fn get_node(
+    async fn end_session(&self, request: Request<v1::EndSessionRequest>) -> Answer<v1::EndSessionResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::of("EndSession", within.caller(), &request)?;
+        self.once(call, sessions::end_session(self, &within, request)).await
+    }
+
+    type WatchSessionsStream = Answers<v1::WatchSessionsResponse>;
+
+    async fn watch_sessions(
         &self,
-        request: Request<v1::GetNodeRequest>,
-    ) -> Result<Response<v1::GetNodeResponse>, Status> {
-        self.gate.operator(request.metadata())?;
-        Ok(Response::new(v1::GetNodeResponse { node: Some(self.hub.node().await.into()) }))
+        request: Request<v1::WatchSessionsRequest>,
+    ) -> Answer<Self::WatchSessionsStream> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(sessions::watch_sessions(self, &within, request).await?.map(Ok).boxed()))
+    }
+
+    async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::GetNodeResponse> {
+        let (operator, request) = self.gate.operator(request)?;
+        Ok(Response::new(nodes::get_node(self, &operator, request).await?))
+    }
+
+    async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
+        let (operator, request) = self.gate.operator(request)?;
+        Ok(Response::new(nodes::list_nodes(self, &operator, request).await?))
+    }
+
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Answer<v1::DrainResponse> {
+        let (operator, request) = self.gate.operator(request)?;
+        let call = Call::of("Drain", operator.caller(), &request)?;
+        self.once(call, nodes::drain(self, &operator, request)).await
     }
 }

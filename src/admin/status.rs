@@ -1,5 +1,6 @@
 //! The one place where errors become gRPC statuses.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use prost::Message;
@@ -22,7 +23,7 @@ pub enum AdminError {
     #[error("{field} {problem}")]
     BadField {
         /// The field as named in the proto file.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// What is wrong with it.
         problem: String,
     },
@@ -93,7 +94,7 @@ impl From<AdminError> for Status {
         let (code, message) = (error.code(), error.to_string());
         let mut metadata = HashMap::new();
         if let AdminError::BadField { field, .. } = &error {
-            metadata.insert("field".to_owned(), (*field).to_owned());
+            metadata.insert("field".to_owned(), field.to_string());
         }
         let info = ErrorInfo { reason: error.reason().to_owned(), domain: DOMAIN.to_owned(), metadata };
         let detail = Any { type_url: ERROR_INFO.to_owned(), value: info.encode_to_vec() };
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn codes_and_reasons_are_pinned() {
-        let bad = AdminError::BadField { field: "group", problem: "is missing".to_owned() };
+        let bad = AdminError::BadField { field: "group".into(), problem: "is missing".to_owned() };
         let table = [
             (AdminError::Unauthorized, Code::Unauthenticated, "UNAUTHORIZED"),
             (AdminError::Forbidden, Code::PermissionDenied, "FORBIDDEN"),

@@ -120,23 +120,48 @@ pub struct AgentIdentity {
     pub expires_at: Wall,
 }
 
-/// What a bearer of the admin service may touch.
+/// Who calls the admin service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AdminScope {
-    /// Everything.
+pub enum AdminCaller {
+    /// The operator of the server.
     Operator,
-    /// This group alone.
-    Group(GroupId),
+    /// A group's back end, by an API key.
+    Key(GroupId, KeyId),
+    /// An agent who may change the group's settings.
+    Agent(AgentKey),
 }
 
-impl AdminScope {
-    /// Whether the bearer may touch this group.
-    pub fn covers(&self, group: &GroupId) -> bool {
+impl AdminCaller {
+    /// The one group within reach; none means all groups are.
+    pub fn own_group(&self) -> Option<&GroupId> {
         match self {
-            Self::Operator => true,
-            Self::Group(own) => own == group,
+            Self::Operator => None,
+            Self::Key(group, _) => Some(group),
+            Self::Agent(key) => Some(&key.group),
         }
     }
+}
+
+impl std::fmt::Display for AdminCaller {
+    /// As the audit names the caller.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Operator => f.write_str("operator"),
+            Self::Key(_, key) => write!(f, "key {key}"),
+            Self::Agent(key) => write!(f, "agent {}", key.agent),
+        }
+    }
+}
+
+/// Why a credential does not open the admin service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AdminRefused {
+    /// Malformed, unknown, expired or revoked.
+    #[error("credential is not good")]
+    Unknown,
+    /// A good agent's, who may not change the group's settings.
+    #[error("agent does not hold the admin permission")]
+    Forbidden,
 }
 
 /// Something changed that connections were admitted by. A listener reads anew what concerns it, closes
@@ -234,23 +259,28 @@ impl Accounts {
         unique::verify(&self.inner.master, group, visitor, secret)
     }
 
-    /// Checks what follows `Bearer ` in a call of the admin service: the operator's admin key, or
-    /// `<key id>.<secret>` of a live API key, which opens its group.
-    pub fn verify_admin(&self, bearer: &str) -> Option<AdminScope> {
+    /// Checks what follows `Bearer ` in a call of the admin service: the operator's admin key,
+    /// `<key id>.<secret>` of a live API key, or the token of an agent who holds `admin`.
+    pub fn verify_admin(&self, bearer: &str) -> Result<AdminCaller, AdminRefused> {
         use secrecy::ExposeSecret as _;
         if auth::same_secret(self.inner.operator_key.expose_secret(), bearer) {
-            return Some(AdminScope::Operator);
+            return Ok(AdminCaller::Operator);
         }
-        let (id, secret) = bearer.rsplit_once('.')?;
-        for group in self.inner.groups.load().values() {
-            if let Some(key) = group.keys.iter().find(|key| key.id.as_str() == id)
-                && key.secret.matches(secret)
-            {
-                self.note_use(&group.id, &key.id);
-                return Some(AdminScope::Group(group.id.clone()));
+        if let Some((id, secret)) = bearer.rsplit_once('.') {
+            for group in self.inner.groups.load().values() {
+                if let Some(key) = group.keys.iter().find(|key| key.id.as_str() == id)
+                    && key.secret.matches(secret)
+                {
+                    self.note_use(&group.id, &key.id);
+                    return Ok(AdminCaller::Key(group.id.clone(), key.id.clone()));
+                }
             }
         }
-        None
+        let agent = self.verify_agent(bearer).map_err(|_| AdminRefused::Unknown)?;
+        if !agent.permissions.admin {
+            return Err(AdminRefused::Forbidden);
+        }
+        Ok(AdminCaller::Agent(AgentKey { group: agent.group, agent: agent.agent }))
     }
 
     /// The operator's admin key.

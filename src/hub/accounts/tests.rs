@@ -300,14 +300,19 @@ async fn admin_keys_and_their_reach() {
     let (accounts, demo) = demo().await;
     let (id, secret) = &demo.api_key;
     let group_key = format!("{id}.{secret}");
-    assert_eq!(accounts.verify_admin(&demo.admin_key), Some(AdminScope::Operator));
-    assert_eq!(accounts.verify_admin(&group_key), Some(AdminScope::Group(gid("demo"))));
+    assert_eq!(accounts.verify_admin(&demo.admin_key), Ok(AdminCaller::Operator));
+    assert_eq!(accounts.verify_admin(&group_key), Ok(AdminCaller::Key(gid("demo"), id.clone())));
     for bad in ["", ".", "demo.", secret, &format!("demo.{secret}x"), &format!("other.{secret}"), "pla_"] {
-        assert_eq!(accounts.verify_admin(bad), None, "{bad}");
+        assert_eq!(accounts.verify_admin(bad), Err(AdminRefused::Unknown), "{bad}");
     }
     accounts.revoke_api_key(&gid("demo"), id).await.unwrap();
-    assert_eq!(accounts.verify_admin(&group_key), None);
-    assert!(AdminScope::Operator.covers(&gid("x")) && !AdminScope::Group(gid("demo")).covers(&gid("x")));
+    assert_eq!(accounts.verify_admin(&group_key), Err(AdminRefused::Unknown));
+    let [admin, other] = [&demo.agents[0], &demo.agents[1]];
+    let token = token_of(&accounts, admin).await;
+    let caller = accounts.verify_admin(&token).unwrap();
+    assert_eq!((caller.own_group(), caller.to_string()), (Some(&gid("demo")), format!("agent {}", admin.id)));
+    let token = token_of(&accounts, other).await;
+    assert_eq!(accounts.verify_admin(&token), Err(AdminRefused::Forbidden));
 }
 
 #[tokio::test]
