@@ -6,7 +6,7 @@ use std::{env, fs, io};
 use prost::Message as _;
 
 const PROTO_ROOT: &str = "proto";
-const PROTOS: &[&str] = &["porchlight/v1/admin.proto"];
+const PROTOS: &[&str] = &["porchlight/v1/admin.proto", "porchlight/v1/event.proto"];
 
 /// What is embedded of `web/`; the rest of it (packages, tests) may change without a rebuild.
 const WEB: &[&str] = &["lib", "pages", "share", "style", "view"];

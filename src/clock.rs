@@ -67,6 +67,16 @@ impl serde::Serialize for Wall {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Wall {
+    /// Reads RFC 3339; what is finer than a millisecond is dropped.
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        let moment = time::OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339);
+        let nanos = moment.map_err(serde::de::Error::custom)?.unix_timestamp_nanos();
+        Ok(Self(u64::try_from(nanos / 1_000_000).unwrap_or(0)))
+    }
+}
+
 /// Both clocks at one moment, as handed to a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Now {
@@ -132,6 +142,15 @@ mod tests {
     #[test]
     fn wall_prints_rfc_3339() {
         assert_eq!(Wall(1_893_456_000_123).to_string(), "2030-01-01T00:00:00.123Z");
+    }
+
+    #[test]
+    fn wall_reads_what_it_prints() {
+        for wall in [Wall(0), Wall(1_893_456_000_123)] {
+            let text = serde_json::to_string(&wall).unwrap();
+            assert_eq!(serde_json::from_str::<Wall>(&text).unwrap(), wall);
+        }
+        assert!(serde_json::from_str::<Wall>("\"yesterday\"").is_err());
     }
 
     #[test]

@@ -166,6 +166,11 @@ macro_rules! uuid_type {
                 Self(Uuid::from_u128(bits))
             }
 
+            /// One of 16 bytes, big-endian.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+
             /// Its 16 bytes, big-endian.
             pub const fn bytes(self) -> [u8; 16] {
                 self.0.into_bytes()
@@ -204,6 +209,15 @@ uuid_type!(
 uuid_type!(
     /// Names one participant of a session; survives its reconnects.
     ParticipantId
+);
+
+uuid_type!(
+    /// Names one event, so that a reader who gets it twice can tell.
+    EventId
+);
+uuid_type!(
+    /// Names one consent receipt.
+    ReceiptId
 );
 
 /// One WebSocket of this node. Never reused while the process lives.

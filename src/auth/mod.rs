@@ -13,6 +13,7 @@ pub mod password;
 pub mod permissions;
 pub mod random;
 pub mod secret;
+pub mod signing;
 pub mod unique;
 pub mod visitor_token;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::driver::Driver;
+use super::driver::{Driver, Flow};
 use super::relay::Relay;
 use super::timers::Due;
 use super::{Hub, SystemChance};
@@ -312,7 +312,7 @@ impl Hub {
 
     // ── Performing ─────────────────────────────────────────────────────────────────────────────
 
-    fn perform_session(self: &Arc<Self>, session: &Arc<LiveSession>, output: Output) {
+    fn perform_session(self: &Arc<Self>, session: &Arc<LiveSession>, output: Output) -> Flow {
         match output {
             Output::Offer { to, agent, expires_at } => self.send(to, || {
                 Text::of(&ToVisitor::Offer {
@@ -378,6 +378,7 @@ impl Hub {
             Output::Happened(happened) => self.note(session, &happened),
             Output::Moved => self.moved(session),
         }
+        Flow::On
     }
 
     /// Where a request stands, as an agent is told.
@@ -419,7 +420,7 @@ impl Hub {
     fn note(&self, session: &LiveSession, happened: &Happened) {
         match happened {
             Happened::Offered => self.meters.offer("offered"),
-            Happened::Accepted { .. } => self.meters.offer("accepted"),
+            Happened::Accepted(_) => self.meters.offer("accepted"),
             Happened::Refused(state) => self.meters.offer(state.as_str()),
             Happened::Ended(reason) => self.meters.session_ended(reason.as_str()),
             _ => {}

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::driver::Driver;
+use super::driver::{Driver, Flow};
 use crate::clock::{Now, Tick};
 use crate::ids::{ConnectionId, GroupId, VisitorKey};
 use crate::limits::Limits;
@@ -64,7 +64,7 @@ impl Tracker {
     }
 
     /// Hands an input to a visitor's machine; makes one only for an arrival.
-    pub fn handle(&self, now: Now, key: &VisitorKey, input: Input, perform: impl FnMut(Told)) -> Came {
+    pub fn handle(&self, now: Now, key: &VisitorKey, input: Input, mut perform: impl FnMut(Told)) -> Came {
         let step = |shard: &mut Shard, out: &mut Vec<Told>| {
             let arrival = matches!(input, Input::Arrived { .. });
             let signal = matches!(input, Input::Signal { .. });
@@ -80,11 +80,14 @@ impl Tracker {
             self.recount(before, shard.len());
             came
         };
-        self.shard(key).drive(step, perform)
+        self.shard(key).drive(step, |told| {
+            perform(told);
+            Flow::On
+        })
     }
 
     /// Lets a visitor's machine act on its deadline.
-    pub fn on_deadline(&self, now: Now, key: &VisitorKey, perform: impl FnMut(Told)) -> Option<Tick> {
+    pub fn on_deadline(&self, now: Now, key: &VisitorKey, mut perform: impl FnMut(Told)) -> Option<Tick> {
         let step = |shard: &mut Shard, out: &mut Vec<Told>| {
             let before = shard.len();
             let presence = shard.get_mut(key)?;
@@ -94,7 +97,10 @@ impl Tracker {
             self.recount(before, shard.len());
             came.deadline
         };
-        self.shard(key).drive(step, perform)
+        self.shard(key).drive(step, |told| {
+            perform(told);
+            Flow::On
+        })
     }
 
     /// Looks at a visitor.

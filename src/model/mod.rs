@@ -6,14 +6,17 @@
 pub mod buttons;
 pub mod codes;
 pub mod control;
+pub mod event;
 pub mod facts;
 pub mod lease;
 pub mod live;
 pub mod origin;
 pub mod presence;
+pub mod receipt;
 pub mod relay;
 pub mod request;
 pub mod session;
+pub mod session_record;
 pub mod settings;
 pub mod signal;
 pub mod ticket;

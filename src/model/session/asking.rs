@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Asker, EndReason, Happened, Output, Phase, Session, SessionError};
+use super::{Accepted, Answer, Asker, EndReason, Happened, Output, Phase, Session, SessionError};
 use crate::clock::Now;
 use crate::ids::{ConnectionId, RequestId};
 use crate::model::request::{Admission, Holder, NotTaken, Outcome, Request, Ticket};
@@ -12,14 +12,6 @@ use crate::model::ticket::Chance;
 use crate::wire::agent::RequestState;
 use crate::wire::session::{Role, Side};
 use crate::wire::visitor::OfferOutcome;
-
-/// The version of the terms that were accepted; `None` where none were required.
-fn version(admission: &Admission) -> Option<Arc<str>> {
-    match admission.outcome() {
-        Outcome::Accepted { version, .. } => Some(Arc::clone(version)),
-        Outcome::NotRequired => None,
-    }
-}
 
 impl Session {
     /// Sends the offer to where the visitor is, if it is anywhere, and goes on at once where nothing
@@ -63,9 +55,18 @@ impl Session {
 
     /// The gate opens: tickets for the visitor and for every agent that asked.
     fn open(&mut self, now: Now, admission: Admission, chance: &mut dyn Chance, out: &mut Vec<Output>) {
-        let version = version(&admission);
-        self.accepted = Some((admission.at(), version.clone()));
-        out.push(Output::Happened(Happened::Accepted { version }));
+        let (version, displayed, by) = match admission.outcome() {
+            Outcome::Accepted { version, displayed, by } => {
+                (Some(Arc::clone(version)), *displayed, Some(*by))
+            }
+            Outcome::NotRequired => (None, None, None),
+        };
+        let at = admission.at();
+        self.accepted = Some((at, version.clone()));
+        let agents = self.askers.iter().map(|asker| asker.agent.clone()).collect();
+        let asked_by = Arc::clone(&self.asked_by);
+        let accepted = Accepted { version, displayed, by, at, asked_by, agents };
+        out.push(Output::Happened(Happened::Accepted(accepted)));
         self.phase = Phase::Open(admission);
         self.waiting = Some(self.wait_from(now));
         self.abandoned = None;

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Wall;
 use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId, VisitorId};
 use crate::limits::Limits;
@@ -149,7 +151,8 @@ pub enum Say {
 }
 
 /// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// The guest ended it.
     GuestEnded,
@@ -175,6 +178,8 @@ pub enum EndReason {
     Cancelled,
     /// The visitor went before answering.
     VisitorGone,
+    /// The node died with it; said by the node that finds it.
+    NodeLost,
 }
 
 impl EndReason {
@@ -193,6 +198,7 @@ impl EndReason {
             Self::Declined => "declined",
             Self::Cancelled => "cancelled",
             Self::VisitorGone => "visitor_gone",
+            Self::NodeLost => "node_lost",
         }
     }
 }
@@ -287,31 +293,62 @@ pub enum Happened {
     Offered,
     /// It was on the visitor's screen.
     Displayed,
-    /// The visitor accepted this version, or none was required.
-    Accepted {
-        /// The version; `None`: none was required.
-        version: Option<Arc<str>>,
-    },
+    /// The visitor accepted, or nothing was required. No ticket is handed out before this was acted on.
+    Accepted(Accepted),
     /// The request ended otherwise.
     Refused(RequestState),
     /// The publisher is attached for the first time.
     Started,
     /// A participant came.
-    Joined(ParticipantId),
+    Joined(Person),
     /// A participant went.
-    Left(ParticipantId),
+    Left(Person),
     /// The publisher pauses.
     Paused,
     /// The publisher goes on.
     Resumed,
     /// An agent has control.
-    ControlGranted(ParticipantId),
+    ControlGranted(Person),
     /// It has no longer.
     ControlRevoked,
     /// Input without a grant was dropped.
     InputRefused,
     /// It is over.
     Ended(EndReason),
+}
+
+/// How the terms were met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The version; `None`: none was required.
+    pub version: Option<Arc<str>>,
+    /// When the terms were on the screen, if the page told.
+    pub displayed: Option<Wall>,
+    /// From which connection the yes came.
+    pub by: Option<ConnectionId>,
+    /// When.
+    pub at: Wall,
+    /// Who asked, as the visitor was told.
+    pub asked_by: Arc<str>,
+    /// The agents that were asking.
+    pub agents: Vec<AgentId>,
+}
+
+/// Who a participant is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Person {
+    /// Its id in the session.
+    pub participant: ParticipantId,
+    /// What it does there.
+    pub role: Role,
+    /// Whose side it is on.
+    pub side: Side,
+    /// Name for people.
+    pub name: Arc<str>,
+    /// The agent it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
 }
 
 /// What the asker of an input is told at once.

@@ -17,7 +17,9 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use inout::{Answer, Asker, EndReason, Happened, Input, Output, Say, SessionError, Setup, View};
+pub use inout::{
+    Accepted, Answer, Asker, EndReason, Happened, Input, Output, Person, Say, SessionError, Setup, View,
+};
 
 use super::control::Control;
 use super::request::{Admission, Request, Ticket};
@@ -49,6 +51,16 @@ struct Participant {
 }
 
 impl Participant {
+    fn person(&self) -> Person {
+        Person {
+            participant: self.id,
+            role: self.role,
+            side: self.side,
+            name: Arc::clone(&self.name),
+            agent: self.agent.clone(),
+        }
+    }
+
     fn view(&self) -> ParticipantView {
         ParticipantView {
             participant_id: self.id,

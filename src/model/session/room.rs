@@ -52,9 +52,10 @@ impl Session {
             decodes,
         };
         let (id, role, view) = (participant.id, participant.role, participant.view());
+        let person = participant.person();
         self.participants.push(participant);
         self.tell_others(id, ToParticipant::Participant { participant: view, change: Change::Joined }, out);
-        out.push(Output::Happened(Happened::Joined(id)));
+        out.push(Output::Happened(Happened::Joined(person)));
         if role == Role::Publisher {
             out.push(Output::Publisher(connection));
             self.started = Some(now.wall);
@@ -172,7 +173,7 @@ impl Session {
         let gone = self.participants.remove(at);
         let view = gone.view();
         self.tell_others(id, ToParticipant::Participant { participant: view, change: Change::Left }, out);
-        out.push(Output::Happened(Happened::Left(id)));
+        out.push(Output::Happened(Happened::Left(gone.person())));
         self.drop_control(id, gone.role, out);
         if let Some(connection) = gone.connection {
             let close = Close::new(CloseCode::Ended, "you left the session");
@@ -263,7 +264,8 @@ impl Session {
             Say::GrantControl(to) => {
                 publishes("only the publisher's side may grant control")?;
                 self.control.grant(to)?;
-                out.push(Output::Happened(Happened::ControlGranted(to)));
+                let person = self.participant(to)?.person();
+                out.push(Output::Happened(Happened::ControlGranted(person)));
                 self.tell_control(out);
             }
             Say::RejectControl(to) => {

@@ -137,6 +137,44 @@ struct Seat {
     people: Vec<String>,
 }
 
+/// What happened, with people by their ids alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Noted {
+    Offered,
+    Displayed,
+    Accepted { version: Option<Arc<str>> },
+    Refused(RequestState),
+    Started,
+    Joined(ParticipantId),
+    Left(ParticipantId),
+    Paused,
+    Resumed,
+    ControlGranted(ParticipantId),
+    ControlRevoked,
+    InputRefused,
+    Ended(EndReason),
+}
+
+impl From<Happened> for Noted {
+    fn from(happened: Happened) -> Self {
+        match happened {
+            Happened::Offered => Self::Offered,
+            Happened::Displayed => Self::Displayed,
+            Happened::Accepted(accepted) => Self::Accepted { version: accepted.version },
+            Happened::Refused(state) => Self::Refused(state),
+            Happened::Started => Self::Started,
+            Happened::Joined(person) => Self::Joined(person.participant),
+            Happened::Left(person) => Self::Left(person.participant),
+            Happened::Paused => Self::Paused,
+            Happened::Resumed => Self::Resumed,
+            Happened::ControlGranted(person) => Self::ControlGranted(person.participant),
+            Happened::ControlRevoked => Self::ControlRevoked,
+            Happened::InputRefused => Self::InputRefused,
+            Happened::Ended(reason) => Self::Ended(reason),
+        }
+    }
+}
+
 /// One session and everybody around it.
 #[derive(Debug)]
 struct Stage {
@@ -145,7 +183,7 @@ struct Stage {
     chance: Count,
     answer: Result<Answer, SessionError>,
     told: Vec<String>,
-    noted: Vec<Happened>,
+    noted: Vec<Noted>,
     moved: bool,
     /// The newest ticket handed to each page.
     tickets: HashMap<ConnectionId, Secret>,
@@ -292,7 +330,7 @@ impl Stage {
 
     /// Exactly this was written down, in this order.
     #[track_caller]
-    fn noted<const N: usize>(&mut self, happened: [Happened; N]) -> &mut Self {
+    fn noted<const N: usize>(&mut self, happened: [Noted; N]) -> &mut Self {
         assert_eq!(self.noted, happened);
         self
     }
@@ -378,7 +416,7 @@ impl Stage {
                 Output::Paused(paused) => (if paused { "picture off" } else { "picture on" }).into(),
                 Output::Publisher(connection) => format!("publisher {}", name(connection)),
                 Output::Happened(happened) => {
-                    self.noted.push(happened);
+                    self.noted.push(happened.into());
                     continue;
                 }
                 Output::Moved => {

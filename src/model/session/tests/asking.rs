@@ -7,17 +7,17 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn from_the_question_to_a_picture() {
     let mut stage = Stage::asked();
-    stage.told(["offer tab from Alice"]).noted([Happened::Offered]);
-    stage.when(displayed(TAB)).told(["request alice: displayed"]).noted([Happened::Displayed]);
+    stage.told(["offer tab from Alice"]).noted([Noted::Offered]);
+    stage.when(displayed(TAB)).told(["request alice: displayed"]).noted([Noted::Displayed]);
     stage
         .when(accept(TAB))
         .told(["request alice: accepted", "ready tab", "ready alice", "request alice: connecting"])
-        .noted([Happened::Accepted { version: Some("v1".into()) }]);
+        .noted([Noted::Accepted { version: Some("v1".into()) }]);
     stage.attach(TAB, SHARE).told(["publisher share", "request alice: active"]);
-    stage.noted([Happened::Joined(stage.id(SHARE)), Happened::Started]);
+    stage.noted([Noted::Joined(stage.id(SHARE)), Noted::Started]);
     assert_eq!(stage.seats[&SHARE].people, ["guest Here"]);
     stage.attach(ALICE, VIEW_A).told(["share < alice Joined"]);
-    stage.noted([Happened::Joined(stage.id(VIEW_A))]);
+    stage.noted([Noted::Joined(stage.id(VIEW_A))]);
     assert_eq!(stage.seats[&VIEW_A].people, ["guest Here", "alice Here"]);
     assert_eq!(stage.state(), RequestState::Active);
 }
@@ -47,7 +47,7 @@ fn without_terms_it_goes_straight_on() {
             "ready alice",
             "request alice: connecting",
         ])
-        .noted([Happened::Offered, Happened::Accepted { version: None }]);
+        .noted([Noted::Offered, Noted::Accepted { version: None }]);
     stage.when(accept(TAB)).refused(SessionError::RequestOver);
     stage.attach(TAB, SHARE).told(["publisher share", "request alice: active"]);
 }
@@ -71,7 +71,7 @@ fn no_is_told_to_those_who_asked_and_ends_it() {
     stage
         .when(decline(TAB))
         .told(["request alice: declined"])
-        .noted([Happened::Refused(RequestState::Declined)])
+        .noted([Noted::Refused(RequestState::Declined)])
         .ends(EndReason::Declined);
     stage.when(accept(TAB)).refused(SessionError::RequestOver);
     stage.when(decline(TAB)).refused(SessionError::RequestOver);
@@ -97,7 +97,7 @@ fn the_deadline_takes_the_question_away() {
     stage
         .after(SECOND)
         .told(["offer ended tab: Expired", "request alice: expired"])
-        .noted([Happened::Refused(RequestState::Expired)])
+        .noted([Noted::Refused(RequestState::Expired)])
         .ends(EndReason::Expired);
 }
 
@@ -118,7 +118,7 @@ fn the_only_agent_takes_its_question_back() {
     stage
         .when(cancel(ALICE))
         .told(["offer ended tab: Cancelled", "request alice: cancelled"])
-        .noted([Happened::Refused(RequestState::Cancelled)])
+        .noted([Noted::Refused(RequestState::Cancelled)])
         .ends(EndReason::Cancelled);
     stage.when(accept(TAB)).refused(SessionError::RequestOver);
     stage.when(cancel(ALICE)).refused(SessionError::RequestOver);
@@ -176,7 +176,7 @@ fn yes_to_other_terms_is_refused_and_the_question_stands() {
     stage.when(other).refused(SessionError::TermsChanged);
     assert!(stage.session.question().is_some());
     let unnamed = Input::Answer { request: REQUEST, by: TAB, accepted: true, version: None };
-    stage.when(unnamed).noted([Happened::Accepted { version: Some("v1".into()) }]);
+    stage.when(unnamed).noted([Noted::Accepted { version: Some("v1".into()) }]);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_visitor_who_goes_ends_the_question() {
     stage
         .when(Input::VisitorGone)
         .told(["request alice: visitor_gone"])
-        .noted([Happened::Refused(RequestState::VisitorGone)])
+        .noted([Noted::Refused(RequestState::VisitorGone)])
         .ends(EndReason::VisitorGone);
     stage.when(Input::VisitorGone).in_vain();
 }
@@ -234,7 +234,7 @@ fn a_question_that_nobody_asks_any_more_is_dropped() {
     stage
         .after(Session::ABANDONED - SECOND)
         .told(["offer ended tab: Cancelled"])
-        .noted([Happened::Refused(RequestState::Cancelled)])
+        .noted([Noted::Refused(RequestState::Cancelled)])
         .ends(EndReason::Cancelled);
 }
 
@@ -386,14 +386,14 @@ fn a_question_ended_from_outside_is_a_cancelled_question() {
         stage
             .when(Input::End(reason))
             .told(["offer ended tab: Cancelled", "request alice: cancelled"])
-            .noted([Happened::Refused(RequestState::Cancelled)])
+            .noted([Noted::Refused(RequestState::Cancelled)])
             .ends(reason);
     }
     let mut stage = Stage::asked();
     stage
         .when(Input::End(EndReason::Drained))
         .told(["offer ended tab: Failed", "request alice: failed"])
-        .noted([Happened::Refused(RequestState::Failed)])
+        .noted([Noted::Refused(RequestState::Failed)])
         .ends(EndReason::Drained);
 }
 

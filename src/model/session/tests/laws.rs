@@ -370,7 +370,7 @@ impl Trial {
                     assert!(self.closed.insert(connection), "closed twice");
                 }
                 Output::Request { to, .. } | Output::AgentEnded { to, .. } => assert!(!to.is_empty()),
-                Output::Happened(happened) => ended |= self.happened(&happened),
+                Output::Happened(happened) => ended |= self.happened(&happened.into()),
                 Output::Offer { to, .. } => assert_eq!(Some(to), self.plan.offered),
                 Output::OfferEnded { .. }
                 | Output::VisitorEnded { .. }
@@ -400,17 +400,17 @@ impl Trial {
     }
 
     /// Notes what was written down; true for the end.
-    fn happened(&mut self, happened: &Happened) -> bool {
+    fn happened(&mut self, happened: &Noted) -> bool {
         match happened {
-            Happened::Joined(id) => assert_eq!(self.here.insert(*id, true), None, "joined twice"),
-            Happened::Left(id) => assert_eq!(self.here.insert(*id, false), Some(true), "left twice"),
-            Happened::ControlGranted(id) => {
+            Noted::Joined(id) => assert_eq!(self.here.insert(*id, true), None, "joined twice"),
+            Noted::Left(id) => assert_eq!(self.here.insert(*id, false), Some(true), "left twice"),
+            Noted::ControlGranted(id) => {
                 assert_eq!(Some(*id), self.plan.granted);
                 assert!(!std::mem::replace(&mut self.granted, true), "granted twice");
             }
-            Happened::ControlRevoked => assert!(std::mem::take(&mut self.granted), "no grant ended"),
-            Happened::Started => self.starts += 1,
-            Happened::Ended(_) => return true,
+            Noted::ControlRevoked => assert!(std::mem::take(&mut self.granted), "no grant ended"),
+            Noted::Started => self.starts += 1,
+            Noted::Ended(_) => return true,
             _ => {}
         }
         assert!(self.starts <= 1);

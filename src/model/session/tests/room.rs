@@ -20,7 +20,7 @@ fn who_is_in_hears_who_comes_and_goes() {
     stage
         .says(VIEW_B, Say::Leave)
         .told(["share2+view-a2 < bob Left", "close view-b: ended"])
-        .noted([Happened::Left(bob)]);
+        .noted([Noted::Left(bob)]);
     stage.says(VIEW_B, Say::Leave).refused(SessionError::NoSuchTicket);
     // Its socket closes only now.
     stage.loses(VIEW_B).in_vain();
@@ -62,7 +62,7 @@ fn a_viewer_has_a_minute_to_come_back() {
     assert_eq!(stage.session.next_deadline(), Some(stage.now.tick.after(limits::RESUME_WINDOW)));
     stage.after(limits::RESUME_WINDOW - SECOND).told([]);
     let alice = stage.id(VIEW_A);
-    stage.after(SECOND).told(["share+view-b < alice Left"]).noted([Happened::Left(alice)]);
+    stage.after(SECOND).told(["share+view-b < alice Left"]).noted([Noted::Left(alice)]);
     stage.comes_back(VIEW_A, VIEW_A2).refused(SessionError::NoSuchTicket);
     assert_eq!(stage.state(), RequestState::Active);
 }
@@ -93,7 +93,7 @@ fn a_guest_that_does_not_come_back_ends_the_session() {
             "over alice: guest_left",
             "close view-a: ended",
         ])
-        .noted([Happened::Left(guest), Happened::Ended(EndReason::GuestLeft)])
+        .noted([Noted::Left(guest), Noted::Ended(EndReason::GuestLeft)])
         .ends(EndReason::GuestLeft);
 }
 
@@ -104,7 +104,7 @@ fn two_who_are_both_overdue_leave_no_words_after_the_end() {
     let guest = stage.id(SHARE);
     stage
         .after(limits::WAITING * 2)
-        .noted([Happened::Left(guest), Happened::Ended(EndReason::GuestLeft)])
+        .noted([Noted::Left(guest), Noted::Ended(EndReason::GuestLeft)])
         .ends(EndReason::GuestLeft);
 }
 
@@ -114,7 +114,7 @@ fn what_is_due_first_happens_first_though_the_timer_is_late() {
     stage.loses(VIEW_A).pass(limits::WAITING - SECOND).loses(SHARE);
     // Nobody watched for ten minutes; the guest had most of its minute left.
     stage.after(limits::WAITING).ends(EndReason::Expired);
-    assert_eq!(stage.noted.last(), Some(&Happened::Ended(EndReason::Expired)));
+    assert_eq!(stage.noted.last(), Some(&Noted::Ended(EndReason::Expired)));
 }
 
 #[test]
@@ -160,10 +160,7 @@ fn only_the_publisher_pauses() {
     stage.says(VIEW_A, Say::Pause).refused(SessionError::Forbidden("only the publisher may pause"));
     stage.says(VIEW_A, Say::Resume).refused(SessionError::Forbidden("only the publisher may resume"));
     stage.says(SHARE, Say::Resume).in_vain();
-    stage
-        .says(SHARE, Say::Pause)
-        .told(["picture off", "share+view-a < paused true"])
-        .noted([Happened::Paused]);
+    stage.says(SHARE, Say::Pause).told(["picture off", "share+view-a < paused true"]).noted([Noted::Paused]);
     assert!(!stage.session.may_publish(SHARE) && stage.session.view().paused);
     stage.says(SHARE, Say::Pause).in_vain();
     stage.when(join(BOB));
@@ -175,7 +172,7 @@ fn only_the_publisher_pauses() {
     stage
         .says(SHARE2, Say::Resume)
         .told(["picture on", "share2+view-a+view-b < paused false"])
-        .noted([Happened::Resumed]);
+        .noted([Noted::Resumed]);
     assert!(stage.session.may_publish(SHARE2));
 }
 
@@ -207,7 +204,7 @@ fn everybody_gets_the_reason_of_the_end() {
             "close view-b: ended".to_owned(),
         ];
         assert_eq!(stage.told, lines);
-        stage.noted([Happened::Ended(reason)]).ends(reason);
+        stage.noted([Noted::Ended(reason)]).ends(reason);
         assert_eq!(stage.state(), RequestState::Ended);
     }
 }
@@ -329,7 +326,7 @@ const NO_CONTROL: SessionError = SessionError::ControlNotGranted;
 fn an_agent_asks_the_guest_grants_and_takes_back() {
     let mut stage = Stage::shared();
     let alice = stage.id(VIEW_A);
-    stage.input(VIEW_A, 0).refused(NO_CONTROL).noted([Happened::InputRefused]);
+    stage.input(VIEW_A, 0).refused(NO_CONTROL).noted([Noted::InputRefused]);
     stage
         .says(VIEW_A, Say::RequestControl)
         .told(["share+view-a+view-b < control Requested alice 0"])
@@ -339,15 +336,15 @@ fn an_agent_asks_the_guest_grants_and_takes_back() {
     stage
         .says(SHARE, Say::GrantControl(alice))
         .told(["share+view-a+view-b < control Granted alice 1"])
-        .noted([Happened::ControlGranted(alice)]);
+        .noted([Noted::ControlGranted(alice)]);
     stage.input(VIEW_A, 1).told(["share < input 1"]).noted([]);
     for (who, epoch) in [(VIEW_A, 0), (VIEW_A, 2), (VIEW_B, 1), (SHARE, 1)] {
-        stage.input(who, epoch).refused(NO_CONTROL).noted([Happened::InputRefused]);
+        stage.input(who, epoch).refused(NO_CONTROL).noted([Noted::InputRefused]);
     }
     stage
         .says(SHARE, Say::RevokeControl)
         .told(["share+view-a+view-b < control Revoked alice 2"])
-        .noted([Happened::ControlRevoked]);
+        .noted([Noted::ControlRevoked]);
     for epoch in 0..4 {
         stage.input(VIEW_A, epoch).refused(NO_CONTROL);
     }
@@ -379,7 +376,7 @@ fn an_agent_gives_control_back() {
     stage
         .says(VIEW_A, Say::ReleaseControl)
         .told(["share+view-a+view-b < control Off nobody 2"])
-        .noted([Happened::ControlRevoked]);
+        .noted([Noted::ControlRevoked]);
     stage.says(VIEW_A, Say::ReleaseControl).refused(wrong.clone()).noted([]);
     stage.says(SHARE, Say::RevokeControl).refused(wrong).noted([]);
 }
@@ -416,7 +413,7 @@ fn a_view_only_session_never_forwards_input() {
     let view_only = SessionError::Forbidden("this session is view-only");
     stage.says(VIEW_A, Say::RequestControl).refused(view_only.clone());
     stage.says(SHARE, Say::GrantControl(stage.id(VIEW_A))).refused(view_only);
-    stage.input(VIEW_A, 0).refused(NO_CONTROL).noted([Happened::InputRefused]);
+    stage.input(VIEW_A, 0).refused(NO_CONTROL).noted([Noted::InputRefused]);
     stage.input(VIEW_A, 1).refused(NO_CONTROL);
     assert!(!stage.session.allows_control());
 }
@@ -441,7 +438,7 @@ fn a_grant_never_outlives_a_connection_or_a_pause() {
             "{what}: {:?}",
             stage.told
         );
-        let revoked = stage.noted.iter().filter(|h| **h == Happened::ControlRevoked).count();
+        let revoked = stage.noted.iter().filter(|h| **h == Noted::ControlRevoked).count();
         assert_eq!(revoked, 1, "{what}: {:?}", stage.noted);
         for connection in [VIEW_A, VIEW_A2] {
             for epoch in 0..3 {
@@ -463,7 +460,7 @@ fn the_loss_of_a_bystander_leaves_a_grant_alone() {
     stage.loses(VIEW_B).told(["share+view-a < bob Reconnecting"]);
     stage.comes_back(VIEW_B, VIEW_C).told(["share+view-a < bob Back"]);
     let bob = stage.id(VIEW_C);
-    stage.says(VIEW_C, Say::Leave).noted([Happened::Left(bob)]);
+    stage.says(VIEW_C, Say::Leave).noted([Noted::Left(bob)]);
     stage.input(VIEW_A, 1).told(["share < input 1"]);
 }
 

@@ -1,0 +1,182 @@
+//! Which events a session's word becomes. A pure function; the hub adds ids and time.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::{Accepted, Actor, Asking, Created, Ended, Offered, ReceiptRef, Relayed, What};
+use crate::ids::{AgentId, VisitorId};
+use crate::model::session::{EndReason, Happened, Person};
+use crate::wire::agent::RequestState;
+use crate::wire::session::Side;
+use crate::wire::visitor::{SessionKind, TermsShown};
+
+/// What stays the same for a session's whole life.
+#[derive(Debug, Clone)]
+pub struct Subject<'a> {
+    /// Whose screen, and how.
+    pub kind: SessionKind,
+    /// The visitor.
+    pub visitor: &'a VisitorId,
+    /// The agent that asked first.
+    pub asker: &'a AgentId,
+    /// What the visitor was asked.
+    pub terms: &'a TermsShown,
+    /// Whether control may be asked for.
+    pub control: bool,
+}
+
+/// What only others than the session know, at the moment of its word.
+#[derive(Debug, Clone, Default)]
+pub struct Around {
+    /// Agents that ask or watch.
+    pub agents: Vec<AgentId>,
+    /// The receipt of an acceptance.
+    pub receipt: Option<ReceiptRef>,
+    /// What was relayed so far.
+    pub relayed: Relayed,
+}
+
+/// The events that a session's word becomes, in order, each with who did it.
+///
+/// A session's first word yields `session.created`, its last one `session.ended` and `record.logged`; both
+/// come exactly once, whatever the session's fate.
+pub fn events(happened: &Happened, subject: &Subject<'_>, around: Around) -> SmallVec<[(Actor, What); 3]> {
+    let visitor = || Actor::Visitor(subject.visitor.clone());
+    let asker = || Actor::Agent(subject.asker.clone());
+    match happened {
+        Happened::Offered => {
+            let created = Created {
+                kind: subject.kind,
+                visitor: Some(subject.visitor.clone()),
+                agent: Some(subject.asker.clone()),
+            };
+            let offered = Offered {
+                required: subject.terms.required,
+                version: subject.terms.version.clone(),
+                control: subject.control,
+            };
+            smallvec![(asker(), What::Created(created)), (asker(), What::Offered(offered))]
+        }
+        Happened::Displayed => smallvec![(visitor(), What::Displayed)],
+        Happened::Accepted(accepted) => {
+            let actor = if accepted.version.is_some() { visitor() } else { Actor::Server };
+            let accepted = Accepted {
+                version: accepted.version.clone(),
+                receipt: around.receipt,
+                agents: accepted.agents.clone(),
+            };
+            smallvec![(actor, What::Accepted(accepted)), (Actor::Server, What::Waiting)]
+        }
+        Happened::Refused(state) => {
+            let asking = Asking { agents: around.agents };
+            let (actor, what, reason) = match state {
+                RequestState::Declined => (visitor(), What::Declined(asking), EndReason::Declined),
+                RequestState::Cancelled => (asker(), What::Cancelled(asking), EndReason::Cancelled),
+                RequestState::Expired => (Actor::Server, What::Expired(asking), EndReason::Expired),
+                RequestState::VisitorGone => (visitor(), What::VisitorGone(asking), EndReason::VisitorGone),
+                _ => (Actor::Server, What::Failed(asking), EndReason::Failed),
+            };
+            let mut told = smallvec![(actor.clone(), what)];
+            told.extend(end(actor, reason, around.relayed));
+            told
+        }
+        Happened::Started => smallvec![(visitor(), What::Started)],
+        Happened::Joined(person) => smallvec![(who(person, subject), What::Joined(person.clone()))],
+        Happened::Left(person) => smallvec![(who(person, subject), What::Left(person.clone()))],
+        Happened::Paused => smallvec![(visitor(), What::Paused)],
+        Happened::Resumed => smallvec![(visitor(), What::Resumed)],
+        Happened::ControlGranted(person) => smallvec![(visitor(), What::ControlGranted(person.clone()))],
+        Happened::ControlRevoked => smallvec![(Actor::Server, What::ControlRevoked)],
+        // Counted, not told: an agent's client may send many in a second.
+        Happened::InputRefused => SmallVec::new(),
+        Happened::Ended(reason) => {
+            let actor = match reason {
+                EndReason::GuestEnded
+                | EndReason::GuestLeft
+                | EndReason::CaptureDenied
+                | EndReason::Failed
+                | EndReason::Declined
+                | EndReason::VisitorGone => visitor(),
+                EndReason::AgentEnded | EndReason::Cancelled => asker(),
+                EndReason::OperatorEnded => Actor::Operator,
+                EndReason::Expired | EndReason::TimeLimit | EndReason::Drained | EndReason::NodeLost => {
+                    Actor::Server
+                }
+            };
+            end(actor, *reason, around.relayed)
+        }
+    }
+}
+
+fn end(actor: Actor, reason: EndReason, relayed: Relayed) -> SmallVec<[(Actor, What); 3]> {
+    smallvec![(actor, What::Ended(Ended { reason, relayed })), (Actor::Server, What::RecordLogged)]
+}
+
+fn who(person: &Person, subject: &Subject<'_>) -> Actor {
+    match (person.side, &person.agent) {
+        (_, Some(agent)) => Actor::Agent(agent.clone()),
+        (Side::Guest, None) if person.name.as_ref() == subject.visitor.as_str() => {
+            Actor::Visitor(subject.visitor.clone())
+        }
+        _ => Actor::Guest(person.participant),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Wall;
+    use crate::model::event::{Kind, samples};
+    use crate::model::session;
+
+    fn told(happened: &Happened) -> Vec<Kind> {
+        let (visitor, asker) = (VisitorId::new("C-1").unwrap(), AgentId::new("alice").unwrap());
+        let terms = TermsShown { required: true, version: "v".into(), text: None, url: None };
+        let subject = Subject {
+            kind: SessionKind::Screen,
+            visitor: &visitor,
+            asker: &asker,
+            terms: &terms,
+            control: false,
+        };
+        events(happened, &subject, Around::default()).iter().map(|(_, what)| what.kind()).collect()
+    }
+
+    #[test]
+    fn each_word_becomes_its_events() {
+        let accepted = session::Accepted {
+            version: None,
+            displayed: None,
+            by: None,
+            at: Wall(1),
+            asked_by: "Alice".into(),
+            agents: Vec::new(),
+        };
+        let over = [Kind::Ended, Kind::RecordLogged];
+        let cases = [
+            (Happened::Offered, vec![Kind::Created, Kind::Offered]),
+            (Happened::Displayed, vec![Kind::Displayed]),
+            (Happened::Accepted(accepted), vec![Kind::Accepted, Kind::Waiting]),
+            (Happened::Started, vec![Kind::Started]),
+            (Happened::Joined(samples::person(1)), vec![Kind::Joined]),
+            (Happened::Left(samples::person(1)), vec![Kind::Left]),
+            (Happened::Paused, vec![Kind::Paused]),
+            (Happened::Resumed, vec![Kind::Resumed]),
+            (Happened::ControlGranted(samples::person(1)), vec![Kind::ControlGranted]),
+            (Happened::ControlRevoked, vec![Kind::ControlRevoked]),
+            (Happened::InputRefused, vec![]),
+            (Happened::Ended(EndReason::TimeLimit), over.to_vec()),
+        ];
+        for (happened, kinds) in cases {
+            assert_eq!(told(&happened), kinds, "{happened:?}");
+        }
+        for (state, kind) in [
+            (RequestState::Declined, Kind::Declined),
+            (RequestState::Cancelled, Kind::Cancelled),
+            (RequestState::Expired, Kind::Expired),
+            (RequestState::VisitorGone, Kind::VisitorGone),
+            (RequestState::Failed, Kind::Failed),
+        ] {
+            assert_eq!(told(&Happened::Refused(state)), [&[kind], &over[..]].concat(), "{state:?}");
+        }
+    }
+}

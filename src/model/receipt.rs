@@ -1,0 +1,476 @@
+//! Consent receipts: what a visitor accepted, signed, and chained to the group's receipt before it.
+//!
+//! Decides what a receipt says, its bytes, and whether a file of them is whole. Does not decide when one is
+//! made (the hub, at each acceptance) or where it is kept (the store). The form is described for others in
+//! `docs/receipts.md`; verifying needs a file and a public key, no server.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::auth::signing::{PublicKey, SIGNATURE_TEXT, SigningKey, hex, sha256};
+use crate::clock::Wall;
+use crate::ids::{AgentId, GroupId, ReceiptId, RequestId, SessionId, VisitorId};
+use crate::wire::visitor::{SessionKind, TermsShown};
+
+/// The version of the form.
+const VERSION: u32 = 1;
+
+const RECEIPT: &str = "{\"receipt\":";
+const HEAD: &str = "{\"head\":";
+const MIDDLE: &str = ",\"signature\":\"";
+const END: &str = "\"}";
+
+/// What a visitor accepted. The order of the fields is the order in a receipt's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Consent {
+    /// The receipt's id.
+    pub id: ReceiptId,
+    /// The group.
+    pub group: GroupId,
+    /// The session that was consented to.
+    pub session: SessionId,
+    /// The question that was answered.
+    pub request: RequestId,
+    /// Who accepted.
+    pub visitor: VisitorId,
+    /// From which connection.
+    pub connection: String,
+    /// Who asked, as the visitor was told.
+    pub asked_by: Arc<str>,
+    /// The agents that were asking.
+    pub agents: Vec<AgentId>,
+    /// What may be shared.
+    pub kind: SessionKind,
+    /// Whether the agents may ask for control.
+    pub control: bool,
+    /// The version of the terms.
+    pub terms_version: Arc<str>,
+    /// [`terms_hash`] of the terms as shown.
+    pub terms_hash: String,
+    /// When they were on the screen, if the page told.
+    pub displayed_at: Option<Wall>,
+    /// When they were accepted.
+    pub accepted_at: Wall,
+}
+
+/// A receipt as it is signed: a consent in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    /// The version of the form.
+    pub v: u32,
+    /// Its place in the group's chain, from 1.
+    pub number: u64,
+    /// SHA-256 of the line before it, in hexadecimal; zeros before the first.
+    pub previous: String,
+    /// The id of the key that signs.
+    pub key: String,
+    /// What was accepted.
+    pub consent: Consent,
+}
+
+/// What stands at the end of a file, so that lines missing there are missed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    /// The version of the form.
+    pub v: u32,
+    /// Whose chain.
+    pub group: GroupId,
+    /// How many receipts there are.
+    pub count: u64,
+    /// SHA-256 of the last line before this one, in hexadecimal; zeros when there is none.
+    pub last: String,
+    /// As of when.
+    pub at: Wall,
+    /// The id of the key that signs.
+    pub key: String,
+}
+
+/// Where the next receipt of a chain goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its number.
+    pub number: u64,
+    /// The hash of the line before it.
+    pub previous: String,
+}
+
+impl Link {
+    /// The link of a group's first receipt.
+    pub fn first() -> Self {
+        Self { number: 1, previous: hex(&[0; 32]) }
+    }
+
+    /// The link behind a line.
+    pub fn behind(number: u64, line: &str) -> Self {
+        Self { number: number + 1, previous: hex(&sha256(line.as_bytes())) }
+    }
+}
+
+/// A receipt as it is kept and handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Its id.
+    pub id: ReceiptId,
+    /// Its place in the chain.
+    pub number: u64,
+    /// The session it is about.
+    pub session: SessionId,
+    /// When it was accepted.
+    pub at: Wall,
+    /// Its text, without a line feed.
+    pub line: String,
+}
+
+impl Consent {
+    /// Signs it for its place in the chain.
+    pub fn seal(&self, link: &Link, key: &SigningKey) -> Sealed {
+        let receipt = Receipt {
+            v: VERSION,
+            number: link.number,
+            previous: link.previous.clone(),
+            key: key.public().id(),
+            consent: self.clone(),
+        };
+        let line = signed(RECEIPT, &receipt, key);
+        Sealed { id: self.id, number: link.number, session: self.session, at: self.accepted_at, line }
+    }
+}
+
+/// The line that ends a file of the receipts before `next`.
+pub fn head(group: &GroupId, next: &Link, at: Wall, key: &SigningKey) -> String {
+    let head = Head {
+        v: VERSION,
+        group: group.clone(),
+        count: next.number - 1,
+        last: next.previous.clone(),
+        at,
+        key: key.public().id(),
+    };
+    signed(HEAD, &head, key)
+}
+
+fn signed<T: Serialize>(opening: &str, what: &T, key: &SigningKey) -> String {
+    let text = serde_json::to_string(what).expect("names, numbers and texts have a JSON form");
+    let signature = key.sign(format!("{opening}{text}").as_bytes());
+    format!("{opening}{text}{MIDDLE}{signature}{END}")
+}
+
+/// The hash by which a receipt names the terms: SHA-256, in hexadecimal, of
+/// `{"version":…,"text":…,"url":…}` as JSON without spaces, with null for what there is not.
+pub fn terms_hash(terms: &TermsShown) -> String {
+    #[derive(Serialize)]
+    struct Terms<'a> {
+        version: &'a str,
+        text: Option<&'a str>,
+        url: Option<&'a str>,
+    }
+    let terms = Terms { version: &terms.version, text: terms.text.as_deref(), url: terms.url.as_deref() };
+    hex(&sha256(&serde_json::to_vec(&terms).expect("texts have a JSON form")))
+}
+
+/// What is wrong with a file of receipts, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {why}")]
+pub struct Flaw {
+    /// Counted from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub why: Why,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Why {
+    /// Not a line of this form.
+    #[error("is neither a receipt nor the end of a file of receipts")]
+    Malformed,
+    /// Written by a newer server.
+    #[error("is of version {0}, of which this program knows nothing")]
+    Version(u32),
+    /// No such key was given.
+    #[error("is signed with the key {0}, which was not given")]
+    Key(String),
+    /// The text is not what was signed.
+    #[error("was changed, or was not signed by this key")]
+    Signature,
+    /// Lines are missing, were added or stand elsewhere.
+    #[error("has the number {actual} where {expected} belongs")]
+    Number {
+        /// The place it stands in.
+        expected: u64,
+        /// The place it was made for.
+        actual: u64,
+    },
+    /// The line before it is not the one that stood there.
+    #[error("does not follow the line before it")]
+    Chain,
+    /// Another group's.
+    #[error("belongs to the group {0}")]
+    Group(GroupId),
+    /// The signed end is missing: lines before it may be as well.
+    #[error("the signed end of the file is missing")]
+    NoHead,
+    /// Something stands behind the end.
+    #[error("stands behind the end of the file")]
+    AfterHead,
+}
+
+/// A file that is whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Whose receipts.
+    pub group: GroupId,
+    /// How many.
+    pub count: u64,
+    /// As of when the file is complete.
+    pub at: Wall,
+}
+
+/// Verifies one receipt by itself. That none is missing around it only a whole file shows.
+pub fn verify_line(line: &str, keys: &[PublicKey]) -> Result<Receipt, Why> {
+    let (receipt, signature) = open::<Receipt>(RECEIPT, line)?;
+    check(receipt.v, &receipt.key, line, signature, keys)?;
+    Ok(receipt)
+}
+
+/// Verifies a file: receipts from the group's first on, one a line, and the signed end. Any line that was
+/// changed, removed, added or moved is found. What it cannot tell is whether there were later receipts: it
+/// is complete as of [`Verified::at`].
+pub fn verify(file: &[u8], keys: &[PublicKey]) -> Result<Verified, Flaw> {
+    let lines: Vec<&[u8]> = file.split(|byte| *byte == b'\n').collect();
+    let flaw = |at: usize, why| Flaw { line: at + 1, why };
+    // A file ends with a line feed, behind which nothing stands.
+    let Some((rest, lines)) = lines.split_last() else { return Err(flaw(0, Why::NoHead)) };
+    if !rest.is_empty() {
+        return Err(flaw(lines.len(), Why::NoHead));
+    }
+    let (mut link, mut group) = (Link::first(), None::<GroupId>);
+    for (at, line) in lines.iter().enumerate() {
+        let line = std::str::from_utf8(line).map_err(|_| flaw(at, Why::Malformed))?;
+        let same_group = |named: &GroupId| match &group {
+            Some(group) if group != named => Err(flaw(at, Why::Group(named.clone()))),
+            _ => Ok(()),
+        };
+        if line.starts_with(HEAD) {
+            let (head, signature) = open::<Head>(HEAD, line).map_err(|why| flaw(at, why))?;
+            check(head.v, &head.key, line, signature, keys).map_err(|why| flaw(at, why))?;
+            same_group(&head.group)?;
+            if head.count != link.number - 1 {
+                let why = Why::Number { expected: link.number - 1, actual: head.count };
+                return Err(flaw(at, why));
+            }
+            if head.last != link.previous {
+                return Err(flaw(at, Why::Chain));
+            }
+            if at + 1 < lines.len() {
+                return Err(flaw(at + 1, Why::AfterHead));
+            }
+            return Ok(Verified { group: head.group, count: head.count, at: head.at });
+        }
+        let receipt = verify_line(line, keys).map_err(|why| flaw(at, why))?;
+        same_group(&receipt.consent.group)?;
+        if receipt.number != link.number {
+            let why = Why::Number { expected: link.number, actual: receipt.number };
+            return Err(flaw(at, why));
+        }
+        if receipt.previous != link.previous {
+            return Err(flaw(at, Why::Chain));
+        }
+        link = Link::behind(receipt.number, line);
+        group = Some(receipt.consent.group);
+    }
+    Err(flaw(lines.len(), Why::NoHead))
+}
+
+/// Takes a line apart: what was signed, read, and the signature.
+fn open<'a, T: Deserialize<'a>>(opening: &str, line: &'a str) -> Result<(T, &'a str), Why> {
+    let rest = line.strip_prefix(opening).and_then(|rest| rest.strip_suffix(END)).ok_or(Why::Malformed)?;
+    let cut = rest.len().checked_sub(SIGNATURE_TEXT).filter(|cut| rest.is_char_boundary(*cut));
+    let (text, signature) = rest.split_at(cut.ok_or(Why::Malformed)?);
+    let text = text.strip_suffix(MIDDLE).ok_or(Why::Malformed)?;
+    Ok((serde_json::from_str(text).map_err(|_| Why::Malformed)?, signature))
+}
+
+fn check(version: u32, key: &str, line: &str, signature: &str, keys: &[PublicKey]) -> Result<(), Why> {
+    if version != VERSION {
+        return Err(Why::Version(version));
+    }
+    let known = keys.iter().find(|known| known.id() == key).ok_or_else(|| Why::Key(key.to_owned()))?;
+    let text = &line[..line.len() - END.len() - SIGNATURE_TEXT - MIDDLE.len()];
+    if known.verify(text.as_bytes(), signature) { Ok(()) } else { Err(Why::Signature) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(&[seed; 32])
+    }
+
+    fn consent(number: u128) -> Consent {
+        let terms =
+            TermsShown { required: true, version: "v1".into(), text: Some("Ö \"t\"".into()), url: None };
+        Consent {
+            id: ReceiptId::from_u128(number),
+            group: GroupId::new("g").unwrap(),
+            session: SessionId::from_u128(number),
+            request: RequestId::from_u128(number),
+            visitor: VisitorId::new("C-1").unwrap(),
+            connection: "c1".into(),
+            asked_by: "Zoë \"Z\" }\n".into(),
+            agents: vec![AgentId::new("zoe").unwrap()],
+            kind: SessionKind::Screen,
+            control: true,
+            terms_version: "v1".into(),
+            terms_hash: terms_hash(&terms),
+            displayed_at: Some(Wall(5)),
+            accepted_at: Wall(6),
+        }
+    }
+
+    fn chain(count: u64, key: &SigningKey) -> Vec<String> {
+        let (mut lines, mut link) = (Vec::new(), Link::first());
+        for number in 1..=count {
+            let sealed = consent(u128::from(number)).seal(&link, key);
+            link = Link::behind(sealed.number, &sealed.line);
+            lines.push(sealed.line);
+        }
+        lines.push(head(&GroupId::new("g").unwrap(), &link, Wall(9), key));
+        lines
+    }
+
+    fn file(lines: &[String]) -> Vec<u8> {
+        lines.iter().flat_map(|line| [line.as_bytes(), b"\n"]).flatten().copied().collect()
+    }
+
+    fn verdict(lines: &[String]) -> Result<Verified, Flaw> {
+        verify(&file(lines), &[key(1).public()])
+    }
+
+    #[test]
+    fn the_bytes_are_as_documented() {
+        let sealed = consent(1).seal(&Link::first(), &key(1));
+        let id = "00000000-0000-0000-0000-000000000001";
+        let text = [
+            r#"{"receipt":{"v":1,"number":1,"#,
+            r#""previous":"0000000000000000000000000000000000000000000000000000000000000000","#,
+            &format!(r#""key":"{}","#, key(1).public().id()),
+            &format!(r#""consent":{{"id":"{id}","group":"g","session":"{id}","request":"{id}","#),
+            r#""visitor":"C-1","connection":"c1","askedBy":"Zoë \"Z\" }\n","agents":["zoe"],"#,
+            r#""kind":"screen","control":true,"termsVersion":"v1","#,
+            r#""termsHash":"c7c73c6a4fe2eea8bf03ea5a5a5f1ad5fc0b5cf0f4b5a40aa4e8a8c80b1ab0de","#,
+            r#""displayedAt":"1970-01-01T00:00:00.005Z","acceptedAt":"1970-01-01T00:00:00.006Z"}}"#,
+        ]
+        .concat();
+        let hash = hex(&sha256("{\"version\":\"v1\",\"text\":\"Ö \\\"t\\\"\",\"url\":null}".as_bytes()));
+        let text = text.replace("c7c73c6a4fe2eea8bf03ea5a5a5f1ad5fc0b5cf0f4b5a40aa4e8a8c80b1ab0de", &hash);
+        let signature = key(1).sign(text.as_bytes());
+        assert_eq!(sealed.line, format!("{text},\"signature\":\"{signature}\"}}"));
+        assert!(serde_json::from_str::<serde_json::Value>(&sealed.line).is_ok(), "a line is JSON");
+    }
+
+    #[test]
+    fn a_whole_file_verifies() {
+        for count in [0, 1, 3] {
+            let verified = verdict(&chain(count, &key(1))).unwrap();
+            assert_eq!((verified.count, verified.at, verified.group.as_str()), (count, Wall(9), "g"));
+        }
+        let both = [key(2).public(), key(1).public()];
+        assert!(verify(&file(&chain(2, &key(1))), &both).is_ok());
+    }
+
+    #[test]
+    fn flaws_are_named() {
+        let lines = chain(3, &key(1));
+        let at = |line, why| Err(Flaw { line, why });
+        let number = |expected, actual| Why::Number { expected, actual };
+        assert_eq!(verdict(&lines[1..]), at(1, number(1, 2)));
+        assert_eq!(verdict(&[&lines[..1], &lines[2..]].concat()), at(2, number(2, 3)));
+        assert_eq!(verdict(&[&lines[..2], &lines[3..]].concat()), at(3, number(2, 3)));
+        assert_eq!(verdict(&lines[..3]), at(4, Why::NoHead));
+        assert_eq!(verdict(&[]), at(1, Why::NoHead));
+        assert_eq!(verdict(&[&lines[..], &lines[3..]].concat()), at(5, Why::AfterHead));
+        assert_eq!(verify(&file(&lines), &[]), at(1, Why::Key(key(1).public().id())));
+        let forged = verify(&file(&chain(1, &key(2))), &[key(1).public()]);
+        assert_eq!(forged, at(1, Why::Key(key(2).public().id())));
+        let file = file(&lines);
+        assert_eq!(verify(&file[..file.len() - 1], &[key(1).public()]), at(4, Why::NoHead));
+        let newer = signed(
+            RECEIPT,
+            &Receipt { v: 2, ..verify_line(&lines[0], &[key(1).public()]).unwrap() },
+            &key(1),
+        );
+        assert_eq!(verify_line(&newer, &[key(1).public()]), Err(Why::Version(2)));
+    }
+
+    #[test]
+    fn a_line_of_another_chain_does_not_fit() {
+        let ours = chain(2, &key(1));
+        let mut other = consent(1);
+        other.asked_by = "Mallory".into();
+        let line = other.seal(&Link::first(), &key(1)).line;
+        assert_eq!(
+            verdict(&[line, ours[1].clone(), ours[2].clone()]),
+            Err(Flaw { line: 2, why: Why::Chain })
+        );
+        other.group = GroupId::new("h").unwrap();
+        let line = other.seal(&Link::behind(1, &ours[0]), &key(1)).line;
+        let flaw = Flaw { line: 2, why: Why::Group(other.group) };
+        assert_eq!(verdict(&[ours[0].clone(), line, ours[2].clone()]), Err(flaw));
+    }
+
+    #[test]
+    fn what_was_shown_tells_terms_apart() {
+        let terms = TermsShown { required: true, version: "1".into(), text: Some("a".into()), url: None };
+        let hash = terms_hash(&terms);
+        for other in [
+            TermsShown { version: "2".into(), ..terms.clone() },
+            TermsShown { text: None, ..terms.clone() },
+            TermsShown { text: Some("b".into()), ..terms.clone() },
+            TermsShown { text: None, url: Some("a".into()), ..terms },
+        ] {
+            assert_ne!(terms_hash(&other), hash);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_bit_changed_anywhere_is_found(at in any::<prop::sample::Index>(), bit in 0u8..8) {
+            let mut file = file(&chain(3, &key(1)));
+            let at = at.index(file.len());
+            file[at] ^= 1 << bit;
+            prop_assert!(verify(&file, &[key(1).public()]).is_err());
+        }
+
+        #[test]
+        fn any_line_removed_moved_or_doubled_is_found(
+            count in 1u64..6,
+            from in any::<prop::sample::Index>(),
+            to in any::<prop::sample::Index>(),
+            how in 0..3,
+        ) {
+            let whole = chain(count, &key(1));
+            let mut lines = whole.clone();
+            let (from, to) = (from.index(lines.len()), to.index(lines.len()));
+            match how {
+                0 => { lines.remove(from); }
+                1 => { let line = lines.remove(from); lines.insert(to, line); }
+                _ => lines.insert(to, whole[from].clone()),
+            }
+            prop_assert_eq!(verdict(&lines).is_ok(), lines == whole);
+        }
+
+        #[test]
+        fn junk_is_refused(junk in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(verify(&junk, &[key(1).public()]).is_err());
+            let line = format!("{RECEIPT}{}{END}", String::from_utf8_lossy(&junk));
+            prop_assert!(verify_line(&line, &[key(1).public()]).is_err());
+        }
+    }
+}
