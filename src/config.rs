@@ -10,6 +10,7 @@ mod load;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub struct Config {
     pub admin: Admin,
     /// Where data is kept.
     pub store: Store,
+    /// How much is kept of what happened.
+    pub events: Events,
     /// What is logged, and how.
     pub log: Log,
     /// Secrets of the server itself.
@@ -106,11 +109,42 @@ impl Default for Admin {
 pub struct Store {
     /// The directory of the database and of generated secrets; made if it is missing.
     pub data_dir: PathBuf,
+    /// When what was acknowledged is on the disk.
+    pub flush: Flush,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { data_dir: PathBuf::from(".porchlight") }
+        Self { data_dir: PathBuf::from(".porchlight"), flush: Flush::default() }
+    }
+}
+
+/// When what the store acknowledged is on the disk. Either way it survives the death of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flush {
+    /// Before it is acknowledged: it survives the loss of power.
+    #[default]
+    Commit,
+    /// Now and then: the loss of power may take the last seconds, and never leaves a half.
+    Checkpoint,
+}
+
+/// Section `[events]`: how much of each group's event log is kept. Session records and consent receipts are
+/// kept for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Events {
+    /// No longer than this.
+    #[serde(with = "humantime_serde")]
+    pub keep: Duration,
+    /// And no more than this many.
+    pub keep_count: u64,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { keep: limits::EVENTS_KEPT, keep_count: limits::EVENTS_KEPT_COUNT }
     }
 }
 

@@ -359,6 +359,57 @@ pub const STORE_BUSY: Duration = Duration::from_secs(5);
 /// Entries of a settings history in one answer.
 pub const SETTINGS_CHANGES: usize = 100;
 
+// ── Events ─────────────────────────────────────────────────────────────────────────────────────
+
+/// Events that wait to be written. A busy node has about 100 a second, so that ten minutes of a full disk
+/// fit; at about 1 KiB each it is 64 MiB of memory at most.
+pub const EVENT_QUEUE: usize = 65_536;
+
+/// Above this many waiting events no session begins, so that those that run have room for theirs: a session
+/// has about 20, and [`SESSIONS_PER_NODE`] of them never all at once.
+pub const EVENT_QUEUE_BUSY: usize = EVENT_QUEUE / 2;
+
+/// Events in one append. A commit costs one flush however many it holds; more would only make the others
+/// that share the writer wait.
+pub const EVENT_BATCH: usize = 256;
+
+/// Wait before an append that failed is tried again: at first, and at most. Space comes back by people's
+/// hands, not within milliseconds.
+pub const EVENT_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How long a server that ends waits for its last events to be written.
+pub const EVENT_FLUSH: Duration = Duration::from_secs(5);
+
+/// Events in one page, and about how many bytes of them.
+pub const EVENT_PAGE: usize = 500;
+/// See [`EVENT_PAGE`].
+pub const EVENT_PAGE_BYTES: usize = 1024 * 1024;
+
+/// Events trimmed in one write: some milliseconds of the writer's time.
+pub const EVENT_TRIM: usize = 1_000;
+
+/// How long events are kept: a quarter, with some days for whoever reads once a quarter.
+pub const EVENTS_KEPT: Duration = Duration::from_secs(100 * 24 * 3600);
+
+/// How many events of one group are kept: at about 600 bytes it is 600 MB of disk, and some 50,000 sessions.
+pub const EVENTS_KEPT_COUNT: u64 = 1_000_000;
+
+/// Refused credentials of one group that become an event each, a minute; the others are counted. A flood of
+/// guesses must not push what matters out of the log.
+pub const AUTH_REFUSED_EVENTS: u32 = 30;
+/// See [`AUTH_REFUSED_EVENTS`].
+pub const AUTH_REFUSED_WINDOW: Duration = Duration::from_secs(60);
+
+/// Session records in one page.
+pub const RECORD_PAGE: usize = 200;
+
+/// Consent receipts in one page.
+pub const RECEIPT_PAGE: usize = 500;
+
+/// How long a visitor's acceptance waits for its receipt to be on the disk. A flush takes some milliseconds;
+/// a disk that takes longer than this is broken, and the session fails.
+pub const RECEIPT_WAIT: Duration = Duration::from_secs(5);
+
 // ── Accounts ───────────────────────────────────────────────────────────────────────────────────
 
 /// Changes of accounts that a slow listener may fall behind; beyond it reads everything anew.

@@ -1,6 +1,6 @@
 //! The generated protobuf types and services.
 //!
-//! Seen by `cluster`, `admin`, `sinks` and the command line only; everything else uses types of its own.
+//! Seen by `store`, `cluster`, `admin`, `sinks` and the command line only; everything else uses types of its own.
 
 use std::sync::LazyLock;
 

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminListener, Operated};
 use crate::auth::secret::{MasterSecret, SecretError};
-use crate::clock::Clock;
+use crate::clock::{Clock, wall};
 use crate::cluster::memory::{MemoryBus, MemoryDirectory};
 use crate::config::Config;
 use crate::http::{
@@ -25,10 +25,12 @@ use crate::http::{
     ops_router, public_router,
 };
 use crate::hub::accounts::{Accounts, Demo};
+use crate::hub::events::{Events, end_lost};
 use crate::hub::{Hub, Parts};
 use crate::limits;
+use crate::store::events::Retention;
 use crate::store::sqlite::{OpenError, SqliteStore};
-use crate::store::{Store, StoreError};
+use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError};
 use crate::telemetry::Meters;
 use crate::ws::Sockets;
 
@@ -104,6 +106,8 @@ pub struct Running {
     pub demo: Option<Demo>,
     /// Who is who.
     pub accounts: Arc<Accounts>,
+    /// What happened, and what is left of it.
+    pub stores: Stores,
     /// Who is connected, and what goes on between them.
     pub hub: Arc<Hub>,
     signals: Signals,
@@ -118,6 +122,17 @@ impl std::fmt::Debug for Running {
             .field("admin", &self.admin)
             .finish_non_exhaustive()
     }
+}
+
+/// What can be read of what happened.
+#[derive(Clone)]
+pub struct Stores {
+    /// The log of events.
+    pub events: Arc<dyn EventLog>,
+    /// The records of sessions.
+    pub records: Arc<dyn SessionRecords>,
+    /// The chains of consent receipts.
+    pub receipts: Arc<dyn ReceiptLog>,
 }
 
 /// The two ways to end, each once.
@@ -138,7 +153,19 @@ impl Server {
         meters.file_limit(files);
 
         let (master, store) = open_store(&config, options).await?;
-        let accounts = Arc::new(Accounts::open(Arc::clone(&store), master, clock).await?);
+        let stores = Stores {
+            events: Arc::clone(&store) as _,
+            records: Arc::clone(&store) as _,
+            receipts: store.clone(),
+        };
+        match end_lost(&*stores.records, &*stores.events).await {
+            Ok(0) => {}
+            Ok(sessions) => tracing::warn!(sessions, "sessions did not outlive the node, they are ended"),
+            Err(error) => tracing::warn!(%error, "can't end the sessions that did not outlive the node"),
+        }
+        let events = Events::start(Arc::clone(&stores.events), Arc::clone(&meters));
+        let accounts = Arc::new(Accounts::open(store.clone(), master, clock).await?);
+        accounts.write_to(events.clone());
         let demo = if config.demo.enabled { Some(accounts.ensure_demo().await?) } else { None };
 
         let (public, public_addr) = listen(config.public.addr)?;
@@ -152,6 +179,8 @@ impl Server {
             accounts: Arc::clone(&accounts),
             directory: Arc::<MemoryDirectory>::default(),
             bus: Arc::<MemoryBus>::default(),
+            events: events.clone(),
+            receipts: Arc::clone(&stores.receipts),
             meters: Arc::clone(&meters),
             limits: Arc::new(config.limits.clone()),
         });
@@ -191,13 +220,15 @@ impl Server {
         let ended = CancellationToken::new();
         let beating = tokio::spawn(Arc::clone(&hub).run(ended.clone()));
         let ops = tokio::spawn(ops.run(ended.clone(), ended.clone()));
-        let upkeep = tokio::spawn(upkeep(scrape, Arc::clone(&accounts)));
+        let keep = Retention { age: config.events.keep, count: config.events.keep_count };
+        let upkeep = tokio::spawn(upkeep(scrape, Arc::clone(&accounts), Arc::clone(&stores.events), keep));
         let supervisor = Supervisor {
             signals: signals.clone(),
             drain: config.limits.drain,
             health,
             accounts: Arc::clone(&accounts),
             store,
+            events,
             work,
             public,
             admin,
@@ -214,6 +245,7 @@ impl Server {
             admin: admin_addr,
             demo,
             accounts,
+            stores,
             hub,
             signals,
             supervisor: tokio::spawn(supervisor.run()),
@@ -251,7 +283,8 @@ struct Supervisor {
     drain: Duration,
     health: Arc<Health>,
     accounts: Arc<Accounts>,
-    store: Arc<dyn Store>,
+    store: Arc<SqliteStore>,
+    events: Events,
     /// Everything that a drain waits for.
     work: TaskTracker,
     public: JoinHandle<()>,
@@ -300,14 +333,20 @@ impl Supervisor {
         if let Err(error) = self.accounts.flush_uses().await {
             tracing::warn!(%error, "can't note when API keys were last used");
         }
+        self.events.close().await;
         self.store.close().await;
         self.ended.cancel();
         ended
     }
 }
 
-/// Tidies the metrics and notes uses of API keys, for ever.
-async fn upkeep(scrape: metrics_exporter_prometheus::PrometheusHandle, accounts: Arc<Accounts>) {
+/// Tidies the metrics, notes uses of API keys and lets go of old events, for ever.
+async fn upkeep(
+    scrape: metrics_exporter_prometheus::PrometheusHandle,
+    accounts: Arc<Accounts>,
+    events: Arc<dyn EventLog>,
+    keep: Retention,
+) {
     let mut tick = tokio::time::interval(limits::UPKEEP);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -315,6 +354,19 @@ async fn upkeep(scrape: metrics_exporter_prometheus::PrometheusHandle, accounts:
         scrape.run_upkeep();
         if let Err(error) = accounts.flush_uses().await {
             tracing::warn!(%error, "can't note when API keys were last used");
+        }
+        for group in accounts.groups() {
+            // A piece at a time: others write in between.
+            loop {
+                match events.trim(&group.id, keep, wall()).await {
+                    Ok(trimmed) if trimmed >= limits::EVENT_TRIM as u64 => {}
+                    Ok(_) => break,
+                    Err(error) => {
+                        tracing::warn!(group = %group.id, %error, "can't let go of old events");
+                        break;
+                    }
+                }
+            }
         }
     }
 }
@@ -325,12 +377,15 @@ fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
     Ok((socket, bound))
 }
 
-async fn open_store(config: &Config, options: Options) -> Result<(MasterSecret, Arc<dyn Store>), StartError> {
+async fn open_store(
+    config: &Config,
+    options: Options,
+) -> Result<(MasterSecret, Arc<SqliteStore>), StartError> {
     let given = config.auth.master_secret.as_ref().map(|secret| MasterSecret::from_text(secret.expose()));
     let given = given.transpose()?;
-    let dir = config.store.data_dir.clone();
+    let (dir, flush) = (config.store.data_dir.clone(), config.store.flush);
     // Opening a database and making keys wait for the disk.
-    tokio::task::spawn_blocking(move || -> Result<(MasterSecret, Arc<dyn Store>), StartError> {
+    tokio::task::spawn_blocking(move || -> Result<(MasterSecret, Arc<SqliteStore>), StartError> {
         if options.store == StorePlace::Memory {
             let store = SqliteStore::in_memory()?;
             return Ok((given.unwrap_or_else(MasterSecret::fresh), Arc::new(store)));
@@ -340,7 +395,7 @@ async fn open_store(config: &Config, options: Options) -> Result<(MasterSecret, 
             Some(master) => master,
             None => MasterSecret::load_or_create(&dir.join(MASTER_FILE))?,
         };
-        let store = SqliteStore::open(&dir.join(STORE_FILE))?;
+        let store = SqliteStore::open_with(&dir.join(STORE_FILE), flush)?;
         Ok((master, Arc::new(store)))
     })
     .await?

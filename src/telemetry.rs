@@ -90,6 +90,18 @@ metrics_table! {
         "Time to answer a sign-in, most of it the deliberate cost of a password hash.";
     REFUSALS = "porchlight_refusals_total", Counter, Count,
         "Connections, requests and messages refused, by the limit they met.";
+    EVENTS = "porchlight_events_total", Counter, Count,
+        "Events written to the log.";
+    EVENTS_WAITING = "porchlight_events_waiting", Gauge, Count,
+        "Events that wait to be written.";
+    EVENT_FAILURES = "porchlight_event_write_failures_total", Counter, Count,
+        "Writes to the event log that failed; most are tried again.";
+    EVENTS_REFUSED = "porchlight_events_refused_total", Counter, Count,
+        "Events given up because no more could wait or the log would never take them.";
+    RECEIPTS = "porchlight_receipts_total", Counter, Count,
+        "Consent receipts, by outcome.";
+    RECEIPT_SECONDS = "porchlight_receipt_seconds", Histogram, Seconds,
+        "Time that a visitor's acceptance waits for its receipt to be on the disk.";
     BUILD_INFO = "porchlight_build_info", Gauge, Count,
         "Always 1; the version is a label.";
     FILE_LIMIT = "porchlight_process_file_limit", Gauge, Count,
@@ -98,6 +110,10 @@ metrics_table! {
 
 /// Buckets of [`SIGN_IN_SECONDS`]: a login key takes under a millisecond, a password hash 20–200 ms.
 const SIGN_IN_BUCKETS: &[f64] = &[0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+
+/// Buckets of [`RECEIPT_SECONDS`]: a flush of a good disk takes 1–5 ms, of a bad one 20–100 ms; 5 s is the
+/// longest wait.
+const RECEIPT_BUCKETS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// Which WebSocket a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -154,6 +170,16 @@ pub struct Meters {
     pub key_frame_requests: Counter,
     /// See [`SIGN_IN_SECONDS`].
     pub sign_in_seconds: Histogram,
+    /// See [`EVENTS`].
+    pub events: Counter,
+    /// See [`EVENTS_WAITING`].
+    pub events_waiting: Gauge,
+    /// See [`EVENT_FAILURES`].
+    pub event_failures: Counter,
+    /// See [`EVENTS_REFUSED`].
+    pub events_refused: Counter,
+    /// See [`RECEIPT_SECONDS`].
+    pub receipt_seconds: Histogram,
 }
 
 impl std::fmt::Debug for Meters {
@@ -169,7 +195,10 @@ impl Meters {
     pub fn new() -> (Arc<Self>, PrometheusHandle) {
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Full(SIGN_IN_SECONDS.to_owned()), SIGN_IN_BUCKETS)
-            .expect("the buckets are a constant that is not empty")
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Full(RECEIPT_SECONDS.to_owned()), RECEIPT_BUCKETS)
+            })
+            .expect("the buckets are constants that are not empty")
             .build_recorder();
         describe(&recorder);
         let handle = recorder.handle();
@@ -200,6 +229,11 @@ impl Meters {
             viewers_lagging: gauge(VIEWERS_LAGGING),
             key_frame_requests: counter(KEY_FRAME_REQUESTS),
             sign_in_seconds: recorder.register_histogram(&Key::from_static_name(SIGN_IN_SECONDS), &METADATA),
+            events: counter(EVENTS),
+            events_waiting: gauge(EVENTS_WAITING),
+            event_failures: counter(EVENT_FAILURES),
+            events_refused: counter(EVENTS_REFUSED),
+            receipt_seconds: recorder.register_histogram(&Key::from_static_name(RECEIPT_SECONDS), &METADATA),
             recorder,
         };
         (Arc::new(meters), handle)
@@ -242,6 +276,11 @@ impl Meters {
     /// Counts something refused; `limit` names the limit it met.
     pub fn refusal(&self, limit: &'static str) {
         self.count(REFUSALS, &[("limit", limit)]);
+    }
+
+    /// Counts a consent receipt: `ok`, or `failed` when it could not be kept.
+    pub fn receipt(&self, outcome: &'static str) {
+        self.count(RECEIPTS, &[("outcome", outcome)]);
     }
 
     /// Tells how many files the process may open.
@@ -364,6 +403,8 @@ mod tests {
         meters.sign_in("ok");
         meters.sign_in_seconds.record(0.03);
         meters.refusal("connections_per_ip");
+        meters.receipt("ok");
+        meters.receipt_seconds.record(0.003);
         meters.file_limit(20_000);
         let text = handle.render();
         for metric in METRICS {

@@ -40,7 +40,7 @@ const SOCIABLE: &[u8] = &[0, 6];
 const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 
 /// Who sees the generated protobuf types: those who speak it to somebody.
-const SPEAKS_PROTOBUF: &[&str] = &["cluster", "admin", "sinks", "cli"];
+const SPEAKS_PROTOBUF: &[&str] = &["store", "cluster", "admin", "sinks", "cli"];
 
 /// Crates that rules without I/O may use.
 const MODEL_CRATES: &[&str] = &["bytes", "serde", "serde_json", "smallvec", "base64", "subtle", "thiserror"];

@@ -46,6 +46,14 @@ impl Config {
         findings.require(!self.store.data_dir.as_os_str().is_empty(), "store.data_dir", || {
             "no directory is named".to_owned()
         });
+        findings.require(!self.events.keep.is_zero(), "events.keep", || "nothing would be kept".to_owned());
+        findings.require(self.events.keep_count >= limits::EVENT_QUEUE as u64, "events.keep_count", || {
+            format!(
+                "{} is less than a disk that was full gives back at once, {}",
+                self.events.keep_count,
+                limits::EVENT_QUEUE
+            )
+        });
         if let Err(error) = telemetry::parse_filter(&self.log.filter) {
             findings.0.push(Violation { key: "log.filter", problem: error.to_string() });
         }

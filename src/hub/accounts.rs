@@ -13,7 +13,7 @@ mod manage;
 mod sign_in;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, broadcast};
 
+use super::events::Events;
 pub use demo::{Demo, DemoAgent};
 pub use manage::{ManageError, NewApiKey};
 pub use sign_in::{SignIn, SignInError, SignedIn};
@@ -29,10 +30,12 @@ use crate::auth::agent_token::AgentTokens;
 use crate::auth::api_key::ApiKeySecret;
 use crate::auth::permissions::Permissions;
 use crate::auth::secret::MasterSecret;
+use crate::auth::signing::SigningKey;
 use crate::auth::{self, Refused, unique, visitor_token};
 use crate::clock::{Clock, Wall};
 use crate::ids::{AgentId, AgentKey, GroupId, KeyId, VisitorId};
 use crate::limits;
+use crate::model::event::Door;
 use crate::model::settings::Settings;
 use crate::store::{AgentRow, GroupRow, Store, StoreError};
 
@@ -57,6 +60,7 @@ struct Inner {
     password_checks: Arc<Semaphore>,
     used: Mutex<HashMap<(GroupId, KeyId), Wall>>,
     changes: broadcast::Sender<Changed>,
+    events: OnceLock<Events>,
 }
 
 /// A group as kept in memory.
@@ -187,6 +191,7 @@ impl Accounts {
             password_checks: Arc::new(Semaphore::new(limits::PASSWORD_CHECKS)),
             used: Mutex::new(HashMap::new()),
             changes: broadcast::Sender::new(limits::ACCOUNT_CHANGES),
+            events: OnceLock::new(),
             store,
             master,
             clock,
@@ -197,6 +202,12 @@ impl Accounts {
         // A panic in there would come again at the first check, and is told then.
         let _ = warmed.await;
         Ok(accounts)
+    }
+
+    /// Writes changes of settings and refused credentials down from now on. The first one counts.
+    pub fn write_to(&self, events: Events) {
+        // A second one would write everything twice.
+        let _ = self.inner.events.set(events);
     }
 
     /// A group. No I/O.
@@ -278,6 +289,7 @@ impl Accounts {
         }
         let agent = self.verify_agent(bearer).map_err(|_| AdminRefused::Unknown)?;
         if !agent.permissions.admin {
+            self.note_refused(&agent.group, Door::Admin, "agent without the admin permission");
             return Err(AdminRefused::Forbidden);
         }
         Ok(AdminCaller::Agent(AgentKey { group: agent.group, agent: agent.agent }))
@@ -288,9 +300,9 @@ impl Accounts {
         &self.inner.operator_key
     }
 
-    /// A key derived from the master secret for a purpose outside of this module, such as signing receipts.
-    pub fn derive(&self, label: &str, context: &[&str]) -> [u8; 32] {
-        self.inner.master.derive(label, context)
+    /// The key that signs a group's consent receipts. It follows from the master secret.
+    pub fn receipt_key(&self, group: &GroupId) -> SigningKey {
+        SigningKey::from_seed(&self.inner.master.derive("receipt-key", &[group.as_str()]))
     }
 
     /// Reads all groups and agents anew; listeners hear of each that differs.
@@ -359,6 +371,13 @@ impl Accounts {
             permissions,
             expires_at,
         })
+    }
+
+    /// Writes down that somebody was not let in, where there is a group to tell.
+    fn note_refused(&self, group: &GroupId, door: Door, reason: &str) {
+        if let Some(events) = self.inner.events.get().filter(|_| self.group(group).is_some()) {
+            events.refused(group, self.inner.clock.now(), door, reason);
+        }
     }
 
     fn note_use(&self, group: &GroupId, key: &KeyId) {

@@ -9,13 +9,14 @@ use super::Hub;
 use super::accounts::{AgentIdentity, Group};
 use super::changes::{SignedIn, agent_settings};
 use super::registry::Connection;
-use super::sessions::LiveSession;
+use super::sessions::{LiveSession, Wish};
 use super::visitors::{Caller, check_named};
 use super::watch::{LiveList, RecordWatch, raw};
 use crate::cluster::{DirectoryError, PresenceSource};
 use crate::ids::{AgentKey, GroupId, SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::buttons;
+use crate::model::event::Door;
 use crate::model::live::{Cursor, Filter, LiveView, Pager};
 use crate::model::presence;
 use crate::model::session::{Asker, EndReason, Input};
@@ -57,6 +58,7 @@ impl Hub {
         let group = self.accounts.group(&identity.group).ok_or_else(unauthorized)?;
         let origin_fits = |origin: &str| group.settings.origin_allowed(Audience::Agent, origin);
         if !caller.origin.as_deref().is_none_or(origin_fits) {
+            self.events.refused(&group.id, self.clock.now(), Door::Agent, "origin is not allowed");
             return Err(Close::new(CloseCode::Forbidden, "not allowed here"));
         }
         let connected = ToAgent::Connected {
@@ -390,9 +392,24 @@ impl AgentSeat {
         };
         let terms = group.settings.terms_shown();
         let deadline = group.settings.offer_deadline();
-        let (session, state) = self.hub.ask(key, kind, join.control, terms, deadline, asker)?;
+        let record = self.record_of(&join, &key.visitor);
+        let logged = record.is_some() || group.settings.log_sessions_outside_crm;
+        let wish = Wish { key, kind, control: join.control, terms, deadline, record, logged };
+        let (session, state) = self.hub.ask(wish, asker)?;
         self.asked.insert(session.id);
         Ok(self.hub.request_text(&session, state, id))
+    }
+
+    /// The record on the agent's screen as it presses Join: the one it names, or else one that is open and
+    /// leads to this visitor.
+    fn record_of(&self, join: &Join, visitor: &VisitorId) -> Option<Record> {
+        if let Some(record) = &join.record {
+            let open = self.records.get(&(record.object.clone(), record.id.clone()))?;
+            return Some(open.open.record.clone());
+        }
+        let leads_there = |open: &&Arc<RecordWatch>| open.visitor.lock().as_ref() == Some(visitor);
+        let open = self.records.values().filter(leads_there).map(|open| &open.open.record);
+        open.min_by_key(|record| (&record.object, &record.id)).cloned()
     }
 
     /// Which visitor, and the object of the record that led there.

@@ -8,6 +8,8 @@ pub mod accounts;
 pub mod agents;
 pub mod changes;
 pub mod driver;
+pub mod events;
+mod notes;
 pub mod outbox;
 pub mod records;
 pub mod registry;
@@ -25,6 +27,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::random;
@@ -32,6 +35,7 @@ use crate::clock::{Clock, Wall};
 use crate::cluster::{Bus, Directory, Hint, NodeId, PresenceSource, Sink};
 use crate::hub::accounts::Accounts;
 use crate::hub::changes::SignedIn;
+use crate::hub::events::Events;
 use crate::hub::registry::Registry;
 use crate::hub::sessions::Sessions;
 use crate::hub::timers::{Due, Timers};
@@ -44,6 +48,7 @@ use crate::model::presence::{Input, Output};
 use crate::model::session::EndReason;
 use crate::model::ticket::{Chance, SECRET};
 use crate::model::visitor::{Snapshot, VisitorView};
+use crate::store::ReceiptLog;
 use crate::telemetry::Meters;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::message::Text;
@@ -59,6 +64,10 @@ pub struct Parts {
     pub directory: Arc<dyn Directory>,
     /// How other nodes are told.
     pub bus: Arc<dyn Bus>,
+    /// Where it is written down what happens.
+    pub events: Events,
+    /// Where proofs of consent are kept.
+    pub receipts: Arc<dyn ReceiptLog>,
     /// What is counted.
     pub meters: Arc<Meters>,
     /// What everything is bounded by.
@@ -83,6 +92,10 @@ pub struct Hub {
     timers: Timers,
     directory: Arc<dyn Directory>,
     bus: Arc<dyn Bus>,
+    events: Events,
+    receipts: Arc<dyn ReceiptLog>,
+    /// Where work runs that has to wait.
+    runtime: Handle,
     meters: Arc<Meters>,
     limits: Arc<Limits>,
     draining: AtomicBool,
@@ -91,7 +104,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Builds a hub and makes it known to the other nodes.
+    /// Builds a hub on the current runtime and makes it known to the other nodes.
     pub fn new(parts: Parts) -> Arc<Self> {
         let hub = Arc::new(Self {
             node: NodeId(random::u128()),
@@ -107,6 +120,9 @@ impl Hub {
             timers: Timers::default(),
             directory: parts.directory,
             bus: parts.bus,
+            events: parts.events,
+            receipts: parts.receipts,
+            runtime: Handle::current(),
             meters: parts.meters,
             limits: parts.limits,
             draining: AtomicBool::new(false),

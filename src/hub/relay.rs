@@ -12,6 +12,7 @@ use super::registry::Connection;
 use crate::clock::Tick;
 use crate::ids::ConnectionId;
 use crate::limits::{self, Limits};
+use crate::model::event::Relayed;
 use crate::model::relay::{Cache, Cursor, Frame, KeyFrameRequests, Shed, Step, Stream};
 use crate::telemetry::Meters;
 use crate::wire::session::LiveEdge;
@@ -31,6 +32,7 @@ struct State {
     /// Whose frames are taken; nobody's while the publisher is away, paused or the session is over.
     publisher: Option<ConnectionId>,
     paused: bool,
+    relayed: Relayed,
 }
 
 /// What everybody may see of a viewer, and how its task is woken.
@@ -59,7 +61,13 @@ impl Relay {
     /// Nobody publishes and nobody watches yet.
     pub fn new(limits: Arc<Limits>) -> Self {
         let requests = KeyFrameRequests::new(limits.key_frame_spacing);
-        let state = State { streams: SmallVec::new(), requests, publisher: None, paused: false };
+        let state = State {
+            streams: SmallVec::new(),
+            requests,
+            publisher: None,
+            paused: false,
+            relayed: Relayed::default(),
+        };
         Self { limits, state: Mutex::new(state), viewers: RwLock::default() }
     }
 
@@ -71,7 +79,7 @@ impl Relay {
                 return Taken::Dropped;
             }
             let id = frame.header.stream;
-            let (key, at) = (frame.header.is_key(), state.position(id));
+            let (key, bytes, at) = (frame.header.is_key(), frame.bytes.len(), state.position(id));
             let at = match at {
                 Some(at) => at,
                 None if state.streams.len() < limits::STREAMS => {
@@ -83,6 +91,8 @@ impl Relay {
             if !state.streams[at].1.push(frame) {
                 return Taken::Orphan;
             }
+            state.relayed.frames += 1;
+            state.relayed.bytes += bytes as u64;
             if key {
                 state.requests.served(id);
             }
@@ -151,6 +161,11 @@ impl Relay {
             return SmallVec::from_slice(&[0]);
         }
         state.streams.iter().filter(|(_, s)| s.cache(now) != Cache::Fresh).map(|(id, _)| *id).collect()
+    }
+
+    /// What was taken of publishers so far.
+    pub fn relayed(&self) -> Relayed {
+        self.state.lock().relayed
     }
 
     /// Bytes kept now.

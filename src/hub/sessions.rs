@@ -1,7 +1,7 @@
 //! Requests and sessions of this node: finding them, driving them, performing what they say.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -11,14 +11,12 @@ use super::relay::Relay;
 use super::timers::Due;
 use super::{Hub, SystemChance};
 use crate::clock::Tick;
-use crate::ids::{ConnectionId, GroupId, RequestId, SessionId, VisitorId, VisitorKey};
+use crate::ids::{AgentId, ConnectionId, GroupId, RequestId, SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::presence;
 use crate::model::request::Question;
-use crate::model::session::{
-    Answer, Asker, EndReason, Happened, Input, Output, Session, SessionError, Setup, View,
-};
-use crate::wire::agent::{RequestState, ToAgent};
+use crate::model::session::{Answer, Asker, EndReason, Input, Output, Session, SessionError, Setup, View};
+use crate::wire::agent::{Record, RequestState, ToAgent};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::message::Text;
 use crate::wire::session::{Role, ToParticipant};
@@ -39,8 +37,16 @@ pub struct LiveSession {
     pub terms: TermsShown,
     /// Whether control may be asked for.
     pub control: bool,
+    /// The CRM record that the agent had open when it pressed Join.
+    pub record: Option<Record>,
+    /// The agent that asked first.
+    pub asker: AgentId,
+    /// Whether its course becomes events and a record.
+    pub logged: bool,
     /// Its frames.
     pub relay: Arc<Relay>,
+    /// Its consent could not be proven: no ticket is handed out any more.
+    pub(super) barred: AtomicBool,
     driver: Driver<Session, Output>,
     /// The earliest call asked of the timer that has not come yet.
     scheduled: AtomicU64,
@@ -51,6 +57,25 @@ impl LiveSession {
     pub fn view(&self) -> View {
         self.driver.read(Session::view)
     }
+}
+
+/// What an agent asks for.
+#[derive(Debug)]
+pub(super) struct Wish {
+    /// Whose screen.
+    pub(super) key: VisitorKey,
+    /// What is to be shared.
+    pub(super) kind: SessionKind,
+    /// Whether control may be asked for.
+    pub(super) control: bool,
+    /// What the visitor is asked.
+    pub(super) terms: TermsShown,
+    /// How long the question stands.
+    pub(super) deadline: std::time::Duration,
+    /// The CRM record that the agent has open.
+    pub(super) record: Option<Record>,
+    /// Whether the session is to become events and a record.
+    pub(super) logged: bool,
 }
 
 /// The sessions of this node.
@@ -125,27 +150,23 @@ impl Hub {
     /// An agent wants to see a visitor's screen: joins the visitor's session, or puts the question.
     pub(super) fn ask(
         self: &Arc<Self>,
-        key: VisitorKey,
-        kind: SessionKind,
-        control: bool,
-        terms: TermsShown,
-        deadline: std::time::Duration,
+        wish: Wish,
         asker: Asker,
     ) -> Result<(Arc<LiveSession>, RequestState), Refusal> {
         // At most one round: whoever loses the race for the entry joins the winner's session.
         loop {
-            if let Some(session) = self.sessions.of_visitor(&key) {
+            if let Some(session) = self.sessions.of_visitor(&wish.key) {
                 match self.drive(&session, Input::Join(asker.clone())) {
                     Ok(Answer::Request(state)) => return Ok((session, state)),
                     Ok(_) => return Err(Refusal::new(ErrorCode::WrongState, "the session cannot be joined")),
                     // It ended this moment and is about to be taken off the list.
                     Err(SessionError::Ended(_)) => {
-                        self.sessions.of_visitor.remove_if(&key, |_, listed| listed.id == session.id);
+                        self.sessions.of_visitor.remove_if(&wish.key, |_, listed| listed.id == session.id);
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
-            let started = self.start(&key, kind, control, &terms, deadline, asker.clone())?;
+            let started = self.start(&wish, asker.clone())?;
             if let Some(session) = started {
                 self.drive_with(&session, |_, _| ());
                 let state = session.driver.read(|session| session.view().state);
@@ -155,23 +176,21 @@ impl Hub {
     }
 
     /// Makes a session unless the visitor has one by now.
-    fn start(
-        self: &Arc<Self>,
-        key: &VisitorKey,
-        kind: SessionKind,
-        control: bool,
-        terms: &TermsShown,
-        deadline: std::time::Duration,
-        asker: Asker,
-    ) -> Result<Option<Arc<LiveSession>>, Refusal> {
+    fn start(self: &Arc<Self>, wish: &Wish, asker: Asker) -> Result<Option<Arc<LiveSession>>, Refusal> {
         if self.sessions.len() >= limits::SESSIONS_PER_NODE {
             self.meters.refusal("sessions_per_node");
             return Err(Refusal::new(ErrorCode::TooMany, "the node has as many sessions as it may"));
         }
+        if self.events.is_busy() {
+            self.meters.refusal("events_waiting");
+            return Err(Refusal::new(ErrorCode::TooMany, "the node cannot write down what happens"));
+        }
+        let Wish { key, kind, control, terms, deadline, record, logged } = wish;
         let focus = self.tracker.look(key, |presence| presence.focused()).flatten();
         let Entry::Vacant(entry) = self.sessions.of_visitor.entry(key.clone()) else { return Ok(None) };
         let (id, request) = (SessionId::fresh(), RequestId::fresh());
-        let question = Question { request, session: id, terms: terms.clone(), deadline };
+        let question = Question { request, session: id, terms: terms.clone(), deadline: *deadline };
+        let (asked_first, kind, control) = (asker.agent.clone(), *kind, *control);
         let (visitor, limits) = (key.visitor.clone(), Arc::clone(&self.limits));
         let setup = Setup { kind, visitor, question, asker, control, focus, limits };
         let mut out = Vec::new();
@@ -183,6 +202,10 @@ impl Hub {
             kind,
             terms: terms.clone(),
             control,
+            record: record.clone(),
+            asker: asked_first,
+            logged: *logged,
+            barred: AtomicBool::new(false),
             relay: Arc::new(Relay::new(Arc::clone(&self.limits))),
             driver: Driver::new(machine, out),
             scheduled: AtomicU64::new(u64::MAX),
@@ -219,6 +242,11 @@ impl Hub {
             self.schedule(session, at);
         }
         result
+    }
+
+    /// What an output was held for is done.
+    pub(super) fn resume(self: &Arc<Self>, session: &Arc<LiveSession>) {
+        session.driver.resume(|output| self.perform_session(session, output));
     }
 
     /// Asks the timer for a call unless an earlier one will come anyway.
@@ -313,6 +341,11 @@ impl Hub {
     // ── Performing ─────────────────────────────────────────────────────────────────────────────
 
     fn perform_session(self: &Arc<Self>, session: &Arc<LiveSession>, output: Output) -> Flow {
+        if session.barred.load(Ordering::Relaxed)
+            && let Output::VisitorReady { .. } | Output::AgentReady { .. } | Output::Request { .. } = output
+        {
+            return Flow::On;
+        }
         match output {
             Output::Offer { to, agent, expires_at } => self.send(to, || {
                 Text::of(&ToVisitor::Offer {
@@ -375,7 +408,7 @@ impl Hub {
             }
             Output::Paused(paused) => session.relay.set_paused(paused),
             Output::Publisher(connection) => session.relay.set_publisher(connection),
-            Output::Happened(happened) => self.note(session, &happened),
+            Output::Happened(happened) => return self.note(session, happened),
             Output::Moved => self.moved(session),
         }
         Flow::On
@@ -414,25 +447,6 @@ impl Hub {
             }
         }
         self.meters.sessions_active.set(self.sessions.len() as f64);
-    }
-
-    /// Writes down what happened, and which agents ask or watch. Ids only: no name, no page, no secret.
-    fn note(&self, session: &LiveSession, happened: &Happened) {
-        match happened {
-            Happened::Offered => self.meters.offer("offered"),
-            Happened::Accepted(_) => self.meters.offer("accepted"),
-            Happened::Refused(state) => self.meters.offer(state.as_str()),
-            Happened::Ended(reason) => self.meters.session_ended(reason.as_str()),
-            _ => {}
-        }
-        tracing::info!(
-            target: "porchlight::session",
-            group = %session.key.group,
-            session = %session.id,
-            request = %session.request,
-            agents = ?session.view().agents,
-            ?happened,
-        );
     }
 
     /// A visitor's id and session for a connection that asked by session id.

@@ -12,6 +12,7 @@ use crate::auth::random;
 use crate::ids::{ConnectionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::codes::{Codes, Issued};
+use crate::model::event::Door;
 use crate::model::facts::Facts;
 use crate::model::lease;
 use crate::model::presence::Input;
@@ -66,7 +67,14 @@ impl Hub {
         if !group.settings.presence_enabled {
             return Err(Close::new(CloseCode::Ended, "presence is switched off"));
         }
-        let identity = self.identify(&group, &hello)?;
+        let identity = self.identify(&group, &hello).inspect_err(|_| {
+            self.events.refused(
+                &group.id,
+                self.clock.now(),
+                Door::Visitor,
+                "visitor ID without a valid credential",
+            );
+        })?;
         let key = VisitorKey { group: hello.group, visitor: identity.visitor };
         let issued = identity.unique.then(|| self.issue_code(&key)).flatten();
 

@@ -1,4 +1,5 @@
-//! What outlives the process: groups with their settings, agents, API keys, revocations.
+//! What outlives the process: groups with their settings, agents, API keys, revocations ([`Store`]); what
+//! happened ([`EventLog`], [`SessionRecords`]); what was consented to ([`ReceiptLog`]).
 //!
 //! Decides what is kept and what an acknowledgement means: when a call returns `Ok`, what it wrote survives
 //! the death of the process and of the machine. Does not decide who may do what; the hub does, the only
@@ -6,6 +7,9 @@
 //!
 //! Two implementations, one suite of obligations (`suite`): SQLite for one node, Redis for a cluster.
 
+pub mod events;
+pub mod receipts;
+pub mod records;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;
@@ -13,6 +17,10 @@ pub(crate) mod suite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+
+pub use events::EventLog;
+pub use receipts::ReceiptLog;
+pub use records::SessionRecords;
 
 use crate::auth::password::PasswordHash;
 use crate::clock::Wall;
@@ -128,9 +136,39 @@ pub enum StoreError {
         /// What the reader said.
         why: String,
     },
+    /// A neighbour's failure made the store undo this write as well.
+    #[error("write was undone with others of its batch")]
+    Undone,
     /// The store itself failed.
     #[error("store failed")]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// Whether the same write may go through later: a full disk, a lock, a broken cable. Others fail again
+    /// however often they are tried.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Undone => true,
+            Self::Failed(source) => match source.downcast_ref::<rusqlite::Error>() {
+                Some(error) => !matches!(
+                    error.sqlite_error_code(),
+                    None | Some(
+                        rusqlite::ErrorCode::ConstraintViolation
+                            | rusqlite::ErrorCode::TypeMismatch
+                            | rusqlite::ErrorCode::TooBig
+                            | rusqlite::ErrorCode::ParameterOutOfRange
+                    )
+                ),
+                None => true,
+            },
+            Self::Conflict { .. }
+            | Self::Taken { .. }
+            | Self::NoGroup(_)
+            | Self::Closed
+            | Self::Unreadable { .. } => false,
+        }
+    }
 }
 
 /// What every store does. Group ids start every key; there is no look-up without one.

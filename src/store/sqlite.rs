@@ -3,9 +3,13 @@
 //! Decides how rows become tables. Durability and threads are [`engine`]'s.
 
 mod engine;
+mod events;
+mod receipts;
+mod records;
 mod schema;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -15,24 +19,31 @@ pub use engine::OpenError;
 use super::{Agent, AgentRow, ApiKeyRow, GroupRow, SettingsChange, Store, StoreError};
 use crate::auth::password::PasswordHash;
 use crate::clock::Wall;
+use crate::config::Flush;
 use crate::ids::{AgentId, AgentKey, BadId, GroupId, KeyId};
 use crate::limits;
 use crate::model::settings::Settings;
 
-/// A [`Store`] in one SQLite file.
+/// A [`Store`], and the logs beside it, in one SQLite file.
 pub struct SqliteStore {
     engine: engine::Engine,
+    newest: Arc<events::Newest>,
 }
 
 impl SqliteStore {
     /// Opens or creates the file. Blocks.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Ok(Self { engine: engine::Engine::open(path, &schema::MIGRATIONS)? })
+        Self::open_with(path, Flush::default())
+    }
+
+    /// As [`Self::open`], with another answer to when a commit is on disk. Blocks.
+    pub fn open_with(path: &Path, flush: Flush) -> Result<Self, OpenError> {
+        Ok(Self { engine: engine::Engine::open(path, &schema::MIGRATIONS, flush)?, newest: Arc::default() })
     }
 
     /// A store that ends with the process, for `--ephemeral` and tests.
     pub fn in_memory() -> Result<Self, OpenError> {
-        Ok(Self { engine: engine::Engine::in_memory(&schema::MIGRATIONS)? })
+        Ok(Self { engine: engine::Engine::in_memory(&schema::MIGRATIONS)?, newest: Arc::default() })
     }
 }
 
@@ -298,6 +309,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.engine.close().await;
+        self.newest.clear();
     }
 }
 
@@ -431,6 +443,27 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use tempfile::TempDir;
 
+    crate::store::events::suite::obligations!(events_in_memory, async || {
+        (SqliteStore::in_memory().unwrap(), ())
+    });
+    crate::store::events::suite::obligations!(events_in_a_file, async || {
+        let folder = TempDir::new().unwrap();
+        (SqliteStore::open(&folder.path().join("store.db")).unwrap(), folder)
+    });
+    crate::store::records::suite::obligations!(records_in_memory, async || {
+        (SqliteStore::in_memory().unwrap(), ())
+    });
+    crate::store::records::suite::obligations!(records_in_a_file, async || {
+        let folder = TempDir::new().unwrap();
+        (SqliteStore::open(&folder.path().join("store.db")).unwrap(), folder)
+    });
+    crate::store::receipts::suite::obligations!(receipts_in_memory, async || {
+        (SqliteStore::in_memory().unwrap(), ())
+    });
+    crate::store::receipts::suite::obligations!(receipts_in_a_file, async || {
+        let folder = TempDir::new().unwrap();
+        (SqliteStore::open(&folder.path().join("store.db")).unwrap(), folder)
+    });
     crate::store::suite::obligations!(memory, async || (SqliteStore::in_memory().unwrap(), ()));
     crate::store::suite::obligations!(file, async || {
         let folder = TempDir::new().unwrap();

@@ -11,9 +11,11 @@ use porchlight::http::{
     Admission, ApiError, Ceilings, Edge, Health, Listener, PublicState, Timing, bind, public_router,
 };
 use porchlight::hub::accounts::{Accounts, Demo};
+use porchlight::hub::events::Events;
 use porchlight::hub::{Hub, Parts};
 use porchlight::ids::{GroupId, VisitorId};
 use porchlight::model::visitor::Snapshot;
+use porchlight::store::ReceiptLog;
 use porchlight::store::sqlite::SqliteStore;
 use porchlight::telemetry::Meters;
 use porchlight::ws::Sockets;
@@ -28,9 +30,9 @@ struct Node {
     _stop: DropGuard,
 }
 
-struct Cluster {
+pub struct Cluster {
     nodes: Vec<Node>,
-    demo: Demo,
+    pub demo: Demo,
     transcript: Transcript,
 }
 
@@ -40,9 +42,20 @@ impl Cluster {
     }
 
     async fn over(directory: Arc<dyn Directory>, count: usize) -> Self {
-        let clock = Clock::start();
         let store = Arc::new(SqliteStore::in_memory().unwrap());
-        let accounts = Arc::new(Accounts::open(store, MasterSecret::fresh(), clock).await.unwrap());
+        Self::with(directory, Arc::clone(&store) as _, store, count).await
+    }
+
+    /// Nodes that keep their receipts elsewhere than the rest.
+    pub async fn with(
+        directory: Arc<dyn Directory>,
+        receipts: Arc<dyn ReceiptLog>,
+        store: Arc<SqliteStore>,
+        count: usize,
+    ) -> Self {
+        let clock = Clock::start();
+        let accounts =
+            Arc::new(Accounts::open(Arc::clone(&store) as _, MasterSecret::fresh(), clock).await.unwrap());
         let demo = accounts.ensure_demo().await.unwrap();
         let mut settings = demo.group.settings.clone();
         settings.grace_seconds = 0;
@@ -56,6 +69,8 @@ impl Cluster {
                 accounts: Arc::clone(&accounts),
                 directory: directory.clone(),
                 bus: bus.clone(),
+                events: Events::start(Arc::clone(&store) as _, Arc::clone(&meters)),
+                receipts: Arc::clone(&receipts),
                 meters: Arc::clone(&meters),
                 limits: Arc::default(),
             });
@@ -64,7 +79,7 @@ impl Cluster {
         Self { nodes, demo, transcript: Transcript::new() }
     }
 
-    async fn agent(&self, node: usize) -> AgentClient {
+    pub async fn agent(&self, node: usize) -> AgentClient {
         let addr = self.nodes[node].addr;
         let alice = &self.demo.agents[0];
         let body = json!({"group": "demo", "address": alice.address, "password": alice.password});
@@ -73,7 +88,7 @@ impl Cluster {
         AgentClient::connect(client, answer["token"].as_str().unwrap()).await
     }
 
-    async fn visitor(&self, node: usize, id: &str) -> VisitorClient {
+    pub async fn visitor(&self, node: usize, id: &str) -> VisitorClient {
         let name = format!("{id}@{node}");
         let client = Client::open(&self.transcript, &name, self.nodes[node].addr, "/v1/visitor").await;
         VisitorClient::connect(client, json!({"type": "connect", "group": "demo", "visitorId": id})).await

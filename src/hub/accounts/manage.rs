@@ -13,6 +13,7 @@ use crate::auth::password::{PasswordError, PasswordHash};
 use crate::auth::permissions::Permissions;
 use crate::ids::{AgentId, AgentKey, GroupId, KeyId};
 use crate::limits;
+use crate::model::event::{Actor, told};
 use crate::model::settings::{Settings, Violation};
 use crate::store::{Agent, AgentRow, ApiKeyRow, SettingsChange, StoreError};
 
@@ -226,8 +227,13 @@ impl Accounts {
         let (this, id, settings, by) = (self.clone(), id.clone(), settings.clone(), by.to_owned());
         to_the_end(async move {
             let _writing = this.inner.writing.lock().await;
-            let now = this.inner.clock.now().wall;
-            this.inner.store.put_group(&id, &settings, expected, &by, now).await?;
+            let (before, now) = (this.group(&id), this.inner.clock.now());
+            let version = this.inner.store.put_group(&id, &settings, expected, &by, now.wall).await?;
+            if let Some(events) = this.inner.events.get() {
+                let before = before.as_ref().map(|group| &group.settings);
+                let changed = told::settings(before, &settings, version);
+                events.write_for(&id, now, Actor::of_audit(&by), changed);
+            }
             this.refresh_group(&id).await?;
             this.tell(vec![Changed::Group(id.clone())]);
             Ok(this.group(&id).ok_or(StoreError::NoGroup(id))?)

@@ -17,6 +17,7 @@ use crate::auth::{Refused, password};
 use crate::clock::Wall;
 use crate::ids::{AgentKey, GroupId};
 use crate::limits;
+use crate::model::event::Door;
 use crate::store::{AgentRow, StoreError};
 
 /// How an agent proves who it is.
@@ -122,6 +123,7 @@ impl Accounts {
                 if let Err(error @ (LoginKeyError::Expired | LoginKeyError::TooFarAhead)) = proof {
                     // Minted by a holder of the key, so this was no guess: it does not count.
                     tracing::info!(%group, %error, "sign-in by login key refused");
+                    self.note_refused(&group, Door::SignIn, &error.to_string());
                     return Err(SignInError::Refused);
                 }
                 let row = match proof {
@@ -160,6 +162,7 @@ impl Accounts {
             Err(reason) => {
                 let locked = self.inner.doors.wrong(self.inner.clock.tick(), knock);
                 tracing::info!(%group, by, reason, locked, "sign-in refused");
+                self.note_refused(group, Door::SignIn, &format!("{by}: {reason}"));
                 Err(SignInError::Refused)
             }
         }

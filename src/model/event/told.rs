@@ -1,10 +1,12 @@
-//! Which events a session's word becomes. A pure function; the hub adds ids and time.
+//! Which events a session's word, and a change of settings, become. Pure functions; the hub adds ids and
+//! time.
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{Accepted, Actor, Asking, Created, Ended, Offered, ReceiptRef, Relayed, What};
+use super::{Accepted, Actor, Asking, Created, Ended, Offered, ReceiptRef, Relayed, SettingsChanged, What};
 use crate::ids::{AgentId, VisitorId};
 use crate::model::session::{EndReason, Happened, Person};
+use crate::model::settings::Settings;
 use crate::wire::agent::RequestState;
 use crate::wire::session::Side;
 use crate::wire::visitor::{SessionKind, TermsShown};
@@ -107,6 +109,20 @@ pub fn events(happened: &Happened, subject: &Subject<'_>, around: Around) -> Sma
     }
 }
 
+/// The event of a change of settings. Before a group's first settings every one of them is new.
+pub fn settings(before: Option<&Settings>, after: &Settings, version: u64) -> What {
+    let fields = |settings: &Settings| match serde_json::to_value(settings) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (before, after) = (before.map(fields).unwrap_or_default(), fields(after));
+    let gone = before.keys().filter(|name| !after.contains_key(*name)).cloned();
+    let other = after.iter().filter(|(name, value)| before.get(*name) != Some(*value));
+    let mut fields: Vec<String> = other.map(|(name, _)| name.clone()).chain(gone).collect();
+    fields.sort_unstable();
+    What::SettingsChanged(SettingsChanged { version, fields })
+}
+
 fn end(actor: Actor, reason: EndReason, relayed: Relayed) -> SmallVec<[(Actor, What); 3]> {
     smallvec![(actor, What::Ended(Ended { reason, relayed })), (Actor::Server, What::RecordLogged)]
 }
@@ -139,6 +155,21 @@ mod tests {
             control: false,
         };
         events(happened, &subject, Around::default()).iter().map(|(_, what)| what.kind()).collect()
+    }
+
+    #[test]
+    fn a_change_of_settings_names_what_changed() {
+        let before = Settings::default();
+        let mut after = Settings { show_terms: !before.show_terms, ..before.clone() };
+        after.join_starts = Some(SessionKind::Screen);
+        let fields = |before, after: &Settings| match settings(before, after, 2) {
+            What::SettingsChanged(changed) => changed.fields,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(fields(Some(&before), &after), ["joinStarts", "showTerms"]);
+        assert_eq!(fields(Some(&after), &before), ["joinStarts", "showTerms"]);
+        assert!(fields(Some(&after), &after).is_empty());
+        assert!(fields(None, &after).len() > 10);
     }
 
     #[test]

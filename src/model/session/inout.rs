@@ -201,6 +201,28 @@ impl EndReason {
             Self::NodeLost => "node_lost",
         }
     }
+
+    /// Reads a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    /// Every reason there is.
+    pub const ALL: [Self; 13] = [
+        Self::GuestEnded,
+        Self::GuestLeft,
+        Self::CaptureDenied,
+        Self::Failed,
+        Self::AgentEnded,
+        Self::OperatorEnded,
+        Self::Expired,
+        Self::TimeLimit,
+        Self::Drained,
+        Self::Declined,
+        Self::Cancelled,
+        Self::VisitorGone,
+        Self::NodeLost,
+    ];
 }
 
 /// What the hub is to do.
@@ -315,6 +337,27 @@ pub enum Happened {
     InputRefused,
     /// It is over.
     Ended(EndReason),
+}
+
+impl Happened {
+    /// Its name in the log of the process.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Displayed => "displayed",
+            Self::Accepted(_) => "accepted",
+            Self::Refused(state) => state.as_str(),
+            Self::Started => "started",
+            Self::Joined(_) => "joined",
+            Self::Left(_) => "left",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::ControlGranted(_) => "control_granted",
+            Self::ControlRevoked => "control_revoked",
+            Self::InputRefused => "input_refused",
+            Self::Ended(reason) => reason.as_str(),
+        }
+    }
 }
 
 /// How the terms were met.

@@ -2,8 +2,11 @@
 //!
 //! Decides durability and queueing; knows no table. Writes go through a bounded queue to one thread, which
 //! gathers what waits into one transaction, each write in its own savepoint, and answers after the
-//! commit. WAL with `synchronous=FULL`: a commit has been flushed to the disk, so what was acknowledged
-//! survives the loss of power as well as a kill.
+//! commit. With [`Flush::Commit`] (WAL, `synchronous=FULL`) a commit has been flushed to the disk, so what
+//! was acknowledged survives the loss of power as well as a kill.
+//!
+//! A disk that is full or broken fails the writes of the batch, each caller being told, and nothing else:
+//! reads go on, and the next batch is tried anew.
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -16,6 +19,7 @@ use rusqlite_migration::Migrations;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::super::StoreError;
+use crate::config::Flush;
 use crate::limits;
 
 /// Why a database cannot be opened.
@@ -58,11 +62,15 @@ struct Readers {
 
 impl Engine {
     /// Opens or creates the file (mode 600) and brings its schema up to date.
-    pub(super) fn open(path: &Path, schema: &Migrations<'_>) -> Result<Self, OpenError> {
+    pub(super) fn open(path: &Path, schema: &Migrations<'_>, flush: Flush) -> Result<Self, OpenError> {
         create(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         let mut writer = connect(Connection::open(path)?)?;
         writer.pragma_update(None, "journal_mode", "WAL")?;
-        writer.pragma_update(None, "synchronous", "FULL")?;
+        let synchronous = match flush {
+            Flush::Commit => "FULL",
+            Flush::Checkpoint => "NORMAL",
+        };
+        writer.pragma_update(None, "synchronous", synchronous)?;
         schema.to_latest(&mut writer)?;
         let mut idle = Vec::with_capacity(limits::STORE_READERS);
         for _ in 0..limits::STORE_READERS {
@@ -95,13 +103,26 @@ impl Engine {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.write_then(work, |_| ()).await
+    }
+
+    /// As [`Self::write`], and tells of it once it is committed, even if the caller stopped waiting.
+    pub(super) async fn write_then<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        tell: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, StoreError> {
         let jobs = self.jobs.lock().clone().ok_or(StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |transaction| {
             let result = transaction.and_then(|transaction| in_savepoint(transaction, work));
             Box::new(move |committed| {
+                let result = committed.and(result);
+                if let Ok(value) = &result {
+                    tell(value);
+                }
                 // A caller that is gone needs no answer.
-                let _ = answer.send(committed.and(result));
+                let _ = answer.send(result);
             })
         });
         jobs.send(job).await.map_err(|_| StoreError::Closed)?;
@@ -189,6 +210,11 @@ fn in_savepoint<T>(
     transaction: &mut Transaction<'_>,
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    // A full disk makes SQLite undo the whole transaction. A savepoint would then begin, and its end commit,
+    // a transaction of its own, and the caller would be told of the failure of the other one.
+    if transaction.is_autocommit() {
+        return Err(StoreError::Undone);
+    }
     let savepoint = transaction.savepoint()?;
     let value = work(&savepoint)?;
     savepoint.commit()?;

@@ -2,8 +2,9 @@
 
 use rusqlite_migration::{M, Migrations};
 
-const STEPS: &[M<'_>] = &[M::up(
-    "
+const STEPS: &[M<'_>] = &[M::up(ACCOUNTS), M::up(EVENTS)];
+
+const ACCOUNTS: &str = "
     CREATE TABLE groups (
         grp TEXT PRIMARY KEY,
         settings TEXT NOT NULL,
@@ -53,8 +54,70 @@ const STEPS: &[M<'_>] = &[M::up(
         last_used_at INTEGER,
         PRIMARY KEY (grp, id)
     ) STRICT, WITHOUT ROWID;
-    ",
-)];
+    ";
+
+const EVENTS: &str = "
+    CREATE TABLE events (
+        grp TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        id BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        session BLOB,
+        event TEXT NOT NULL,
+        PRIMARY KEY (grp, sequence),
+        UNIQUE (grp, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX events_of_session ON events (grp, session, sequence) WHERE session IS NOT NULL;
+
+    -- The newest sequence that was given, and the newest that was trimmed.
+    CREATE TABLE event_ends (
+        grp TEXT PRIMARY KEY,
+        head INTEGER NOT NULL,
+        low INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE session_records (
+        grp TEXT NOT NULL,
+        session BLOB NOT NULL,
+        created_at INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        visitor TEXT,
+        object TEXT,
+        object_id TEXT,
+        started INTEGER NOT NULL,
+        duration_ms INTEGER NOT NULL,
+        frames INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (grp, session)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX session_records_by_time ON session_records (grp, created_at, session);
+    CREATE INDEX session_records_by_visitor ON session_records (grp, visitor, created_at);
+    CREATE INDEX session_records_by_record ON session_records (grp, object, object_id, created_at);
+    CREATE INDEX session_records_open ON session_records (created_at) WHERE status <> 'ended';
+
+    CREATE TABLE session_record_agents (
+        grp TEXT NOT NULL,
+        session BLOB NOT NULL,
+        agent TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        PRIMARY KEY (grp, session, agent)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX session_records_by_agent ON session_record_agents (grp, agent, created_at, session);
+
+    CREATE TABLE receipts (
+        grp TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        id BLOB NOT NULL,
+        session BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        line TEXT NOT NULL,
+        PRIMARY KEY (grp, number),
+        UNIQUE (grp, id)
+    ) STRICT, WITHOUT ROWID;
+    ";
 
 /// All steps, oldest first.
 pub(super) const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);

@@ -1,0 +1,128 @@
+//! What a session's words become: metrics, log lines, events, and the receipt of a consent.
+//!
+//! A consent's receipt is on the disk before any ticket is handed out. It costs the flush of one commit,
+//! shared with whoever else writes at the time (some milliseconds beside the seconds in which a person
+//! reads), and keeps one promise simple: what was shared was consented to, and there is proof. While the
+//! receipt is written the session's outputs are held, no thread waits, and no lock is kept. A receipt that
+//! cannot be written fails the session.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Hub;
+use super::driver::Flow;
+use super::sessions::LiveSession;
+use crate::ids::{EventId, ReceiptId};
+use crate::limits;
+use crate::model::event::told::{self, Around, Subject};
+use crate::model::event::{Event, ReceiptRef};
+use crate::model::receipt::{Consent, Link, terms_hash};
+use crate::model::session::{Accepted, EndReason, Happened};
+use crate::store::receipts::Seal;
+
+impl Hub {
+    /// Writes down what happened. A consent holds what follows until its receipt is written.
+    pub(super) fn note(self: &Arc<Self>, session: &Arc<LiveSession>, happened: Happened) -> Flow {
+        match &happened {
+            Happened::Offered => self.meters.offer("offered"),
+            Happened::Accepted(_) => self.meters.offer("accepted"),
+            Happened::Refused(state) => self.meters.offer(state.as_str()),
+            Happened::Ended(reason) => self.meters.session_ended(reason.as_str()),
+            _ => {}
+        }
+        match happened {
+            Happened::Accepted(accepted) if accepted.version.is_some() => {
+                let (hub, session) = (Arc::clone(self), Arc::clone(session));
+                self.runtime.spawn(async move { hub.receipt(&session, accepted).await });
+                Flow::Hold
+            }
+            happened => {
+                self.write_down(session, &happened, None);
+                Flow::On
+            }
+        }
+    }
+
+    /// Makes the receipt of a consent, then lets the session go on; without it, to its end.
+    async fn receipt(self: &Arc<Self>, session: &Arc<LiveSession>, accepted: Accepted) {
+        let group = &session.key.group;
+        let consent = Consent {
+            id: ReceiptId::fresh(),
+            group: group.clone(),
+            session: session.id,
+            request: session.request,
+            visitor: session.key.visitor.clone(),
+            connection: accepted.by.map(|by| by.to_string()).unwrap_or_default(),
+            asked_by: Arc::clone(&accepted.asked_by),
+            agents: accepted.agents.clone(),
+            kind: session.kind,
+            control: session.control,
+            terms_version: Arc::clone(&session.terms.version),
+            terms_hash: terms_hash(&session.terms),
+            displayed_at: accepted.displayed,
+            accepted_at: accepted.at,
+        };
+        let key = self.accounts.receipt_key(group);
+        let seal: Seal = Arc::new(move |link: &Link| consent.seal(link, &key));
+        let asked = self.clock.tick();
+        let sealing = tokio::time::timeout(limits::RECEIPT_WAIT, self.receipts.append_receipt(group, seal));
+        let why = match sealing.await {
+            Ok(Ok(sealed)) => {
+                self.meters.receipt("ok");
+                self.meters.receipt_seconds.record(self.clock.tick().since(asked).as_secs_f64());
+                let receipt = ReceiptRef { id: sealed.id, number: sealed.number };
+                self.write_down(session, &Happened::Accepted(accepted), Some(receipt));
+                self.resume(session);
+                return;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("it took longer than {:?}", limits::RECEIPT_WAIT),
+        };
+        self.meters.receipt("failed");
+        tracing::error!(session = %session.id, why, "a consent receipt cannot be written, the session ends");
+        session.barred.store(true, Ordering::Relaxed);
+        self.end_session(session, EndReason::Failed);
+        self.resume(session);
+    }
+
+    /// Writes the events of a session's word, and a line to the log. Ids only in the line: no name, no page,
+    /// no secret.
+    fn write_down(&self, session: &LiveSession, happened: &Happened, receipt: Option<ReceiptRef>) {
+        let agents = session.view().agents;
+        tracing::info!(
+            target: "porchlight::session",
+            group = %session.key.group,
+            session = %session.id,
+            request = %session.request,
+            ?agents,
+            happened = happened.name(),
+        );
+        if !session.logged {
+            return;
+        }
+        let at = match happened {
+            Happened::Accepted(accepted) => accepted.at,
+            _ => self.clock.now().wall,
+        };
+        let subject = Subject {
+            kind: session.kind,
+            visitor: &session.key.visitor,
+            asker: &session.asker,
+            terms: &session.terms,
+            control: session.control,
+        };
+        let around = Around { agents, receipt, relayed: session.relay.relayed() };
+        for (actor, what) in told::events(happened, &subject, around) {
+            self.events.write(Event {
+                id: EventId::fresh(),
+                group: session.key.group.clone(),
+                at,
+                session: Some(session.id),
+                request: Some(session.request),
+                actor,
+                record: session.record.clone(),
+                what,
+            });
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Session records in SQLite: the record as JSON, and beside it the columns that queries use.
+
+use async_trait::async_trait;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+
+use super::super::StoreError;
+use super::super::records::{DayStatistics, RecordCursor, RecordPage, RecordQuery, SessionRecords};
+use super::{SqliteStore, all, name, signed, unreadable, unsigned};
+use crate::clock::Wall;
+use crate::ids::{AgentId, GroupId, SessionId};
+use crate::limits;
+use crate::model::session_record::{SessionRecord, Status};
+
+#[async_trait]
+impl SessionRecords for SqliteStore {
+    async fn session_records(&self, group: &GroupId, query: RecordQuery) -> Result<RecordPage, StoreError> {
+        let group = group.clone();
+        self.engine.read(move |db| find(db, &group, &query)).await
+    }
+
+    async fn session_record(
+        &self,
+        group: &GroupId,
+        session: SessionId,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        let group = group.clone();
+        self.engine.read(move |db| load(db, &group, session)).await
+    }
+
+    async fn open_session_records(&self) -> Result<Vec<SessionRecord>, StoreError> {
+        self.engine
+            .read(|db| {
+                let sql = "SELECT body FROM session_records WHERE status <> ?1 ORDER BY created_at LIMIT ?2";
+                let limit = signed(limits::RECORD_PAGE as u64);
+                all(db, sql, params![Status::Ended.as_str(), limit], |row| body(row, 0))
+            })
+            .await
+    }
+
+    async fn statistics(
+        &self,
+        group: &GroupId,
+        from: Wall,
+        until: Wall,
+    ) -> Result<Vec<DayStatistics>, StoreError> {
+        let group = group.clone();
+        self.engine
+            .read(move |db| {
+                all(
+                    db,
+                    "SELECT date(r.created_at / 1000, 'unixepoch') AS day, a.agent, count(*),
+                            sum(r.outcome IN ('accepted', 'not_required')), sum(r.outcome = 'declined'),
+                            sum(r.started), sum(r.duration_ms), sum(r.frames), sum(r.bytes)
+                     FROM session_records r
+                     JOIN session_record_agents a ON a.grp = r.grp AND a.session = r.session
+                     WHERE r.grp = ?1 AND r.created_at >= ?2 AND r.created_at < ?3
+                     GROUP BY day, a.agent ORDER BY day, a.agent",
+                    params![group.as_str(), signed(from.0), signed(until.0)],
+                    |row| {
+                        Ok(DayStatistics {
+                            day: row.get(0)?,
+                            agent: name(&row.get::<_, String>(1)?, AgentId::new)?,
+                            asked: unsigned(row, 2)?,
+                            accepted: unsigned(row, 3)?,
+                            declined: unsigned(row, 4)?,
+                            started: unsigned(row, 5)?,
+                            duration_ms: unsigned(row, 6)?,
+                            frames: unsigned(row, 7)?,
+                            bytes: unsigned(row, 8)?,
+                        })
+                    },
+                )
+            })
+            .await
+    }
+}
+
+/// Reads a record.
+pub(super) fn load(
+    db: &Connection,
+    group: &GroupId,
+    session: SessionId,
+) -> Result<Option<SessionRecord>, StoreError> {
+    let sql = "SELECT body FROM session_records WHERE grp = ?1 AND session = ?2";
+    let text: Option<String> = db
+        .prepare_cached(sql)?
+        .query_row(params![group.as_str(), session.bytes()], |row| row.get(0))
+        .optional()?;
+    text.map(|text| read(&text)).transpose()
+}
+
+/// Writes a record.
+pub(super) fn save(db: &Connection, record: &SessionRecord) -> Result<(), StoreError> {
+    let (group, session) = (record.group.as_str(), record.session.bytes());
+    let body = serde_json::to_string(record).expect("names, numbers and texts have a JSON form");
+    db.prepare_cached(
+        "INSERT INTO session_records
+             (grp, session, created_at, status, outcome, kind, visitor, object, object_id, started, duration_ms,
+              frames, bytes, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+         ON CONFLICT (grp, session) DO UPDATE SET
+             status = ?4, outcome = ?5, started = ?10, duration_ms = ?11, frames = ?12, bytes = ?13, body = ?14",
+    )?
+    .execute(params![
+        group,
+        session,
+        signed(record.created.0),
+        record.status.as_str(),
+        record.outcome.as_str(),
+        record.kind.as_str(),
+        record.visitor.as_ref().map(|visitor| visitor.as_str()),
+        record.record.as_ref().map(|record| &*record.object),
+        record.record.as_ref().map(|record| &*record.id),
+        record.started.is_some(),
+        signed(record.duration_ms()),
+        signed(record.relayed.frames),
+        signed(record.relayed.bytes),
+        body
+    ])?;
+    let mut add = db.prepare_cached(
+        "INSERT INTO session_record_agents (grp, session, agent, created_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO NOTHING",
+    )?;
+    for agent in &record.agents {
+        add.execute(params![group, session, agent.as_str(), signed(record.created.0)])?;
+    }
+    Ok(())
+}
+
+fn find(db: &Connection, group: &GroupId, query: &RecordQuery) -> Result<RecordPage, StoreError> {
+    // Only what is asked for stands in the statement, so that an index fits it.
+    let mut sql = String::from("SELECT r.body FROM session_records r");
+    let mut values: Vec<Value> = vec![group.as_str().to_owned().into()];
+    let created = if let Some(agent) = &query.agent {
+        sql.push_str(" JOIN session_record_agents a ON a.grp = r.grp AND a.session = r.session");
+        sql.push_str(" WHERE a.grp = ?1 AND a.agent = ?2");
+        values.push(agent.as_str().to_owned().into());
+        "a"
+    } else {
+        sql.push_str(" WHERE r.grp = ?1");
+        "r"
+    };
+    let mut also = |condition: String, value: Value| {
+        values.push(value);
+        sql.push_str(&format!(" AND {}", condition.replace("$", &format!("?{}", values.len()))));
+    };
+    if let Some(from) = query.from {
+        also(format!("{created}.created_at >= $"), signed(from.0).into());
+    }
+    if let Some(until) = query.until {
+        also(format!("{created}.created_at < $"), signed(until.0).into());
+    }
+    if let Some((object, id)) = &query.record {
+        also("r.object = $".to_owned(), object.clone().into());
+        also("r.object_id = $".to_owned(), id.clone().into());
+    }
+    for (column, value) in [
+        ("visitor", query.visitor.as_ref().map(|visitor| visitor.as_str())),
+        ("kind", query.kind.map(|kind| kind.as_str())),
+        ("outcome", query.outcome.map(|outcome| outcome.as_str())),
+        ("status", query.status.map(|status| status.as_str())),
+    ] {
+        if let Some(value) = value {
+            also(format!("r.{column} = $"), value.to_owned().into());
+        }
+    }
+    if let Some(after) = query.after {
+        also(format!("({created}.created_at, {created}.session) < ($, X)"), signed(after.created.0).into());
+        let last = sql.len() - "X)".len();
+        values.push(after.session.bytes().to_vec().into());
+        sql.replace_range(last.., &format!("?{})", values.len()));
+    }
+    let limit = query.limit.unwrap_or(limits::RECORD_PAGE).clamp(1, limits::RECORD_PAGE);
+    // One more than asked for shows whether there is another page.
+    values.push(signed(limit as u64 + 1).into());
+    sql.push_str(&format!(
+        " ORDER BY {created}.created_at DESC, {created}.session DESC LIMIT ?{}",
+        values.len()
+    ));
+    let mut statement = db.prepare_cached(&sql)?;
+    let rows = statement.query_and_then(params_from_iter(values), |row| body(row, 0))?;
+    let mut records = rows.collect::<Result<Vec<_>, StoreError>>()?;
+    let more = records.len() > limit;
+    records.truncate(limit);
+    let next = records
+        .last()
+        .filter(|_| more)
+        .map(|last| RecordCursor { created: last.created, session: last.session });
+    Ok(RecordPage { records, next })
+}
+
+fn body(row: &Row<'_>, column: usize) -> Result<SessionRecord, StoreError> {
+    read(&row.get::<_, String>(column)?)
+}
+
+fn read(text: &str) -> Result<SessionRecord, StoreError> {
+    serde_json::from_str(text).map_err(|error| unreadable("session record".to_owned(), &error))
+}
