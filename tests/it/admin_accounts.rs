@@ -553,6 +553,28 @@ async fn a_call_is_made_once() {
 }
 
 #[tokio::test]
+async fn a_change_whose_answer_was_lost_is_found_again() {
+    let desk = Desk::open().await;
+    let (_, version) = desk.settings().await;
+    // As the process leaves it when it dies after the change and before the call is remembered.
+    let accounts = &desk.site.running.accounts;
+    let mut settings = accounts.group(&group_id(DEMO)).unwrap().settings.clone();
+    settings.grace_seconds = 33;
+    accounts.update_settings(&group_id(DEMO), &settings, version, "operator").await.unwrap();
+    let asked = |id: &str, seconds| v1::UpdateSettingsRequest {
+        group: DEMO.to_owned(),
+        request_id: id.to_owned(),
+        ..change(&["grace_seconds"], version, grace(seconds))
+    };
+    let found = desk.update(&desk.operator, asked("r1", 33)).await.unwrap().into_inner();
+    assert_eq!((found.settings.unwrap().grace_seconds, found.version), (33, version + 1));
+    let conflict = is(Code::Aborted, "CONFLICT");
+    assert_eq!(reason(desk.update(&desk.operator, asked("", 33)).await), conflict, "no ID, no same call");
+    assert_eq!(reason(desk.update(&desk.operator, asked("r2", 34)).await), conflict, "another wish");
+    assert_eq!(reason(desk.update(&desk.demo, asked("r1", 33)).await), conflict, "another caller");
+}
+
+#[tokio::test]
 async fn calls_at_the_same_time_are_one_call() {
     let desk = Desk::open().await;
     let asked = || v1::UpsertAgentRequest {
