@@ -7,8 +7,10 @@
 //! Tokens say who, never what: name, profile and permissions are read anew at each check, so that a change
 //! holds at once and a removed agent is out.
 
+mod calls;
 mod demo;
 mod doors;
+mod keys;
 mod manage;
 mod sign_in;
 
@@ -22,12 +24,15 @@ use secrecy::SecretString;
 use tokio::sync::{Semaphore, broadcast};
 
 use super::events::Events;
+pub use calls::{Begun, RunningCall};
 pub use demo::{Demo, DemoAgent};
-pub use manage::{ManageError, NewApiKey};
+pub use keys::NewApiKey;
+pub use manage::ManageError;
 pub use sign_in::{SignIn, SignInError, SignedIn};
 
 use crate::auth::agent_token::AgentTokens;
 use crate::auth::api_key::ApiKeySecret;
+use crate::auth::opaque::Digest;
 use crate::auth::permissions::Permissions;
 use crate::auth::secret::MasterSecret;
 use crate::auth::signing::SigningKey;
@@ -37,7 +42,7 @@ use crate::ids::{AgentId, AgentKey, GroupId, KeyId, VisitorId};
 use crate::limits;
 use crate::model::event::Door;
 use crate::model::settings::Settings;
-use crate::store::{AgentRow, GroupRow, Store, StoreError};
+use crate::store::{AgentRow, CallKey, GroupRow, Store, StoreError};
 
 /// Groups, agents and keys of this server. One for the process; a clone is the same one.
 #[derive(Clone)]
@@ -58,6 +63,7 @@ struct Inner {
     writing: tokio::sync::Mutex<()>,
     doors: doors::Doors,
     password_checks: Arc<Semaphore>,
+    running: Mutex<HashMap<CallKey, Digest>>,
     used: Mutex<HashMap<(GroupId, KeyId), Wall>>,
     changes: broadcast::Sender<Changed>,
     events: OnceLock<Events>,
@@ -189,6 +195,7 @@ impl Accounts {
             writing: tokio::sync::Mutex::new(()),
             doors: doors::Doors::new(),
             password_checks: Arc::new(Semaphore::new(limits::PASSWORD_CHECKS)),
+            running: Mutex::new(HashMap::new()),
             used: Mutex::new(HashMap::new()),
             changes: broadcast::Sender::new(limits::ACCOUNT_CHANGES),
             events: OnceLock::new(),
@@ -300,9 +307,14 @@ impl Accounts {
         &self.inner.operator_key
     }
 
+    /// A key derived from the master secret for a purpose outside of this module.
+    pub fn derive(&self, label: &str, context: &[&str]) -> [u8; 32] {
+        self.inner.master.derive(label, context)
+    }
+
     /// The key that signs a group's consent receipts. It follows from the master secret.
     pub fn receipt_key(&self, group: &GroupId) -> SigningKey {
-        SigningKey::from_seed(&self.inner.master.derive("receipt-key", &[group.as_str()]))
+        SigningKey::from_seed(&self.derive("receipt-key", &[group.as_str()]))
     }
 
     /// Reads all groups and agents anew; listeners hear of each that differs.

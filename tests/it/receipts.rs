@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use porchlight::cluster::memory::MemoryDirectory;
 use porchlight::ids::{GroupId, ReceiptId};
 use porchlight::model::receipt::{Link, Sealed};
-use porchlight::store::StoreError;
 use porchlight::store::receipts::{ReceiptLog, Seal};
 use porchlight::store::sqlite::SqliteStore;
+use porchlight::store::{StoreError, Undone};
 use tokio::sync::Semaphore;
 
 use crate::common::json;
@@ -26,7 +26,7 @@ impl ReceiptLog for Disk {
     async fn append_receipt(&self, group: &GroupId, seal: Seal) -> Result<Sealed, StoreError> {
         self.turns.acquire().await.unwrap().forget();
         if self.broken.load(Ordering::SeqCst) {
-            return Err(StoreError::Undone);
+            return Err(Undone.into());
         }
         self.store.append_receipt(group, seal).await
     }

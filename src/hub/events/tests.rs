@@ -4,6 +4,7 @@ use super::*;
 use crate::clock::Wall;
 use crate::ids::SessionId;
 use crate::model::event::{Created, Logged, samples};
+use crate::store::Undone;
 use crate::store::events::{After, Page, Retention};
 use crate::store::sqlite::SqliteStore;
 use crate::wire::visitor::SessionKind;
@@ -28,7 +29,7 @@ impl EventLog for Flaky {
         self.tries.send_modify(|tries| *tries += 1);
         let failing = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         if failing.is_ok() {
-            return Err(StoreError::Undone);
+            return Err(Undone.into());
         }
         if events.iter().any(|event| Some(event.id) == self.poison) {
             return Err(StoreError::Unreadable { what: "it".into(), why: "poison".into() });

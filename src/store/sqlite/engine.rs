@@ -18,7 +18,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use rusqlite_migration::Migrations;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::super::StoreError;
+use super::super::{StoreError, Undone};
 use crate::config::Flush;
 use crate::limits;
 
@@ -176,6 +176,11 @@ fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
     let mut replies = Vec::with_capacity(limits::STORE_BATCH);
     while let Some(first) = queue.blocking_recv() {
         let committed = commit_batch(&mut connection, first, &mut queue, &mut replies);
+        if committed.is_err() {
+            // The disk may be full of what the log holds already: moved into the database, where it is
+            // smaller, it leaves room. Failing at that as well changes nothing.
+            let _ = connection.pragma_query_value(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
+        }
         for reply in replies.drain(..) {
             reply(committed.clone());
         }
@@ -213,7 +218,7 @@ fn in_savepoint<T>(
     // A full disk makes SQLite undo the whole transaction. A savepoint would then begin, and its end commit,
     // a transaction of its own, and the caller would be told of the failure of the other one.
     if transaction.is_autocommit() {
-        return Err(StoreError::Undone);
+        return Err(Undone.into());
     }
     let savepoint = transaction.savepoint()?;
     let value = work(&savepoint)?;

@@ -10,7 +10,7 @@ use super::{SqliteStore, all, name, signed, unreadable, unsigned};
 use crate::clock::Wall;
 use crate::ids::{AgentId, GroupId, SessionId};
 use crate::limits;
-use crate::model::session_record::{SessionRecord, Status};
+use crate::model::session_record::SessionRecord;
 
 #[async_trait]
 impl SessionRecords for SqliteStore {
@@ -31,9 +31,10 @@ impl SessionRecords for SqliteStore {
     async fn open_session_records(&self) -> Result<Vec<SessionRecord>, StoreError> {
         self.engine
             .read(|db| {
-                let sql = "SELECT body FROM session_records WHERE status <> ?1 ORDER BY created_at LIMIT ?2";
+                let sql =
+                    "SELECT body FROM session_records WHERE status <> 'ended' ORDER BY created_at LIMIT ?1";
                 let limit = signed(limits::RECORD_PAGE as u64);
-                all(db, sql, params![Status::Ended.as_str(), limit], |row| body(row, 0))
+                all(db, sql, params![limit], |row| body(row, 0))
             })
             .await
     }

@@ -2,7 +2,7 @@
 
 use rusqlite_migration::{M, Migrations};
 
-const STEPS: &[M<'_>] = &[M::up(ACCOUNTS), M::up(EVENTS)];
+const STEPS: &[M<'_>] = &[M::up(ACCOUNTS), M::up(CALLS), M::up(EVENTS)];
 
 const ACCOUNTS: &str = "
     CREATE TABLE groups (
@@ -54,6 +54,22 @@ const ACCOUNTS: &str = "
         last_used_at INTEGER,
         PRIMARY KEY (grp, id)
     ) STRICT, WITHOUT ROWID;
+    ";
+
+const CALLS: &str = "
+    -- The operator's calls have an empty group, hence no reference.
+    CREATE TABLE calls (
+        grp TEXT NOT NULL,
+        caller TEXT NOT NULL,
+        request_id TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        answer BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (grp, caller, request_id),
+        UNIQUE (grp, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX calls_by_age ON calls (at);
     ";
 
 const EVENTS: &str = "
