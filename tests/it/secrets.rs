@@ -157,9 +157,14 @@ async fn no_secret_is_logged_or_counted() {
     let verbose = http::get(site.running.ops, "/readyz?verbose").await.body;
     let log = String::from_utf8_lossy(&log.0.lock()).into_owned();
     // What happened is there: who asked, what was accepted from where, and how it ended.
-    for said in
-        ["Offered", "AgentId(alice)", "the visitor answered", "accepted=true", "Accepted", "GuestEnded"]
-    {
+    for said in [
+        "=\"offered\"",
+        "AgentId(alice)",
+        "the visitor answered",
+        "accepted=true",
+        "=\"accepted\"",
+        "=\"guest_ended\"",
+    ] {
         let noted = log.lines().any(|line| line.contains("porchlight::session") && line.contains(said));
         assert!(noted, "{said} is not in the log: {log}");
     }
