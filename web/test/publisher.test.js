@@ -13,6 +13,7 @@ let buffered;
 /** @type {Publisher} */ let publisher;
 
 const encoder = () => encoders.at(-1);
+
 /** Time passes for the clock and the timers alike. */
 async function pass(ms) {
   for (let i = 0; i < ms; i++) {
