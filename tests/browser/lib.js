@@ -395,7 +395,8 @@ export class Scene {
     for (const [at, { name, page, lines }] of this.#seats.entries()) {
       const file = `failed-${title.replace(/\W+/g, "-").slice(0, 60)}-${at}-${name}`;
       const shot = await shoot(page, file).catch((error) => `no picture: ${error.message}`);
-      parts.push(`--- ${name} at ${page.isClosed() ? "a closed page" : page.url()} (${shot})`, ...lines.slice(-KEPT_LINES));
+      parts.push(`--- ${name} at ${page.isClosed() ? "a closed page" : page.url()} (${shot})`);
+      parts.push(`sharing: ${await sharing(page)}`, ...lines.slice(-KEPT_LINES));
     }
     parts.push("--- server", ...this.server.log.slice(-KEPT_LINES));
     return parts.join("\n");
@@ -405,6 +406,14 @@ export class Scene {
     for (const context of this.#contexts) await context.close().catch(() => {});
     for (const closer of this.#closers) closer.close();
   }
+}
+
+/** The figures of the page's running share, if it has one. @param {import("playwright-core").Page} page */
+async function sharing(page) {
+  const ask = page.evaluate(() => JSON.stringify(/** @type {any} */ (window).Porchlight?.session?.stats() ?? null));
+  // A page that hangs must not keep the others from being described.
+  const late = new Promise((resolve) => setTimeout(() => resolve("no answer"), 5_000));
+  return Promise.race([ask, late]).catch((error) => error.message);
 }
 
 /**
