@@ -179,7 +179,7 @@ impl Server {
         };
         let admin = AdminListener {
             socket: admin,
-            hub: Arc::new(Operated(Arc::clone(&hub))),
+            hub: Arc::new(Operated { hub: Arc::clone(&hub), stop: signals.stop.clone() }),
             accounts: Arc::clone(&accounts),
             reflection: config.admin.reflection,
             meters,

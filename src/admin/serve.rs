@@ -86,7 +86,9 @@ impl AdminListener {
 #[cfg(test)]
 mod tests {
     use super::super::status::reason_of;
-    use super::super::{AdminError, Ended, NodeRow, SessionRow, VisitorFilter, VisitorRow};
+    use super::super::{
+        AdminError, Ended, NodeRow, SessionRow, SessionState, SignalRow, VisitorFilter, VisitorRow,
+    };
     use super::*;
     use crate::auth::secret::MasterSecret;
     use crate::clock::{Clock, Wall};
@@ -95,14 +97,16 @@ mod tests {
     use crate::pb::v1;
     use crate::pb::v1::admin_client::AdminClient;
     use crate::store::sqlite::SqliteStore;
-    use crate::wire::agent::PresenceState;
+    use crate::wire::agent::{Delivery, PresenceState};
+    use crate::wire::visitor::SessionKind;
     use futures_util::StreamExt as _;
     use futures_util::stream::BoxStream;
     use tonic::transport::Channel;
     use tonic::{Code, Request};
 
     /// A hub in which every group has one visitor and one session.
-    struct Sample;
+    #[derive(Default)]
+    struct Sample(CancellationToken);
 
     const SESSION: SessionId = SessionId::from_u128(7);
 
@@ -142,9 +146,78 @@ mod tests {
             if session == SESSION { Ok(Ended::Now) } else { Err(AdminError::NotFound) }
         }
 
+        async fn watch_presence(
+            &self,
+            _group: &GroupId,
+            visitors: &[VisitorId],
+        ) -> Result<BoxStream<'static, VisitorRow>, AdminError> {
+            let rows: Vec<_> = visitors.iter().map(present).collect();
+            Ok(futures_util::stream::iter(rows).chain(futures_util::stream::pending()).boxed())
+        }
+
+        async fn signal_visitor(
+            &self,
+            _group: &GroupId,
+            visitor: &VisitorId,
+            signal: SignalRow,
+        ) -> Result<Delivery, AdminError> {
+            assert_eq!(signal.from, "demo");
+            if visitor.as_str() == "C-1" {
+                Ok(Delivery::Delivered)
+            } else {
+                Err(AdminError::VisitorNotPresent)
+            }
+        }
+
+        async fn disconnect_visitor(
+            &self,
+            _group: &GroupId,
+            _visitor: &VisitorId,
+        ) -> Result<u32, AdminError> {
+            Ok(2)
+        }
+
+        async fn session(&self, _group: &GroupId, session: SessionId) -> Result<SessionRow, AdminError> {
+            if session != SESSION {
+                return Err(AdminError::NotFound);
+            }
+            Ok(SessionRow {
+                session,
+                kind: SessionKind::Screen,
+                state: SessionState::Active,
+                visitor: None,
+                created: Wall(1),
+                started: None,
+                participants: Vec::new(),
+                paused: false,
+            })
+        }
+
+        async fn watch_sessions(
+            &self,
+            group: &GroupId,
+            _visitor: Option<&VisitorId>,
+        ) -> Result<BoxStream<'static, SessionRow>, AdminError> {
+            let row = self.session(group, SESSION).await?;
+            Ok(futures_util::stream::iter([row]).boxed())
+        }
+
+        async fn nodes(&self) -> Result<Vec<NodeRow>, AdminError> {
+            Ok(vec![self.node().await])
+        }
+
+        fn drain(&self) {
+            self.0.cancel();
+        }
+
+        fn draining(&self) -> CancellationToken {
+            self.0.clone()
+        }
+
         async fn node(&self) -> NodeRow {
             NodeRow {
                 node: "n1".into(),
+                version: "1".into(),
                 started: Wall(1),
                 draining: false,
                 connections: [1, 2, 3],
@@ -171,7 +244,13 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = socket.local_addr().unwrap();
         let meters = Meters::new().0;
-        let listener = AdminListener { socket, hub: Arc::new(Sample), accounts, reflection: true, meters };
+        let listener = AdminListener {
+            socket,
+            hub: Arc::new(Sample::default()),
+            accounts,
+            reflection: true,
+            meters,
+        };
         tokio::spawn(listener.run(CancellationToken::new(), CancellationToken::new()));
         (AdminClient::connect(format!("http://{addr}")).await.unwrap(), keys)
     }
@@ -242,6 +321,37 @@ mod tests {
         assert_eq!(node.node.unwrap().node_id, "n1");
         let status = client.get_node(with_key(&demo, v1::GetNodeRequest {})).await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied);
+    }
+
+    #[tokio::test]
+    async fn a_drain_is_answered_and_ends_open_streams() {
+        let (mut client, [operator, demo, _]) = start().await;
+        let message = v1::WatchPresenceRequest { group: "demo".into(), visitor_ids: vec!["C-1".into()] };
+        let mut stream = client.watch_presence(with_key(&demo, message)).await.unwrap().into_inner();
+        let first = stream.message().await.unwrap().unwrap().visitor.unwrap();
+        assert_eq!(first.visitor_id, "C-1");
+        let drain = |key| with_key(key, v1::DrainRequest { request_id: "d".into() });
+        assert_eq!(client.drain(drain(&demo)).await.unwrap_err().code(), Code::PermissionDenied);
+        let node = client.drain(drain(&operator)).await.unwrap().into_inner().node.unwrap();
+        assert!(node.draining);
+        assert_eq!(stream.message().await.unwrap_err().code(), Code::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn signals_are_for_those_who_are_here() {
+        let (mut client, [_, demo, _]) = start().await;
+        let mut signal = async |visitor_id: &str| {
+            let message = v1::SignalVisitorRequest {
+                visitor_id: visitor_id.into(),
+                name: "hello".into(),
+                ..Default::default()
+            };
+            let answer = client.signal_visitor(with_key(&demo, message)).await;
+            answer.map(|answer| answer.into_inner().delivery()).map_err(|status| reason_of(&status).unwrap())
+        };
+        assert_eq!(signal("C-1").await, Ok(v1::SignalDelivery::Delivered));
+        assert_eq!(signal("C-2").await, Err("VISITOR_NOT_PRESENT".to_owned()));
+        assert_eq!(signal("no id").await, Err("BAD_FIELD".to_owned()));
     }
 
     #[tokio::test]

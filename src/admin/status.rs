@@ -27,6 +27,12 @@ pub enum AdminError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The visitor has no live connection, nor had one within the grace.
+    #[error("the visitor is not here")]
+    VisitorNotPresent,
+    /// The group has presence switched off.
+    #[error("presence is switched off in this group")]
+    PresenceDisabled,
     /// The node can't do it now; the call may be repeated.
     #[error("the node can't do this now")]
     Unavailable,
@@ -43,6 +49,7 @@ impl AdminError {
             Self::Forbidden => Code::PermissionDenied,
             Self::NotFound => Code::NotFound,
             Self::BadField { .. } => Code::InvalidArgument,
+            Self::VisitorNotPresent | Self::PresenceDisabled => Code::FailedPrecondition,
             Self::Unavailable => Code::Unavailable,
             Self::Internal => Code::Internal,
         }
@@ -55,6 +62,8 @@ impl AdminError {
             Self::Forbidden => "FORBIDDEN",
             Self::NotFound => "NOT_FOUND",
             Self::BadField { .. } => "BAD_FIELD",
+            Self::VisitorNotPresent => "VISITOR_NOT_PRESENT",
+            Self::PresenceDisabled => "PRESENCE_DISABLED",
             Self::Unavailable => "OVERLOAD",
             Self::Internal => "INTERNAL",
         }
@@ -122,6 +131,8 @@ mod tests {
             (AdminError::Forbidden, Code::PermissionDenied, "FORBIDDEN"),
             (AdminError::NotFound, Code::NotFound, "NOT_FOUND"),
             (bad, Code::InvalidArgument, "BAD_FIELD"),
+            (AdminError::VisitorNotPresent, Code::FailedPrecondition, "VISITOR_NOT_PRESENT"),
+            (AdminError::PresenceDisabled, Code::FailedPrecondition, "PRESENCE_DISABLED"),
             (AdminError::Unavailable, Code::Unavailable, "OVERLOAD"),
             (AdminError::Internal, Code::Internal, "INTERNAL"),
         ];

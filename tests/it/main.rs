@@ -8,6 +8,7 @@
 mod common;
 
 mod admin;
+mod admin_live;
 mod bad_input;
 mod changes;
 mod drain;
