@@ -155,6 +155,7 @@ impl AgentSeat {
             FromAgent::Connect(_) => {
                 Err(Refusal::new(ErrorCode::WrongState, "this connection is connected already"))
             }
+            FromAgent::Renew(hello) => self.renew(hello, id),
             FromAgent::Watch(wanted) => self.watch(wanted, id).await,
             FromAgent::Unwatch(VisitorIds { visitor_ids }) => {
                 for visitor in &visitor_ids {
@@ -194,6 +195,27 @@ impl AgentSeat {
                 Err(unsupported("the feed"))
             }
         }
+    }
+
+    /// Goes on with a newer token. One that is refused changes nothing: the last one holds until its end.
+    fn renew(&mut self, hello: Connect, id: Option<u64>) -> Result<Text, Refusal> {
+        let refused = || Refusal::new(ErrorCode::Unauthorized, "the token is wrong, expired or revoked");
+        let verify = || self.hub.accounts.verify_agent(&hello.token).map_err(|_| refused());
+        let identity = verify()?;
+        if (&identity.group, &identity.agent) != (&self.identity.group, &self.identity.agent) {
+            return Err(refused());
+        }
+        let mut signed_in = self.hub.agents.get_mut(&self.connection.id).ok_or_else(refused)?;
+        let before = std::mem::replace(&mut signed_in.token, hello.token.clone().into());
+        // It may have been revoked since it was looked at, and whoever looks for such had the old one.
+        if let Err(refusal) = verify() {
+            signed_in.token = before;
+            return Err(refusal);
+        }
+        drop(signed_in);
+        let expires_at = identity.expires_at;
+        self.identity = identity;
+        Ok(Text::answer(id, &ToAgent::Renewed { expires_at }))
     }
 
     fn key(&self, visitor: &VisitorId) -> VisitorKey {

@@ -21,5 +21,6 @@ mod secrets;
 mod sessions;
 mod subscriptions;
 mod times;
+mod token_life;
 mod two_nodes;
 mod vectors;
