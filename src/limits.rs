@@ -253,6 +253,9 @@ pub const ADMIN_WATCHES: usize = 64;
 /// Longest admin call up to its first answer.
 pub const ADMIN_CALL: Duration = Duration::from_secs(30);
 
+/// Longest TLS handshake on the admin listener, as long as over an HTTP head.
+pub const ADMIN_HANDSHAKE: Duration = Duration::from_secs(5);
+
 /// Between two pings of an idle admin connection, and how long one may stay unanswered.
 pub const ADMIN_KEEPALIVE: Duration = Duration::from_secs(30);
 /// See [`ADMIN_KEEPALIVE`].

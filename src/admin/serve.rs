@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 
 use super::AdminHub;
 use super::gate::Gate;
 use super::service::Service;
+use crate::config::TlsFiles;
 use crate::hub::accounts::Accounts;
 use crate::limits;
 use crate::pb::DESCRIPTORS;
@@ -24,6 +25,8 @@ pub struct AdminListener {
     pub hub: Arc<dyn AdminHub>,
     /// Who may ask.
     pub accounts: Arc<Accounts>,
+    /// What the listener proves itself with; none speaks plain text.
+    pub tls: Option<TlsFiles>,
     /// Whether callers may read the service's description.
     pub reflection: bool,
     /// What is counted.
@@ -43,7 +46,7 @@ impl AdminListener {
         stop: CancellationToken,
         force: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { socket, hub, accounts, reflection, meters } = self;
+        let Self { socket, hub, accounts, tls, reflection, meters } = self;
         let service = AdminServer::new(Service {
             gate: Gate { accounts: Arc::clone(&accounts), meters },
             accounts,
@@ -60,7 +63,11 @@ impl AdminListener {
                 .expect("the embedded descriptors were written by the build")
         });
         let header_bytes = u32::try_from(limits::HTTP_HEAD_BYTES).expect("a few kilobytes");
-        let served = Server::builder()
+        let mut server = Server::builder();
+        if let Some(tls) = tls {
+            server = server.tls_config(tls_config(tls))?;
+        }
+        let served = server
             .max_concurrent_streams(limits::ADMIN_CALLS)
             .concurrency_limit_per_connection(limits::ADMIN_CALLS as usize)
             .timeout(limits::ADMIN_CALL)
@@ -80,6 +87,17 @@ impl AdminListener {
             served = served => served,
             () = force.cancelled() => Ok(()),
         }
+    }
+}
+
+/// TLS 1.2 or 1.3, whatever of it the library holds safe.
+fn tls_config(files: TlsFiles) -> ServerTlsConfig {
+    let config = ServerTlsConfig::new()
+        .identity(Identity::from_pem(files.cert, files.key.expose()))
+        .timeout(limits::ADMIN_HANDSHAKE);
+    match files.client_ca {
+        Some(ca) => config.client_ca_root(Certificate::from_pem(ca)),
+        None => config,
     }
 }
 
@@ -248,6 +266,7 @@ mod tests {
             socket,
             hub: Arc::new(Sample::default()),
             accounts,
+            tls: None,
             reflection: true,
             meters,
         };

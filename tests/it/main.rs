@@ -9,6 +9,7 @@ mod common;
 
 mod admin;
 mod admin_live;
+mod admin_tls;
 mod bad_input;
 mod changes;
 mod drain;
