@@ -169,7 +169,8 @@ pub(super) fn request_id<R: Changes>(request: &R) -> Result<Option<&str>, AdminE
     }
 }
 
-fn bearer(metadata: &MetadataMap) -> Option<&str> {
+/// The credential of a call.
+pub(super) fn bearer(metadata: &MetadataMap) -> Option<&str> {
     credential(metadata.get("authorization")?.to_str().ok()?)
 }
 

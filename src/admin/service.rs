@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::gate::Gate;
 use super::once::Call;
+use super::standing::Standing;
 use super::{AdminHub, agents, groups, keys, nodes, presence, sessions};
 use crate::hub::accounts::Accounts;
 use crate::limits;
@@ -53,6 +54,13 @@ impl AdminService {
 
     pub(super) fn meters(&self) -> &Meters {
         &self.0.gate.meters
+    }
+}
+
+impl Service {
+    /// The credential of a call that lasts.
+    fn standing<R>(&self, request: &Request<R>) -> Standing {
+        Standing::of(request, &self.accounts, self.hub.draining())
     }
 }
 
@@ -219,8 +227,10 @@ impl Admin for Service {
         &self,
         request: Request<v1::WatchPresenceRequest>,
     ) -> Answer<Self::WatchPresenceStream> {
+        let standing = self.standing(&request);
         let (within, request) = self.gate.group(request)?;
-        Ok(Response::new(presence::watch_presence(self, &within, request).await?.map(Ok).boxed()))
+        let words = presence::watch_presence(self, &within, request).await?;
+        Ok(Response::new(standing.guard(within.caller().who(), words)))
     }
 
     async fn signal_visitor(
@@ -269,8 +279,10 @@ impl Admin for Service {
         &self,
         request: Request<v1::WatchSessionsRequest>,
     ) -> Answer<Self::WatchSessionsStream> {
+        let standing = self.standing(&request);
         let (within, request) = self.gate.group(request)?;
-        Ok(Response::new(sessions::watch_sessions(self, &within, request).await?.map(Ok).boxed()))
+        let words = sessions::watch_sessions(self, &within, request).await?;
+        Ok(Response::new(standing.guard(within.caller().who(), words)))
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::GetNodeResponse> {

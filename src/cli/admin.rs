@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use super::dev::DevFile;
 use super::rows::{self, Print};
+use super::tls::TlsArgs;
 use crate::admin::reason_of;
 use crate::limits;
 use crate::pb::v1;
@@ -24,6 +25,8 @@ pub(super) struct AdminArgs {
     /// The server's admin listener.
     #[arg(long, global = true, value_name = "ADDR", env = "PORCHLIGHT_ADMIN_ADDR")]
     addr: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// The admin key. Better in a file, where other users of the machine don't see it.
     #[arg(long, global = true, hide = true, env = "PORCHLIGHT_ADMIN_KEY", hide_env_values = true)]
     key: Option<String>,
@@ -124,10 +127,9 @@ impl AdminArgs {
                 )
             })?,
         };
-        let url = if addr.contains("://") { addr.clone() } else { format!("http://{addr}") };
-        let channel = Endpoint::from_shared(url)
-            .with_context(|| format!("{addr} is no address"))?
-            .connect_timeout(limits::ADMIN_KEEPALIVE_TIMEOUT)
+        let channel = self
+            .tls
+            .endpoint(&addr)?
             .connect()
             .await
             .with_context(|| format!("no server answers at {addr}"))?;
