@@ -88,10 +88,12 @@ impl<K: Clone + Eq + Hash, W: Word> Newest<K, W> {
         self.news.notify_one();
     }
 
-    /// All that there was at the beginning has been pushed: the reader may read.
+    /// All that there was at the beginning has been pushed: the reader may read. Once is enough.
     pub fn open(&self) {
         let mut inner = self.inner.lock();
-        inner.open = true;
+        if std::mem::replace(&mut inner.open, true) {
+            return;
+        }
         if self.scope == Scope::All {
             // Kept until now only so that an older word could not come after them.
             let over = inner.waiting.iter().filter(|(_, (_, word))| word.is_over());
