@@ -15,6 +15,7 @@ mod identity;
 mod isolation;
 mod join;
 mod presence;
+mod proto;
 mod relay;
 mod secrets;
 mod sessions;
