@@ -40,13 +40,15 @@ impl AdminListener {
         let service = service.grpc();
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<AdminServer<Service>>().await;
-        let reflection = reflection.then(|| {
+        // In both editions of the protocol: grpcurl and others have long known only the first.
+        let description = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-                .build_v1()
-                .expect("the embedded descriptors were written by the build")
-        });
+        };
+        let read = "the embedded descriptors were written by the build";
+        let reflection = reflection.then(|| description().build_v1().expect(read));
+        let reflection_v1alpha = reflection.is_some().then(|| description().build_v1alpha().expect(read));
         let header_bytes = u32::try_from(limits::HTTP_HEAD_BYTES).expect("a few kilobytes");
         let mut server = Server::builder();
         if let Some(tls) = tls {
@@ -62,6 +64,7 @@ impl AdminListener {
             .http2_max_pending_accept_reset_streams(Some(limits::ADMIN_RESETS))
             .add_service(health)
             .add_optional_service(reflection)
+            .add_optional_service(reflection_v1alpha)
             .add_service(service)
             .serve_with_incoming_shutdown(TcpIncoming::from(socket).with_nodelay(Some(true)), async move {
                 stop.cancelled().await;

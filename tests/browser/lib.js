@@ -68,6 +68,8 @@ function noted(pid) {
 class Server {
   /** @type {string[]} */
   log = [];
+  /** The server's log without what `dev` tells people. */
+  told = "";
   /** What `dev.json` says. @type {any} */
   facts;
   #process;
@@ -84,6 +86,7 @@ class Server {
     this.#process = spawn(bin, ["dev", "--data-dir", this.#dir, ...addrs], { detached: true, stdio: ["ignore", "pipe", "pipe"] });
     const forget = noted(this.#process.pid);
     this.#exited = new Promise((resolve) => this.#process.once("exit", (code, signal) => (forget(), resolve(code ?? signal))));
+    this.#process.stderr.on("data", (text) => (this.told += text));
     for (const stream of [this.#process.stdout, this.#process.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => this.log.push(...text.split("\n").filter(Boolean)));
     }
@@ -133,7 +136,22 @@ class Server {
     return { group, token, expiresAt };
   }
 
+  /** No secret is in the log or the metrics: none that these tests know, and none of the kinds that have a beginning. */
+  async assertSecretsKept() {
+    const metrics = await fetch(`http://${this.facts.ops}/metrics`).then((answer) => answer.text(), () => "");
+    const known = [this.facts.adminKey, this.facts.apiKey.secret, ...this.facts.agents.map((/** @type {any} */ one) => one.password)];
+    for (const signedIn of this.#tokens.values()) known.push((await signedIn).token);
+    const leaks = `${this.told}\n${metrics}`
+      .split("\n")
+      .filter((line) => /plk_|pla_|eyJ/.test(line) || known.some((secret) => line.includes(secret)));
+    if (leaks.length) throw new Error(`the server told secrets:\n${leaks.join("\n")}`);
+  }
+
   async stop() {
+    await this.assertSecretsKept().finally(() => this.#end());
+  }
+
+  async #end() {
     this.#process.kill("SIGTERM");
     const patience = setTimeout(() => this.#process.kill("SIGKILL"), 10_000);
     await this.#exited;
