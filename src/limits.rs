@@ -190,6 +190,11 @@ pub const TICKET_LIFE: Duration = Duration::from_secs(60);
 /// A participant that lost its connection may come back within this time.
 pub const RESUME_WINDOW: Duration = Duration::from_secs(60);
 
+/// When a visitor's page may ask again after its group's presence was switched off. A hundred thousand open
+/// pages are then about a thousand refusals a second, each before any state; at half of it the wait for a
+/// group that is switched on again is less than that for a page load.
+pub const PRESENCE_RETRY: Duration = Duration::from_secs(60);
+
 /// Longest session.
 pub const SESSION_LENGTH: Duration = Duration::from_secs(8 * 3600);
 

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{AdminListener, Operated};
+use crate::admin::{AdminListener, AdminService, Operated};
 use crate::auth::secret::{MasterSecret, SecretError};
 use crate::clock::Clock;
 use crate::cluster::memory::{MemoryBus, MemoryDirectory};
@@ -163,9 +163,17 @@ impl Server {
             meters: Arc::clone(&meters),
             demo: config.demo.enabled,
         };
+        let service = AdminService::new(
+            Arc::new(Operated(Arc::clone(&hub))),
+            Arc::clone(&accounts),
+            Arc::clone(&meters),
+        );
         let public = Listener {
             socket: public,
-            edge: Edge { router: public_router(state), upgrade: Some(upgrades(sockets.clone())) },
+            edge: Edge {
+                router: public_router(state).merge(service.json_door()),
+                upgrade: Some(upgrades(sockets.clone())),
+            },
             admission: Admission::new(ceilings),
             timing: Timing { header: config.limits.http_header },
             meters: Arc::clone(&meters),
@@ -175,15 +183,9 @@ impl Server {
             edge: Edge { router: ops_router(Arc::clone(&health), scrape.clone()), upgrade: None },
             admission: Admission::new(Ceilings::none()),
             timing: Timing::default(),
-            meters: Arc::clone(&meters),
-        };
-        let admin = AdminListener {
-            socket: admin,
-            hub: Arc::new(Operated(Arc::clone(&hub))),
-            accounts: Arc::clone(&accounts),
-            reflection: config.admin.reflection,
             meters,
         };
+        let admin = AdminListener { socket: admin, service, reflection: config.admin.reflection };
 
         let work = TaskTracker::new();
         let public = work.spawn(public.run(signals.stop.clone(), signals.force.clone()));

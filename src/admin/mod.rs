@@ -7,6 +7,7 @@ mod agents;
 mod convert;
 mod gate;
 mod groups;
+mod json;
 mod keys;
 mod live;
 mod nodes;
@@ -28,7 +29,8 @@ use crate::wire::visitor::SessionKind;
 
 pub use live::Operated;
 pub use serve::AdminListener;
-pub use status::{AdminError, reason_of};
+pub use service::AdminService;
+pub use status::{AdminError, Details, details_of, reason_of};
 
 /// A field of a request that can't be used.
 fn bad(field: &'static str, problem: impl ToString) -> AdminError {

@@ -1,33 +1,23 @@
 //! The admin listener: gRPC with its limits, health, and reflection where it is wanted.
 
-use std::sync::Arc;
-
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use super::AdminHub;
-use super::gate::Gate;
-use super::service::Service;
-use crate::hub::accounts::Accounts;
+use super::service::{AdminService, Service};
 use crate::limits;
 use crate::pb::DESCRIPTORS;
 use crate::pb::v1::admin_server::AdminServer;
-use crate::telemetry::Meters;
 
 /// The admin listener with all that serves it.
 pub struct AdminListener {
     /// The open socket.
     pub socket: TcpListener,
     /// What answers.
-    pub hub: Arc<dyn AdminHub>,
-    /// Who may ask.
-    pub accounts: Arc<Accounts>,
+    pub service: AdminService,
     /// Whether callers may read the service's description.
     pub reflection: bool,
-    /// What is counted.
-    pub meters: Arc<Meters>,
 }
 
 impl std::fmt::Debug for AdminListener {
@@ -43,13 +33,8 @@ impl AdminListener {
         stop: CancellationToken,
         force: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { socket, hub, accounts, reflection, meters } = self;
-        let service = AdminServer::new(Service {
-            gate: Gate { accounts: Arc::clone(&accounts), meters },
-            accounts,
-            hub,
-        })
-        .max_decoding_message_size(limits::ADMIN_MESSAGE);
+        let Self { socket, service, reflection } = self;
+        let service = service.grpc();
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<AdminServer<Service>>().await;
         let reflection = reflection.then(|| {
@@ -86,18 +71,21 @@ impl AdminListener {
 #[cfg(test)]
 mod tests {
     use super::super::status::reason_of;
-    use super::super::{AdminError, Ended, NodeRow, SessionRow, VisitorFilter, VisitorRow};
+    use super::super::{AdminError, AdminHub, Ended, NodeRow, SessionRow, VisitorFilter, VisitorRow};
     use super::*;
     use crate::auth::secret::MasterSecret;
     use crate::clock::{Clock, Wall};
+    use crate::hub::accounts::Accounts;
     use crate::ids::{GroupId, SessionId, VisitorId};
     use crate::model::settings::Settings;
     use crate::pb::v1;
     use crate::pb::v1::admin_client::AdminClient;
     use crate::store::sqlite::SqliteStore;
+    use crate::telemetry::Meters;
     use crate::wire::agent::PresenceState;
     use futures_util::StreamExt as _;
     use futures_util::stream::BoxStream;
+    use std::sync::Arc;
     use tonic::transport::Channel;
     use tonic::{Code, Request};
 
@@ -171,7 +159,8 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = socket.local_addr().unwrap();
         let meters = Meters::new().0;
-        let listener = AdminListener { socket, hub: Arc::new(Sample), accounts, reflection: true, meters };
+        let service = AdminService::new(Arc::new(Sample), accounts, meters);
+        let listener = AdminListener { socket, service, reflection: true };
         tokio::spawn(listener.run(CancellationToken::new(), CancellationToken::new()));
         (AdminClient::connect(format!("http://{addr}")).await.unwrap(), keys)
     }

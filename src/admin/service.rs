@@ -13,8 +13,10 @@ use super::gate::Gate;
 use super::once::Call;
 use super::{AdminHub, agents, groups, keys, nodes, presence, sessions};
 use crate::hub::accounts::Accounts;
+use crate::limits;
 use crate::pb::v1;
-use crate::pb::v1::admin_server::Admin;
+use crate::pb::v1::admin_server::{Admin, AdminServer};
+use crate::telemetry::Meters;
 
 /// The service over a hub.
 #[derive(Clone)]
@@ -22,6 +24,36 @@ pub(super) struct Service {
     pub(super) gate: Gate,
     pub(super) accounts: Arc<Accounts>,
     pub(super) hub: Arc<dyn AdminHub>,
+}
+
+/// The service, for every door it is reached by; a clone is the same one.
+#[derive(Clone)]
+pub struct AdminService(Service);
+
+impl std::fmt::Debug for AdminService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminService").finish_non_exhaustive()
+    }
+}
+
+impl AdminService {
+    /// A service over a hub and its accounts.
+    pub fn new(hub: Arc<dyn AdminHub>, accounts: Arc<Accounts>, meters: Arc<Meters>) -> Self {
+        Self(Service { gate: Gate { accounts: Arc::clone(&accounts), meters }, accounts, hub })
+    }
+
+    /// As gRPC.
+    pub(super) fn grpc(&self) -> AdminServer<Service> {
+        AdminServer::new(self.0.clone()).max_decoding_message_size(limits::ADMIN_MESSAGE)
+    }
+
+    pub(super) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
+    pub(super) fn meters(&self) -> &Meters {
+        &self.0.gate.meters
+    }
 }
 
 /// A stream of answers.

@@ -103,11 +103,53 @@ impl From<AdminError> for Status {
     }
 }
 
-/// The reason in a status of ours, for the command line.
+/// `google.rpc.BadRequest`.
+#[derive(Clone, PartialEq, Message)]
+struct BadRequest {
+    #[prost(message, repeated, tag = "1")]
+    field_violations: Vec<FieldViolation>,
+}
+
+/// `google.rpc.BadRequest.FieldViolation`.
+#[derive(Clone, PartialEq, Message)]
+struct FieldViolation {
+    #[prost(string, tag = "1")]
+    field: String,
+    #[prost(string, tag = "2")]
+    description: String,
+}
+
+/// The type URL of [`BadRequest`].
+const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
+
+/// What a status of ours says beside code and message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// For programs to branch on.
+    pub reason: String,
+    /// What belongs to the reason.
+    pub metadata: HashMap<String, String>,
+    /// Fields that can't be taken, each with what is wrong with it.
+    pub violations: Vec<(String, String)>,
+}
+
+/// The details of a status of ours; none of any other.
+pub fn details_of(status: &Status) -> Option<Details> {
+    let told = RpcStatus::decode(status.details()).ok()?.details;
+    let find = |kind: &str| told.iter().find(|detail| detail.type_url == kind);
+    let info = ErrorInfo::decode(find(ERROR_INFO)?.value.as_slice()).ok()?;
+    let bad = find(BAD_REQUEST).and_then(|detail| BadRequest::decode(detail.value.as_slice()).ok());
+    let violations = bad.unwrap_or_default().field_violations;
+    Some(Details {
+        reason: info.reason,
+        metadata: info.metadata,
+        violations: violations.into_iter().map(|one| (one.field, one.description)).collect(),
+    })
+}
+
+/// The reason in a status of ours.
 pub fn reason_of(status: &Status) -> Option<String> {
-    let details = RpcStatus::decode(status.details()).ok()?;
-    let info = details.details.iter().find(|detail| detail.type_url == ERROR_INFO)?;
-    Some(ErrorInfo::decode(info.value.as_slice()).ok()?.reason)
+    Some(details_of(status)?.reason)
 }
 
 #[cfg(test)]

@@ -147,6 +147,7 @@ fn check_positive(limits: &Limits, findings: &mut Findings) {
         ("limits.code_life", limits.code_life),
         ("limits.ticket_life", limits.ticket_life),
         ("limits.resume_window", limits.resume_window),
+        ("limits.presence_retry", limits.presence_retry),
         ("limits.shed_age", limits.shed_age),
         ("limits.key_frame_spacing", limits.key_frame_spacing),
     ];

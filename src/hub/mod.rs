@@ -46,6 +46,7 @@ use crate::model::ticket::{Chance, SECRET};
 use crate::model::visitor::{Snapshot, VisitorView};
 use crate::telemetry::Meters;
 use crate::wire::close::{Close, CloseCode};
+use crate::wire::error::ErrorCode;
 use crate::wire::message::Text;
 use crate::wire::visitor::ToVisitor;
 
@@ -248,13 +249,22 @@ impl Hub {
             }
             Output::Deliver { connection, signal } => self.deliver_signal(connection, &signal),
             Output::Dismiss { connection } => {
-                if let Some(tab) = self.registry.get(connection) {
-                    tab.outbox.close(Close::new(CloseCode::Ended, "the visitor's presence has ended"));
+                let Some(tab) = self.registry.get(connection) else { return };
+                if self.accounts.group(&key.group).is_some_and(|group| !group.settings.presence_enabled) {
+                    tab.outbox.push(self.presence_is_off());
                 }
+                tab.outbox.close(Close::new(CloseCode::Ended, "the visitor's presence has ended"));
             }
             // Taken out by the tracker, which hands them to whoever they answer.
             Output::Signalled { .. } | Output::Refused { .. } => {}
         }
+    }
+
+    /// What a visitor's page is told before it is closed because its group tracks nobody: it may ask again,
+    /// for presence is switched on again without anybody loading their page anew.
+    fn presence_is_off(&self) -> Text {
+        let after_ms = self.limits.presence_retry.as_millis() as u64;
+        Text::of(&ToVisitor::Reconnect { after_ms, reason: ErrorCode::PresenceDisabled.as_str() })
     }
 
     /// A visitor of this node changed: tells this node's agents, and the other nodes.

@@ -171,7 +171,7 @@ async fn every_call_needs_a_key_that_reaches() {
     let revoked_key = format!("{}.{}", revoked.row.id, revoked.secret.expose());
     accounts.revoke_api_key(&group_id("demo"), &revoked.row.id).await.unwrap();
     let mixed = format!("{}.{}", site.running.demo.as_ref().unwrap().api_key.0, other.secret.expose());
-    let agent_token = site.token("demo", "alice").await;
+    let agent_token = site.token("demo", "bob").await;
 
     let client = AdminClient::new(channel(&site).await);
     let calls = async |key: &str, group: &str| {
@@ -183,7 +183,7 @@ async fn every_call_needs_a_key_that_reaches() {
             client.end_session(with_key(key, end(group, &session))).await.err(),
         ]
     };
-    for key in ["", "wrong", ".", &mixed, &revoked_key, &agent_token] {
+    for key in ["", "wrong", ".", &mixed, &revoked_key] {
         let mut faces: Vec<_> =
             calls(key, "demo").await.iter().map(|status| face(status.as_ref().unwrap())).collect();
         let node = client.clone().get_node(with_key(key, v1::GetNodeRequest {})).await.unwrap_err();
@@ -191,6 +191,14 @@ async fn every_call_needs_a_key_that_reaches() {
         faces.dedup();
         assert_eq!(faces.len(), 1, "one answer for all");
         assert_eq!((node.code(), reason_of(&node).as_deref()), (Code::Unauthenticated, Some("UNAUTHORIZED")));
+    }
+    // An agent who may not change the group's settings.
+    for status in calls(&agent_token, "demo").await {
+        let status = status.unwrap();
+        assert_eq!(
+            (status.code(), reason_of(&status).as_deref()),
+            (Code::PermissionDenied, Some("FORBIDDEN"))
+        );
     }
     // Another group's key: what is not its own does not exist.
     let foreign: Vec<_> =
