@@ -12,7 +12,7 @@ const CALL_MS = 15_000;
 /** Pauses before another try, ms: together as long as a restart of the server takes. More and people press again. */
 const RETRY_MS = [300, 1_000, 3_000];
 /** Answers that say nothing was decided yet: the same call may be made again. */
-const UNDECIDED = new Set(["unreachable", "overload", "request_running"]);
+const UNDECIDED = new Set(["unreachable", "timeout", "overload", "request_running"]);
 
 /** What is wrong with one field: its path in the request, and a sentence. @typedef {{ field: string, message: string }} Violation */
 

@@ -18,8 +18,8 @@
  * @property {string} [placeholder]
  */
 
-/** @typedef {{ title: string, fields: Field[] }} Card */
-/** @typedef {{ id: string, title: string, icon: import("../agent/icons.js").IconName, lead: string, cards: Card[] }} Section */
+/** @typedef {{ title: string, help?: string, fields: Field[] }} Card */
+/** @typedef {{ id: string, title: string, icon: import("../agent/icons.js").IconName, lead: string, cards: Card[], editOnCard?: boolean }} Section */
 
 /** @type {Section[]} */
 export const SECTIONS = [
@@ -271,9 +271,11 @@ export const SECTIONS = [
     title: "Users",
     icon: "people",
     lead: "Who signs in with a password of their own, and what each agent may do.",
+    editOnCard: true,
     cards: [
       {
         title: "Permission set",
+        help: "Without the permission User an agent has no buttons at all.",
         fields: [{ path: "permissionSet", kind: "permissions", label: "Permissions", help: "" }],
       },
     ],

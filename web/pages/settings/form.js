@@ -41,7 +41,7 @@ export class SectionForm {
   #conflict = h("div", {});
   #bar;
   form;
-  /** Goes into the head of the section. */
+  /** Goes into the head of the section, unless it is on the card. */
   editButton;
 
   /** @param {FormOptions} options */
@@ -60,11 +60,13 @@ export class SectionForm {
     const cancel = h("button", { class: "button", type: "button", "data-test": "cancel", onclick: () => this.#cancel() }, "Cancel");
     this.#bar = h("div", { class: "save-bar", hidden: true }, this.#status, h("div", { class: "save-actions" }, cancel, this.#save));
     let at = 0;
-    const cards = section.cards.map(({ title, fields }) =>
+    const cards = section.cards.map(({ title, help, fields }) =>
       h(
         "section",
         { class: "card settings-card", "aria-label": title },
-        h("h2", { class: "card-title" }, title),
+        section.editOnCard
+          ? h("header", { class: "card-head" }, h("div", {}, h("h2", { class: "card-title" }, title), h("p", { class: "help" }, help)), this.#edit)
+          : h("h2", { class: "card-title" }, title),
         ...fields.map(() => this.#rows[at++].element),
       ),
     );

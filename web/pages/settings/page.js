@@ -49,9 +49,11 @@ export class SettingsPage {
       const more = { sso: [form.form, keys.element], users: [users.element, form.form, users.agents] }[section.id];
       this.#add(section, form, more ?? [form.form]);
     }
+    /** @type {import("../agent/icons.js").IconName} */
+    const historyIcon = "history";
     const history = new HistoryPanel({ company, onError });
     const lead = "Every change of these settings: who made it, when, and each field before and after.";
-    this.#add({ id: "history", title: "History", icon: "history", lead }, null, [history.element], () => history.reload());
+    this.#add({ id: "history", title: "History", icon: historyIcon, lead }, null, [history.element], () => history.reload());
     const nav = h("nav", { class: "sections", "aria-label": "Sections" }, ...[...this.#places.values()].map(({ link }) => link));
     this.element = h(
       "div",
@@ -99,16 +101,16 @@ export class SettingsPage {
   }
 
   /**
-   * @param {{ id: string, title: string, icon: import("../agent/icons.js").IconName, lead: string }} section
+   * @param {{ id: string, title: string, icon: import("../agent/icons.js").IconName, lead: string, editOnCard?: boolean }} section
    * @param {SectionForm | null} form @param {HTMLElement[]} content @param {() => void} [open]
    */
-  #add({ id, title, icon: iconName, lead }, form, content, open) {
+  #add({ id, title, icon: iconName, lead, editOnCard = false }, form, content, open) {
     const link = h("a", { href: `#${id}`, "data-test": `go-${id}` }, icon(iconName), h("span", {}, title));
     const heading = h("h1", { id: `title-${id}`, tabindex: -1 }, title);
     const element = h(
       "section",
       { class: "place", "aria-labelledby": heading.id, "data-test": `section-${id}`, hidden: true },
-      h("header", { class: "place-head" }, h("div", {}, heading, h("p", { class: "lead" }, lead)), form?.editButton),
+      h("header", { class: "place-head" }, h("div", {}, heading, h("p", { class: "lead" }, lead)), !editOnCard && form?.editButton),
       ...content,
     );
     this.#places.set(id, { link, element, form, open });

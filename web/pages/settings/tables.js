@@ -35,6 +35,7 @@ export class RowsTable {
         icon("plus"),
         `Add ${what}`,
       ),
+      legend(columns),
     );
     for (const row of value) this.#put(row);
   }
@@ -45,21 +46,18 @@ export class RowsTable {
     if (!value.length) {
       return h("p", { class: "empty-note", "data-test": "value" }, `No ${what} is listed: the buttons stay off, and agents read why.`);
     }
+    const rows = value.map((row) =>
+      h("tr", { "data-row": row[key] }, ...columns.map((column) => shownCell(column, row[column.name], column.name === key))),
+    );
     return h(
       "div",
-      { class: "table-frame" },
+      {},
       h(
-        "table",
-        { class: "grid", "data-test": `${path}-table` },
-        head(columns),
-        h(
-          "tbody",
-          {},
-          ...value.map((row) =>
-            h("tr", { "data-row": row[key] }, ...columns.map((column) => shownCell(column, row[column.name], column.name === key))),
-          ),
-        ),
+        "div",
+        { class: "table-frame" },
+        h("table", { class: "grid", "data-test": `${path}-table` }, head(columns), h("tbody", {}, ...rows)),
       ),
+      legend(columns),
     );
   }
 
@@ -254,13 +252,18 @@ function frame(rows) {
   const agent = { label: "Agent", help: "", kind: "text", name: "" };
   return h(
     "div",
-    { class: "table-frame" },
+    {},
     h(
-      "table",
-      { class: "grid", "data-test": "permissions-table" },
-      head(/** @type {any} */ ([agent, ...columns])),
-      h("tbody", {}, ...rows),
+      "div",
+      { class: "table-frame" },
+      h(
+        "table",
+        { class: "grid", "data-test": "permissions-table" },
+        head(/** @type {any} */ ([agent, ...columns])),
+        h("tbody", {}, ...rows),
+      ),
     ),
+    legend(columns),
   );
 }
 
@@ -276,11 +279,18 @@ function who(agentId, name) {
   return h("th", { scope: "row", class: "who-cell" }, h("span", {}, name || agentId), h("span", { class: "muted" }, agentId));
 }
 
+/** One sentence on each column. @param {Pick<Column, "label" | "help">[]} columns */
+function legend(columns) {
+  return h(
+    "dl",
+    { class: "legend" },
+    ...columns.filter(({ help }) => help).map(({ label, help }) => h("div", {}, h("dt", {}, label), h("dd", {}, help))),
+  );
+}
+
 /** @param {Column[]} columns @param {boolean} [action] */
 function head(columns, action = false) {
-  const cells = columns.map(({ label, help, kind }) =>
-    h("th", { scope: "col", class: kind }, h("span", {}, label), help && h("span", { class: "column-help" }, help)),
-  );
+  const cells = columns.map(({ label, kind }) => h("th", { scope: "col", class: kind }, label));
   return h("thead", {}, h("tr", {}, ...cells, action && h("th", { class: "row-action" }, h("span", { class: "visually-hidden" }, "Remove"))));
 }
 
