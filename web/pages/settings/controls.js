@@ -49,8 +49,7 @@ export class SettingRow {
       },
       !table &&
         h("div", { class: "setting-text" }, this.#label, h("p", { class: "help", id: `${id}-help` }, field.help)),
-      this.#value,
-      this.#error,
+      h("div", { class: "setting-side" }, this.#value, this.#error),
     );
   }
 

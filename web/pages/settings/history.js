@@ -70,7 +70,7 @@ export class HistoryPanel {
         "header",
         { class: "change-head" },
         h("strong", {}, actor(changedBy, this.#company.agents)),
-        h("time", { datetime: changedAt, title: moment(changedAt), class: "muted" }, `${ago(changedAt)} · ${moment(changedAt)}`),
+        h("time", { datetime: changedAt, title: moment(changedAt), class: "muted" }, [...new Set([ago(changedAt), moment(changedAt)])].join(" · ")),
         h("span", { class: "chip" }, `Version ${version}`),
       ),
       before
