@@ -98,9 +98,9 @@ export class RecordForm {
       },
       field("Object", this.#object),
       field("Record ID", this.#id),
-      field("Name", this.#name),
       field("Visitor ID", this.#visitorId, "Empty: Join asks for a session key."),
       field("Where the visitor ID is", this.#situation),
+      field("Name", this.#name),
       h(
         "details",
         { class: "field-details" },
