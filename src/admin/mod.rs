@@ -3,6 +3,7 @@
 //! Decides who may call and how answers look on the wire. What the answers are comes from an
 //! [`AdminHub`]; the types here are that seam, free of protobuf. Built and run by `server`.
 
+mod again;
 mod agents;
 mod convert;
 mod gate;
@@ -10,9 +11,12 @@ mod groups;
 mod json;
 mod keys;
 mod live;
+mod mask;
 mod nodes;
 mod once;
+mod page;
 mod presence;
+mod refusal;
 mod serve;
 mod service;
 mod sessions;
@@ -30,7 +34,7 @@ use crate::wire::visitor::SessionKind;
 pub use live::Operated;
 pub use serve::AdminListener;
 pub use service::AdminService;
-pub use status::{AdminError, Details, details_of, reason_of};
+pub use status::{AdminError, Details, Reason, details_of, reason_of};
 
 /// A field of a request that can't be used.
 fn bad(field: &'static str, problem: impl ToString) -> AdminError {

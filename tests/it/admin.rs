@@ -52,7 +52,7 @@ fn end(group: &str, session: &str) -> v1::EndSessionRequest {
     v1::EndSessionRequest {
         group: group.to_owned(),
         session_id: session.to_owned(),
-        request_id: "r1".to_owned(),
+        request_id: String::new(),
     }
 }
 

@@ -8,6 +8,7 @@
 mod common;
 
 mod admin;
+mod admin_accounts;
 mod admin_json;
 mod bad_input;
 mod changes;
