@@ -241,13 +241,15 @@ export function pagePath(path) {
 /** @param {number} status @param {any} error */
 function refusal(status, { code, message, requestId, violations, metadata }) {
   const fallback = status === 503 ? "overload" : status === 401 ? "unauthorized" : status === 403 ? "forbidden" : "";
-  return new AdminError(code || fallback || `http_${status}`, message || `The server answered ${status}.`, {
+  const said = message || `The server answered ${status}.`;
+  // What is taken is told as one field, not as a violation of a rule; beside the field is where people look.
+  const taken = metadata?.field ? [{ field: metadata.field, message: said }] : [];
+  const found = Array.isArray(violations) && violations.length ? violations : taken;
+  return new AdminError(code || fallback || `http_${status}`, said, {
     status,
     requestId,
     metadata,
-    violations: Array.isArray(violations)
-      ? violations.map(({ field = "", message: said = "" }) => ({ field: pagePath(field), message: said }))
-      : [],
+    violations: found.map((/** @type {Violation} */ { field, message: why }) => ({ field: pagePath(field), message: why })),
   });
 }
 

@@ -86,6 +86,14 @@ describe("a refusal", () => {
     });
   });
 
+  it("of what is taken names its field", async () => {
+    admin.before.push(() => [409, { error: { code: "already_exists", message: "is taken", metadata: { field: "agent.address" } } }]);
+    await assert.rejects(client().upsertAgent({ agentId: "x" }, "", newRequestId()), (/** @type {any} */ error) => {
+      assert.deepEqual(error.violations, [{ field: "address", message: "is taken" }]);
+      return true;
+    });
+  });
+
   it("of somebody without the permission says so", async () => {
     await assert.rejects(client({ token: () => "bob-token" }).getSettings(), refused("forbidden"));
   });
