@@ -249,7 +249,10 @@ function refusal(status, { code, message, requestId, violations, metadata }) {
     status,
     requestId,
     metadata,
-    violations: found.map((/** @type {Violation} */ { field, message: why }) => ({ field: pagePath(field), message: why })),
+    violations: found.map((/** @type {Violation} */ { field, message: why }) => ({
+      field: pagePath(field),
+      message: why,
+    })),
   });
 }
 

@@ -18,7 +18,12 @@ beforeEach(() => {
 });
 
 function client(options = {}) {
-  return new AdminClient({ token: () => "alice-token", server: admin.url, wait: async (ms) => void waits.push(ms), ...options });
+  return new AdminClient({
+    token: () => "alice-token",
+    server: admin.url,
+    wait: async (ms) => void waits.push(ms),
+    ...options,
+  });
 }
 
 const refused = (code) => (error) => error instanceof AdminError && error.code === code;
@@ -41,14 +46,24 @@ describe("a call", () => {
 
   it("brings all pages of a list", async () => {
     const agents = await client().listAgents();
-    assert.deepEqual(agents.map(({ agentId }) => agentId), ["alice", "bob", "carol"]);
-    assert.deepEqual(admin.calls.map(({ body }) => body), [{}, { pageToken: "2" }]);
+    assert.deepEqual(
+      agents.map(({ agentId }) => agentId),
+      ["alice", "bob", "carol"],
+    );
+    assert.deepEqual(
+      admin.calls.map(({ body }) => body),
+      [{}, { pageToken: "2" }],
+    );
   });
 
   it("changes what the mask names", async () => {
     const { settings, version } = await client().getSettings();
     const answer = await client().updateSettings(
-      { settings: { ...settings, graceSeconds: 7, presenceEnabled: false }, updateMask: "graceSeconds", expectedVersion: version },
+      {
+        settings: { ...settings, graceSeconds: 7, presenceEnabled: false },
+        updateMask: "graceSeconds",
+        expectedVersion: version,
+      },
       "r-mask",
     );
     assert.equal(answer.settings.graceSeconds, 7);
@@ -87,7 +102,10 @@ describe("a refusal", () => {
   });
 
   it("of what is taken names its field", async () => {
-    admin.before.push(() => [409, { error: { code: "already_exists", message: "is taken", metadata: { field: "agent.address" } } }]);
+    admin.before.push(() => [
+      409,
+      { error: { code: "already_exists", message: "is taken", metadata: { field: "agent.address" } } },
+    ]);
     await assert.rejects(client().upsertAgent({ agentId: "x" }, "", newRequestId()), (/** @type {any} */ error) => {
       assert.deepEqual(error.violations, [{ field: "address", message: "is taken" }]);
       return true;

@@ -39,7 +39,9 @@ export function companySettings() {
     loopbackOrigins: true,
     graceSeconds: 5,
     objects: [object("Case", "Contact"), object("Contact"), object("Lead"), object("Opportunity")],
-    profiles: [{ name: "Support", show: true, view: true, join: true, joinIn: "JOIN_IN_BROWSER_TAB", startAgentVideo: false }],
+    profiles: [
+      { name: "Support", show: true, view: true, join: true, joinIn: "JOIN_IN_BROWSER_TAB", startAgentVideo: false },
+    ],
     permissionSet: { user: ["alice", "bob"], admin: ["alice"], agentVideo: ["alice"] },
   };
 }
@@ -54,13 +56,22 @@ class Refused extends Error {
 export class FakeAdmin {
   settings = companySettings();
   version = 1;
-  changes = [{ version: "1", changedAt: "2026-03-01T09:00:00Z", changedBy: "operator", before: null, after: companySettings() }];
-  agents = [agent("alice", "Alice", true), agent("bob", "Bob", true), { ...agent("carol", "Carol", false), partnerUserId: "005xx0000012Q9z" }];
+  changes = [
+    { version: "1", changedAt: "2026-03-01T09:00:00Z", changedBy: "operator", before: null, after: companySettings() },
+  ];
+  agents = [
+    agent("alice", "Alice", true),
+    agent("bob", "Bob", true),
+    { ...agent("carol", "Carol", false), partnerUserId: "005xx0000012Q9z" },
+  ];
   keys = [{ keyId: "demo", label: "", createdAt: "2026-03-01T09:00:00Z", revokedAt: null, lastUsedAt: null }];
   /** Every call that arrived: method and body. */
   calls = [];
   /** Tokens and whose they are. */
-  tokens = new Map([["alice-token", "alice"], ["bob-token", "bob"]]);
+  tokens = new Map([
+    ["alice-token", "alice"],
+    ["bob-token", "bob"],
+  ]);
   /** Answers to give before any other, first come first served: a function of the request. */
   before = [];
   /** Whether answers get lost on the way back. */
@@ -87,7 +98,8 @@ export class FakeAdmin {
       response.writeHead(status, { "content-type": "application/json" });
       response.end(JSON.stringify(body));
     };
-    if (!method || request.method !== "POST") return send(404, { error: { code: "not_found", message: "there is nothing here" } });
+    if (!method || request.method !== "POST")
+      return send(404, { error: { code: "not_found", message: "there is nothing here" } });
     const body = JSON.parse(text);
     this.calls.push({ method, body });
     try {
@@ -95,7 +107,8 @@ export class FakeAdmin {
       if (early) return send(...early(method, body));
       const who = this.tokens.get((request.headers.authorization ?? "").replace("Bearer ", ""));
       if (!who) throw new Refused(401, "unauthorized", "the token is not valid");
-      if (!this.settings.permissionSet.admin.includes(who)) throw new Refused(403, "forbidden", "the permission admin is needed");
+      if (!this.settings.permissionSet.admin.includes(who))
+        throw new Refused(403, "forbidden", "the permission admin is needed");
       const answer = this.#once(who, method, body);
       if (this.loses-- > 0) return request.socket.destroy();
       send(200, answer);
@@ -109,7 +122,8 @@ export class FakeAdmin {
     if (!body.requestId) return this.#do(who, method, body);
     const known = this.#made.get(body.requestId);
     const said = JSON.stringify([method, body]);
-    if (known && known.said !== said) throw new Refused(409, "request_id_reused", "this request ID was used for another call");
+    if (known && known.said !== said)
+      throw new Refused(409, "request_id_reused", "this request ID was used for another call");
     if (!known) this.#made.set(body.requestId, { said, answer: this.#do(who, method, body) });
     return this.#made.get(body.requestId).answer;
   }
@@ -128,7 +142,9 @@ export class FakeAdmin {
 
   updateSettings({ settings, updateMask, expectedVersion }, who) {
     if (expectedVersion !== String(this.version)) {
-      throw new Refused(409, "conflict", "the settings were changed meanwhile", { metadata: { version: String(this.version) } });
+      throw new Refused(409, "conflict", "the settings were changed meanwhile", {
+        metadata: { version: String(this.version) },
+      });
     }
     const next = structuredClone(this.settings);
     for (const path of updateMask.split(",")) {
@@ -154,7 +170,13 @@ export class FakeAdmin {
   }
 
   createApiKey({ label }) {
-    const apiKey = { keyId: `k${this.keys.length}`, label, createdAt: new Date().toISOString(), revokedAt: null, lastUsedAt: null };
+    const apiKey = {
+      keyId: `k${this.keys.length}`,
+      label,
+      createdAt: new Date().toISOString(),
+      revokedAt: null,
+      lastUsedAt: null,
+    };
     this.keys.push(apiKey);
     return { apiKey, secret: `secret-of-${apiKey.keyId}-4f9c1d77aa20` };
   }
@@ -168,7 +190,10 @@ export class FakeAdmin {
   listAgents({ pageToken = "" }) {
     // Two to a page, so that paging is seen to work.
     const from = Number(pageToken || 0);
-    return { agents: this.#told(this.agents.slice(from, from + 2)), nextPageToken: from + 2 < this.agents.length ? String(from + 2) : "" };
+    return {
+      agents: this.#told(this.agents.slice(from, from + 2)),
+      nextPageToken: from + 2 < this.agents.length ? String(from + 2) : "",
+    };
   }
 
   listAssociatedUsers() {
@@ -177,8 +202,10 @@ export class FakeAdmin {
 
   upsertAgent({ agent: given, password }) {
     const violations = [];
-    if (!/^[\w.~-]+$/.test(given.agentId)) violations.push({ field: "agent.agent_id", message: "must be letters, digits and ._~-" });
-    if (password && password.length < 8) violations.push({ field: "password", message: "must have 8 to 128 characters" });
+    if (!/^[\w.~-]+$/.test(given.agentId))
+      violations.push({ field: "agent.agent_id", message: "must be letters, digits and ._~-" });
+    if (password && password.length < 8)
+      violations.push({ field: "password", message: "must have 8 to 128 characters" });
     if (violations.length) throw new Refused(400, "bad_field", "some fields can't be taken", { violations });
     const known = this.agents.find(({ agentId }) => agentId === given.agentId) ?? agent(given.agentId, "", false);
     Object.assign(known, given);
@@ -217,7 +244,13 @@ export class FakeAdmin {
     const changed = JSON.stringify(next) !== JSON.stringify(this.settings);
     if (changed) {
       this.version += 1;
-      this.changes.push({ version: String(this.version), changedAt: new Date().toISOString(), changedBy: by, before: this.settings, after: next });
+      this.changes.push({
+        version: String(this.version),
+        changedAt: new Date().toISOString(),
+        changedBy: by,
+        before: this.settings,
+        after: next,
+      });
       this.settings = next;
     }
     return this.getSettings();
@@ -227,13 +260,26 @@ export class FakeAdmin {
     const { permissionSet: set } = this.settings;
     return agents.map((one) => ({
       ...one,
-      permissions: { user: set.user.includes(one.agentId), admin: set.admin.includes(one.agentId), agentVideo: set.agentVideo.includes(one.agentId) },
+      permissions: {
+        user: set.user.includes(one.agentId),
+        admin: set.admin.includes(one.agentId),
+        agentVideo: set.agentVideo.includes(one.agentId),
+      },
     }));
   }
 }
 
 function agent(agentId, name, hasPassword) {
-  return { agentId, address: agentId, partnerUserId: `demo-${agentId}`, name, profile: "Support", subscription: "", hasPassword, createdAt: "2026-03-01T09:00:00Z" };
+  return {
+    agentId,
+    address: agentId,
+    partnerUserId: `demo-${agentId}`,
+    name,
+    profile: "Support",
+    subscription: "",
+    hasPassword,
+    createdAt: "2026-03-01T09:00:00Z",
+  };
 }
 
 function broken(settings) {
@@ -242,7 +288,8 @@ function broken(settings) {
   if (settings.graceSeconds > 60) add("grace_seconds", `${settings.graceSeconds} is outside 0–60`);
   if (settings.showTerms && !settings.terms.version) add("terms.version", "is required while terms are shown");
   settings.visitorOrigins.forEach((origin, at) => {
-    if (!/^https?:\/\/[^/]+$/.test(origin)) add(`visitor_origins[${at}]`, "must be scheme://host[:port] with http or https");
+    if (!/^https?:\/\/[^/]+$/.test(origin))
+      add(`visitor_origins[${at}]`, "must be scheme://host[:port] with http or https");
   });
   settings.profiles.forEach(({ name }, at) => {
     if (!name) add(`profiles[${at}].name`, "must be a name without space around it");

@@ -31,14 +31,12 @@ describe("differences", () => {
         settings.permissionSet.user = ["alice"];
       }),
     );
-    assert.deepEqual(found.map(nameOf), [
-      "Text",
-      "https://a.example",
-      "Case · Join",
-      "Opportunity (object)",
-      "Sales (profile)",
-      "bob · User",
-    ].map((name) => (name === "https://a.example" ? "Visitor origins · https://a.example" : name)));
+    assert.deepEqual(
+      found.map(nameOf),
+      ["Text", "https://a.example", "Case · Join", "Opportunity (object)", "Sales (profile)", "bob · User"].map(
+        (name) => (name === "https://a.example" ? "Visitor origins · https://a.example" : name),
+      ),
+    );
     assert.equal(maskOf(found), "terms.text,visitorOrigins,objects,profiles,permissionSet.user");
   });
 
@@ -48,7 +46,13 @@ describe("differences", () => {
   });
 
   it("do not care for the order of names", () => {
-    assert.deepEqual(differences(base, changed((settings) => settings.permissionSet.user.reverse())), []);
+    assert.deepEqual(
+      differences(
+        base,
+        changed((settings) => settings.permissionSet.user.reverse()),
+      ),
+      [],
+    );
   });
 });
 
@@ -66,9 +70,16 @@ describe("two people", () => {
       settings.permissionSet.user = ["alice"];
     });
     const { encounters, others } = compare(base, mine, theirs);
-    assert.equal(encounters.some(({ clash }) => clash), false);
+    assert.equal(
+      encounters.some(({ clash }) => clash),
+      false,
+    );
     assert.deepEqual(others.map(nameOf), ["Case · Show", "bob · User"]);
-    const both = applied(theirs, mine, encounters.map(({ mine: edit }) => edit));
+    const both = applied(
+      theirs,
+      mine,
+      encounters.map(({ mine: edit }) => edit),
+    );
     assert.deepEqual([both.objects[0].join, both.objects[0].show], [false, false]);
     assert.deepEqual(both.permissionSet.user, ["alice", "carol"]);
     assert.equal(both.graceSeconds, 9);
@@ -81,7 +92,10 @@ describe("two people", () => {
     });
     const { encounters } = compare(base, mine, theirs);
     const clashes = encounters.filter(({ clash }) => clash);
-    assert.deepEqual(clashes.map(({ mine: edit, theirs: value }) => [edit.path, edit.after, value]), [["graceSeconds", 9, 20]]);
+    assert.deepEqual(
+      clashes.map(({ mine: edit, theirs: value }) => [edit.path, edit.after, value]),
+      [["graceSeconds", 9, 20]],
+    );
   });
 
   it("one of whom takes a row away that the other edits clash", () => {
@@ -90,7 +104,10 @@ describe("two people", () => {
     const [clash] = encounters.filter(({ clash: one }) => one);
     assert.equal(nameOf(clash.mine), "Case · Join");
     const kept = applied(theirs, mine, [clash.mine]);
-    assert.deepEqual(kept.objects.find(({ object }) => object === "Case"), mine.objects[0]);
+    assert.deepEqual(
+      kept.objects.find(({ object }) => object === "Case"),
+      mine.objects[0],
+    );
     assert.equal(applied(theirs, mine, []).objects.length, 3);
     const other = compare(base, theirs, mine).encounters.find(({ clash: one }) => one);
     assert.equal(nameOf(other.mine), "Case (object)");

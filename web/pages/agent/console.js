@@ -56,7 +56,15 @@ export class Console {
   /** For admins. In a tab of its own, which takes the sign-in along: a running session stays. */
   #settings = h(
     "a",
-    { class: "button quiet", href: "/settings", target: "_blank", rel: "opener", hidden: true, "data-test": "settings-link", "aria-label": "Company settings" },
+    {
+      class: "button quiet",
+      href: "/settings",
+      target: "_blank",
+      rel: "opener",
+      hidden: true,
+      "data-test": "settings-link",
+      "aria-label": "Company settings",
+    },
     icon("settings"),
     h("span", { class: "wide-only" }, "Settings"),
   );
@@ -107,7 +115,16 @@ export class Console {
         "main",
         { class: "panes" },
         this.#table.element,
-        h("div", { class: "work" }, welcome(), this.#panel.element, this.#handout, this.#sessionSlot, this.#answer.element, this.#formCard),
+        h(
+          "div",
+          { class: "work" },
+          welcome(),
+          this.#panel.element,
+          this.#handout,
+          this.#sessionSlot,
+          this.#answer.element,
+          this.#formCard,
+        ),
       ),
       this.#nav,
       this.#toasts.element,

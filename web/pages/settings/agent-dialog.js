@@ -16,7 +16,12 @@ import { same } from "./values.js";
 
 /** @type {Line[]} */
 const LINES = [
-  { name: "agentId", label: "Agent ID", help: "Names the agent in settings and history; it stays for good.", required: true },
+  {
+    name: "agentId",
+    label: "Agent ID",
+    help: "Names the agent in settings and history; it stays for good.",
+    required: true,
+  },
   { name: "name", label: "Name", help: "What visitors and colleagues read.", required: true },
   { name: "address", label: "Address", help: "What the agent signs in with and guests type.", required: true },
   { name: "partnerUserId", label: "Partner user ID", help: "The agent’s user ID in your CRM, for single sign-on." },
@@ -40,12 +45,26 @@ export function agentDialog({ agent, company, onDone }) {
 
   const line = (/** @type {Line} */ { name, label, help, required = false }) => {
     const fixed = name === "agentId" && agent !== null;
-    const input = h("input", { class: "input", name, id: `agent-${name}`, required, readonly: fixed, autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+    const input = h("input", {
+      class: "input",
+      name,
+      id: `agent-${name}`,
+      required,
+      readonly: fixed,
+      autocomplete: "off",
+      autocapitalize: "none",
+      spellcheck: "false",
+    });
     input.value = agent?.[name] ?? "";
     if (name === "profile") set(input, "list", "profiles");
     return labelled(name, label, help, input);
   };
-  const labelled = (/** @type {string} */ name, /** @type {string} */ label, /** @type {string} */ help, /** @type {HTMLInputElement} */ input) => {
+  const labelled = (
+    /** @type {string} */ name,
+    /** @type {string} */ label,
+    /** @type {string} */ help,
+    /** @type {HTMLInputElement} */ input,
+  ) => {
     const error = h("p", { class: "field-error", id: `agent-${name}-error`, hidden: true });
     set(input, "aria-describedby", `agent-${name}-help agent-${name}-error`);
     fields.set(name, { input, error });
@@ -58,17 +77,36 @@ export function agentDialog({ agent, company, onDone }) {
       error,
     );
   };
-  const password = h("input", { class: "input", type: "password", name: "password", id: "agent-password", autocomplete: "new-password" });
+  const password = h("input", {
+    class: "input",
+    type: "password",
+    name: "password",
+    id: "agent-password",
+    autocomplete: "new-password",
+  });
   const passwordHelp = agent?.hasPassword
     ? "Leave empty to keep the one there is; a new one signs the agent out everywhere."
     : "Leave empty for an agent who only comes by single sign-on.";
   const boxes = Object.entries(PERMISSIONS).map(([name, { label, help }]) => {
     const input = h("input", { type: "checkbox", class: "check", name });
     input.checked = held[/** @type {keyof Permissions} */ (name)];
-    return { name, input, element: h("label", { class: "permission" }, input, h("span", {}, h("strong", {}, label), h("span", { class: "help" }, help))) };
+    return {
+      name,
+      input,
+      element: h(
+        "label",
+        { class: "permission" },
+        input,
+        h("span", {}, h("strong", {}, label), h("span", { class: "help" }, help)),
+      ),
+    };
   });
   const problem = h("p", { class: "problem", role: "alert", hidden: true, "data-test": "agent-problem" });
-  const save = h("button", { class: "button primary", type: "submit", "data-test": "save-agent" }, agent ? "Save" : "Add agent");
+  const save = h(
+    "button",
+    { class: "button primary", type: "submit", "data-test": "save-agent" },
+    agent ? "Save" : "Add agent",
+  );
   const form = h(
     "form",
     { class: "dialog-form", "data-test": "agent-form" },
@@ -76,14 +114,37 @@ export function agentDialog({ agent, company, onDone }) {
       "div",
       { class: "dialog-body" },
       problem,
-      h("div", { class: "agent-fields" }, ...LINES.map(line), labelled("password", agent?.hasPassword ? "New password" : "Password", passwordHelp, password)),
-      h("datalist", { id: "profiles" }, ...company.edition.settings.profiles.map(({ name }) => h("option", { value: name }))),
-      h("fieldset", { class: "permissions" }, h("legend", { class: "label" }, "Permissions"), ...boxes.map(({ element }) => element)),
+      h(
+        "div",
+        { class: "agent-fields" },
+        ...LINES.map(line),
+        labelled("password", agent?.hasPassword ? "New password" : "Password", passwordHelp, password),
+      ),
+      h(
+        "datalist",
+        { id: "profiles" },
+        ...company.edition.settings.profiles.map(({ name }) => h("option", { value: name })),
+      ),
+      h(
+        "fieldset",
+        { class: "permissions" },
+        h("legend", { class: "label" }, "Permissions"),
+        ...boxes.map(({ element }) => element),
+      ),
       agent && dangers(agent),
     ),
-    h("footer", { class: "dialog-foot" }, h("button", { class: "button", type: "button", onclick: () => dialog.close() }, "Cancel"), save),
+    h(
+      "footer",
+      { class: "dialog-foot" },
+      h("button", { class: "button", type: "button", onclick: () => dialog.close() }, "Cancel"),
+      save,
+    ),
   );
-  const dialog = openDialog({ title: agent ? `Edit ${agent.name || agent.agentId}` : "Add an agent", test: "agent-dialog", body: [form] });
+  const dialog = openDialog({
+    title: agent ? `Edit ${agent.name || agent.agentId}` : "Add an agent",
+    test: "agent-dialog",
+    body: [form],
+  });
   /** @type {HTMLInputElement} */ (form.querySelector("input:not([readonly])")).focus();
 
   form.addEventListener("submit", async (event) => {
@@ -109,7 +170,9 @@ export function agentDialog({ agent, company, onDone }) {
       // The call would change an agent that is there already, and give it this password.
       await company.reloadAgents();
       if (company.agents.some(({ agentId }) => agentId === described.agentId)) {
-        throw new AdminError("already_exists", "", { violations: [{ field: "agentId", message: "is taken: edit that agent instead" }] });
+        throw new AdminError("already_exists", "", {
+          violations: [{ field: "agentId", message: "is taken: edit that agent instead" }],
+        });
       }
     }
     try {
@@ -118,7 +181,9 @@ export function agentDialog({ agent, company, onDone }) {
       upserts.failed(error);
       throw error;
     }
-    const wanted = /** @type {Permissions} */ (/** @type {unknown} */ (Object.fromEntries(boxes.map(({ name, input }) => [name, input.checked]))));
+    const wanted = /** @type {Permissions} */ (
+      /** @type {unknown} */ (Object.fromEntries(boxes.map(({ name, input }) => [name, input.checked])))
+    );
     if (same(wanted, pick(held))) return;
     try {
       await company.client.setPermissions(described.agentId, wanted, permits.for(wanted));
@@ -153,7 +218,9 @@ export function agentDialog({ agent, company, onDone }) {
     });
     /** @type {HTMLElement | null} */ (form.querySelector("[aria-invalid=true]"))?.focus();
     if (violations.length && !rest.length) return;
-    const said = rest.length ? rest.map(({ field, message }) => `${field} ${message}`).join("; ") : String(/** @type {Error} */ (error).message);
+    const said = rest.length
+      ? rest.map(({ field, message }) => `${field} ${message}`).join("; ")
+      : String(/** @type {Error} */ (error).message);
     write(problem, sentence(said));
     problem.hidden = false;
     problem.scrollIntoView({ block: "nearest" });

@@ -62,24 +62,52 @@ export function conflictPanel({ comparison, changes, agents, onKeep, onReload })
     h(
       "div",
       { class: "conflict-rows", onchange: draw },
-      h("div", { class: "conflict-row titles", "aria-hidden": "true" }, h("span", {}, "Setting"), h("span", {}, "Yours"), h("span", {}, "Theirs")),
+      h(
+        "div",
+        { class: "conflict-row titles", "aria-hidden": "true" },
+        h("span", {}, "Setting"),
+        h("span", {}, "Yours"),
+        h("span", {}, "Theirs"),
+      ),
       ...rows.map(({ element }) => element),
     ),
     others.length > 0 &&
       h(
         "details",
         { class: "conflict-others" },
-        h("summary", {}, `${counted(others.length, "other change")} of theirs ${others.length === 1 ? "stays" : "stay"} as saved`),
-        h("ul", {}, ...others.map((one) => h("li", {}, h("strong", {}, nameOf(one)), ` ${wordsFor(one, one.before)} → ${wordsFor(one, one.after)}`))),
+        h(
+          "summary",
+          {},
+          `${counted(others.length, "other change")} of theirs ${others.length === 1 ? "stays" : "stay"} as saved`,
+        ),
+        h(
+          "ul",
+          {},
+          ...others.map((one) =>
+            h("li", {}, h("strong", {}, nameOf(one)), ` ${wordsFor(one, one.before)} → ${wordsFor(one, one.after)}`),
+          ),
+        ),
       ),
     h(
       "footer",
       { class: "conflict-foot" },
-      h("button", { class: "button quiet small", type: "button", "data-test": "all-mine", onclick: () => all("mine") }, "All mine"),
-      h("button", { class: "button quiet small", type: "button", "data-test": "all-theirs", onclick: () => all("theirs") }, "All theirs"),
+      h(
+        "button",
+        { class: "button quiet small", type: "button", "data-test": "all-mine", onclick: () => all("mine") },
+        "All mine",
+      ),
+      h(
+        "button",
+        { class: "button quiet small", type: "button", "data-test": "all-theirs", onclick: () => all("theirs") },
+        "All theirs",
+      ),
       h("div", { class: "spacer" }),
       left,
-      h("button", { class: "button", type: "button", "data-test": "reload", onclick: onReload }, "Discard mine and reload"),
+      h(
+        "button",
+        { class: "button", type: "button", "data-test": "reload", onclick: onReload },
+        "Discard mine and reload",
+      ),
       save,
     ),
   );
@@ -105,9 +133,19 @@ class Choice {
     const note = clash ? by : "not changed by anybody else";
     this.element = h(
       "fieldset",
-      { class: `conflict-row${clash ? " clash" : ""}`, "data-test": "conflict-row", "data-path": mine.path, "data-clash": String(clash) },
+      {
+        class: `conflict-row${clash ? " clash" : ""}`,
+        "data-test": "conflict-row",
+        "data-path": mine.path,
+        "data-clash": String(clash),
+      },
       h("legend", { class: "visually-hidden" }, nameOf(mine)),
-      h("span", { class: "conflict-name" }, nameOf(mine), h("span", { class: "muted" }, `was ${wordsFor(mine, mine.before)}`)),
+      h(
+        "span",
+        { class: "conflict-name" },
+        nameOf(mine),
+        h("span", { class: "muted" }, `was ${wordsFor(mine, mine.before)}`),
+      ),
       option(this.#mine, "Yours", wordsFor(mine, mine.after), ""),
       option(this.#theirs, "Theirs", wordsFor(mine, theirs), note),
     );
@@ -131,7 +169,13 @@ function option(input, side, value, note) {
     "label",
     { class: "conflict-option" },
     input,
-    h("span", {}, h("span", { class: "conflict-side" }, side), h("span", { class: "conflict-value" }, value), note && h("span", { class: "muted" }, note)),
+    h(
+      "span",
+      {},
+      h("span", { class: "conflict-side" }, side),
+      h("span", { class: "conflict-value" }, value),
+      note && h("span", { class: "muted" }, note),
+    ),
   );
 }
 

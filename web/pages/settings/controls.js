@@ -129,7 +129,11 @@ function shown(field, value, choices) {
       return PermissionsTable.shown(value, choices.agents);
     case "lines":
       return value.length
-        ? h("ul", { class: "lines mono", "data-test": "value" }, ...value.map((/** @type {string} */ one) => h("li", {}, one)))
+        ? h(
+            "ul",
+            { class: "lines mono", "data-test": "value" },
+            ...value.map((/** @type {string} */ one) => h("li", {}, one)),
+          )
         : nothing("None");
     case "agent":
       return value ? said(agentName(value, choices.agents)) : nothing("Nobody");
@@ -172,17 +176,33 @@ function controlOf(field, value, choices) {
     case "lines": {
       const lines = field.kind === "lines";
       const rows = lines ? 3 : 6;
-      const area = h("textarea", { class: `input area${lines ? " mono" : ""}`, name, rows, placeholder, spellcheck: String(!lines) });
+      const area = h("textarea", {
+        class: `input area${lines ? " mono" : ""}`,
+        name,
+        rows,
+        placeholder,
+        spellcheck: String(!lines),
+      });
       area.value = lines ? value.join("\n") : (value ?? "");
-      const list = () => area.value.split("\n").map((one) => one.trim()).filter(Boolean);
+      const list = () =>
+        area.value
+          .split("\n")
+          .map((one) => one.trim())
+          .filter(Boolean);
       return { element: area, read: () => (lines ? list() : area.value) };
     }
     case "choice":
-      return select(name, value, (field.options ?? []).map(([option, label]) => [option, label]));
+      return select(
+        name,
+        value,
+        (field.options ?? []).map(([option, label]) => [option, label]),
+      );
     case "agent":
       return select(name, value, [
         ["", "Nobody"],
-        ...choices.agents.map(({ agentId }) => /** @type {[string, string]} */ ([agentId, agentName(agentId, choices.agents)])),
+        ...choices.agents.map(
+          ({ agentId }) => /** @type {[string, string]} */ ([agentId, agentName(agentId, choices.agents)]),
+        ),
       ]);
     case "key":
       return select(name, value, [
@@ -205,8 +225,14 @@ function controlOf(field, value, choices) {
 /** @param {string} name @param {string} value @param {[string, string][]} options @returns {Control} */
 function select(name, value, options) {
   // What is stored stays choosable even when it is not known any more.
-  const known = options.some(([option]) => option === value) ? options : [...options, /** @type {[string, string]} */ ([value, value])];
-  const element = h("select", { class: "input", name }, ...known.map(([option, label]) => h("option", { value: option }, label)));
+  const known = options.some(([option]) => option === value)
+    ? options
+    : [...options, /** @type {[string, string]} */ ([value, value])];
+  const element = h(
+    "select",
+    { class: "input", name },
+    ...known.map(([option, label]) => h("option", { value: option }, label)),
+  );
   element.value = value;
   return { element, read: () => element.value };
 }

@@ -53,7 +53,11 @@ export function ask({ title, text, action, danger = false, run }) {
   return new Promise((resolve) => {
     let done = false;
     const problem = h("p", { class: "problem", role: "alert", hidden: true });
-    const go = h("button", { class: `button ${danger ? "solid-danger" : "primary"}`, type: "button", "data-test": "confirm" }, action);
+    const go = h(
+      "button",
+      { class: `button ${danger ? "solid-danger" : "primary"}`, type: "button", "data-test": "confirm" },
+      action,
+    );
     const stay = h("button", { class: "button", type: "button", "data-test": "dismiss" }, "Cancel");
     const dialog = openDialog({
       title,

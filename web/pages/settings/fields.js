@@ -294,9 +294,24 @@ export const TABLES = {
       { name: "show", label: "Show", help: "The agent shows a screen.", kind: "switch" },
       { name: "join", label: "Join", help: "The agent joins the visitor.", kind: "switch" },
       { name: "view", label: "View", help: "The agent sees a guest’s screen.", kind: "switch" },
-      { name: "visitorIdObject", label: "Visitor ID on", help: "The object that holds the visitor ID: a parent’s name. Empty: the record itself.", kind: "text" },
-      { name: "visitorIdField", label: "Visitor ID field", help: "The field that holds it. Empty: Join asks for a session key.", kind: "text" },
-      { name: "autoJoin", label: "Auto Join", help: "Opening the record joins its visitor’s running session without a click.", kind: "switch" },
+      {
+        name: "visitorIdObject",
+        label: "Visitor ID on",
+        help: "The object that holds the visitor ID: a parent’s name. Empty: the record itself.",
+        kind: "text",
+      },
+      {
+        name: "visitorIdField",
+        label: "Visitor ID field",
+        help: "The field that holds it. Empty: Join asks for a session key.",
+        kind: "text",
+      },
+      {
+        name: "autoJoin",
+        label: "Auto Join",
+        help: "Opening the record joins its visitor’s running session without a click.",
+        kind: "switch",
+      },
     ],
   },
   profiles: {
@@ -317,7 +332,12 @@ export const TABLES = {
           ["JOIN_IN_CLIENT", "Client"],
         ],
       },
-      { name: "startAgentVideo", label: "Agent video", help: "The agent’s camera starts with the session.", kind: "switch" },
+      {
+        name: "startAgentVideo",
+        label: "Agent video",
+        help: "The agent’s camera starts with the session.",
+        kind: "switch",
+      },
     ],
   },
 };
@@ -329,7 +349,9 @@ export const PERMISSIONS = {
   agentVideo: { label: "Agent video", help: "May send their camera." },
 };
 
-const FIELDS = new Map(SECTIONS.flatMap(({ cards }) => cards.flatMap(({ fields }) => fields)).map((field) => [field.path, field]));
+const FIELDS = new Map(
+  SECTIONS.flatMap(({ cards }) => cards.flatMap(({ fields }) => fields)).map((field) => [field.path, field]),
+);
 
 /** Section whose form holds this path. @param {string} path */
 export function sectionOf(path) {

@@ -57,15 +57,29 @@ export class SectionForm {
     );
     this.editButton = this.#edit;
     this.#save = h("button", { class: "button primary", type: "submit", "data-test": "save" }, "Save");
-    const cancel = h("button", { class: "button", type: "button", "data-test": "cancel", onclick: () => this.#cancel() }, "Cancel");
-    this.#bar = h("div", { class: "save-bar", hidden: true }, this.#status, h("div", { class: "save-actions" }, cancel, this.#save));
+    const cancel = h(
+      "button",
+      { class: "button", type: "button", "data-test": "cancel", onclick: () => this.#cancel() },
+      "Cancel",
+    );
+    this.#bar = h(
+      "div",
+      { class: "save-bar", hidden: true },
+      this.#status,
+      h("div", { class: "save-actions" }, cancel, this.#save),
+    );
     let at = 0;
     const cards = section.cards.map(({ title, help, fields }) =>
       h(
         "section",
         { class: "card settings-card", "aria-label": title },
         section.editOnCard
-          ? h("header", { class: "card-head" }, h("div", {}, h("h2", { class: "card-title" }, title), h("p", { class: "help" }, help)), this.#edit)
+          ? h(
+              "header",
+              { class: "card-head" },
+              h("div", {}, h("h2", { class: "card-title" }, title), h("p", { class: "help" }, help)),
+              this.#edit,
+            )
           : h("h2", { class: "card-title" }, title),
         ...fields.map(() => this.#rows[at++].element),
       ),
@@ -119,7 +133,9 @@ export class SectionForm {
       set(this.#edit, "disabled", false);
     }
     this.#open(company.edition, company.edition.settings);
-    /** @type {HTMLElement | null} */ (this.form.querySelector(".setting input, .setting select, .setting textarea"))?.focus();
+    /** @type {HTMLElement | null} */ (
+      this.form.querySelector(".setting input, .setting select, .setting textarea")
+    )?.focus();
   }
 
   /** @param {Edition} base @param {Settings} values */
@@ -254,7 +270,10 @@ export class SectionForm {
     const elsewhere = violations.filter((one) => !placed.includes(one));
     if (placed.length) {
       const others = elsewhere.map(({ field, message }) => `${sectionOf(field)?.title ?? field}: ${sentence(message)}`);
-      this.#say([`${counted(placed.length, "field needs", "fields need")} another value. Nothing was saved.`, ...others]);
+      this.#say([
+        `${counted(placed.length, "field needs", "fields need")} another value. Nothing was saved.`,
+        ...others,
+      ]);
       /** @type {HTMLElement | null} */ (this.form.querySelector("[aria-invalid=true]"))?.focus();
       return;
     }

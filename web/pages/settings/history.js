@@ -21,7 +21,11 @@ export class HistoryPanel {
   #company;
   #onError;
   #list = h("ol", { class: "history", "data-test": "history" });
-  #more = h("button", { class: "button", type: "button", hidden: true, "data-test": "more-history", onclick: () => this.#load() }, "Show older changes");
+  #more = h(
+    "button",
+    { class: "button", type: "button", hidden: true, "data-test": "more-history", onclick: () => this.#load() },
+    "Show older changes",
+  );
   #next = "";
   element;
 
@@ -29,7 +33,12 @@ export class HistoryPanel {
   constructor({ company, onError }) {
     this.#company = company;
     this.#onError = onError;
-    this.element = h("section", { class: "card settings-card", "aria-label": "Changes" }, this.#list, h("div", { class: "more" }, this.#more));
+    this.element = h(
+      "section",
+      { class: "card settings-card", "aria-label": "Changes" },
+      this.#list,
+      h("div", { class: "more" }, this.#more),
+    );
   }
 
   /** Begins with the newest again. */
@@ -40,7 +49,10 @@ export class HistoryPanel {
 
   async #load(anew = false) {
     try {
-      const page = await this.#company.client.listSettingsChanges({ pageSize: PAGE, ...(this.#next && { pageToken: this.#next }) });
+      const page = await this.#company.client.listSettingsChanges({
+        pageSize: PAGE,
+        ...(this.#next && { pageToken: this.#next }),
+      });
       const items = page.changes.map((change) => this.#item(change));
       if (anew) fill(this.#list, ...items);
       else this.#list.append(...items);
@@ -60,7 +72,14 @@ export class HistoryPanel {
         "li",
         { class: "difference", "data-path": one.path },
         h("span", { class: "difference-name" }, nameOf(one)),
-        h("span", { class: "difference-values" }, h("del", {}, wordsFor(one, one.before)), icon("arrow"), h("span", { class: "visually-hidden" }, " became "), h("ins", {}, wordsFor(one, one.after))),
+        h(
+          "span",
+          { class: "difference-values" },
+          h("del", {}, wordsFor(one, one.before)),
+          icon("arrow"),
+          h("span", { class: "visually-hidden" }, " became "),
+          h("ins", {}, wordsFor(one, one.after)),
+        ),
       ),
     );
     return h(
@@ -70,14 +89,23 @@ export class HistoryPanel {
         "header",
         { class: "change-head" },
         h("strong", {}, actor(changedBy, this.#company.agents)),
-        h("time", { datetime: changedAt, title: moment(changedAt), class: "muted" }, [...new Set([ago(changedAt), moment(changedAt)])].join(" · ")),
+        h(
+          "time",
+          { datetime: changedAt, title: moment(changedAt), class: "muted" },
+          [...new Set([ago(changedAt), moment(changedAt)])].join(" · "),
+        ),
         h("span", { class: "chip" }, `Version ${version}`),
       ),
       before
         ? h("ul", { class: "differences" }, ...lines.slice(0, SHOWN))
         : h("p", { class: "help" }, "The group was created."),
       lines.length > SHOWN &&
-        h("details", {}, h("summary", {}, `${counted(lines.length - SHOWN, "more change")}`), h("ul", { class: "differences" }, ...lines.slice(SHOWN))),
+        h(
+          "details",
+          {},
+          h("summary", {}, `${counted(lines.length - SHOWN, "more change")}`),
+          h("ul", { class: "differences" }, ...lines.slice(SHOWN)),
+        ),
       before && !lines.length && h("p", { class: "help" }, "Nothing that this page shows was changed."),
     );
   }

@@ -37,9 +37,18 @@ export class KeysPanel {
           "div",
           {},
           h("h2", { class: "card-title" }, "API keys"),
-          h("p", { class: "help" }, "Your systems sign login keys and visitor tokens with them, and call the admin service."),
+          h(
+            "p",
+            { class: "help" },
+            "Your systems sign login keys and visitor tokens with them, and call the admin service.",
+          ),
         ),
-        h("button", { class: "button", type: "button", "data-test": "create-key", onclick: () => this.#create() }, icon("plus"), "Create key"),
+        h(
+          "button",
+          { class: "button", type: "button", "data-test": "create-key", onclick: () => this.#create() },
+          icon("plus"),
+          "Create key",
+        ),
       ),
       this.#list,
     );
@@ -54,7 +63,9 @@ export class KeysPanel {
       return;
     }
     // Good ones first, the newest on top: that is what one looks for.
-    const order = [...keys].reverse().sort((one, other) => Number(Boolean(one.revokedAt)) - Number(Boolean(other.revokedAt)));
+    const order = [...keys]
+      .reverse()
+      .sort((one, other) => Number(Boolean(one.revokedAt)) - Number(Boolean(other.revokedAt)));
     const head = ["Key", "Created", "Last used", ""].map((name) =>
       h("th", { scope: "col" }, name || h("span", { class: "visually-hidden" }, "Revoke")),
     );
@@ -63,7 +74,12 @@ export class KeysPanel {
       h(
         "div",
         { class: "table-frame" },
-        h("table", { class: "grid keys", "data-test": "keys-table" }, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...order.map((key) => this.#row(key)))),
+        h(
+          "table",
+          { class: "grid keys", "data-test": "keys-table" },
+          h("thead", {}, h("tr", {}, ...head)),
+          h("tbody", {}, ...order.map((key) => this.#row(key))),
+        ),
       ),
     );
   }
@@ -73,16 +89,35 @@ export class KeysPanel {
     const { keyId, label, createdAt, revokedAt, lastUsedAt } = key;
     const revoke = h(
       "button",
-      { class: "button danger small", type: "button", "data-test": "revoke-key", "aria-label": `Revoke ${label || keyId}`, onclick: () => this.#revoke(key) },
+      {
+        class: "button danger small",
+        type: "button",
+        "data-test": "revoke-key",
+        "aria-label": `Revoke ${label || keyId}`,
+        onclick: () => this.#revoke(key),
+      },
       "Revoke",
     );
     return h(
       "tr",
       { "data-row": keyId, class: revokedAt ? "revoked" : "" },
-      h("th", { scope: "row", class: "who-cell" }, h("span", {}, label || keyId), label && h("span", { class: "muted mono" }, keyId)),
+      h(
+        "th",
+        { scope: "row", class: "who-cell" },
+        h("span", {}, label || keyId),
+        label && h("span", { class: "muted mono" }, keyId),
+      ),
       h("td", { "data-label": "Created" }, moment(createdAt) || "–"),
-      h("td", { "data-label": "Last used", title: moment(lastUsedAt) }, lastUsedAt ? ago(lastUsedAt) : h("span", { class: "muted" }, "Never")),
-      h("td", { class: "row-action" }, revokedAt ? h("span", { class: "chip", title: moment(revokedAt) }, "Revoked") : revoke),
+      h(
+        "td",
+        { "data-label": "Last used", title: moment(lastUsedAt) },
+        lastUsedAt ? ago(lastUsedAt) : h("span", { class: "muted" }, "Never"),
+      ),
+      h(
+        "td",
+        { class: "row-action" },
+        revokedAt ? h("span", { class: "chip", title: moment(revokedAt) }, "Revoked") : revoke,
+      ),
     );
   }
 
@@ -95,7 +130,9 @@ export class KeysPanel {
       title: `Revoke ${named}?`,
       text: [
         "Everything signed with it is refused from now on: login keys, visitor tokens, and calls of the admin service. This cannot be undone.",
-        ...(sso.enabled && sso.apiKeyId === keyId ? ["It is the key that single sign-on accepts: agents will not be able to sign in from the CRM."] : []),
+        ...(sso.enabled && sso.apiKeyId === keyId
+          ? ["It is the key that single sign-on accepts: agents will not be able to sign in from the CRM."]
+          : []),
       ],
       action: "Revoke key",
       danger: true,
@@ -109,7 +146,14 @@ export class KeysPanel {
 
   #create() {
     const ids = new RequestIds();
-    const label = h("input", { class: "input", id: "key-label", name: "label", autocomplete: "off", placeholder: "CRM production", "aria-describedby": "key-help key-error" });
+    const label = h("input", {
+      class: "input",
+      id: "key-label",
+      name: "label",
+      autocomplete: "off",
+      placeholder: "CRM production",
+      "aria-describedby": "key-help key-error",
+    });
     const problem = h("p", { class: "field-error", id: "key-error", role: "alert", hidden: true });
     const create = h("button", { class: "button primary", type: "submit", "data-test": "create" }, "Create key");
     const form = h(
@@ -118,10 +162,21 @@ export class KeysPanel {
       h(
         "div",
         { class: "dialog-body" },
-        h("label", { class: "field" }, h("span", { class: "label" }, "What is it for?"), label, h("span", { class: "help", id: "key-help" }, "Only people read this.")),
+        h(
+          "label",
+          { class: "field" },
+          h("span", { class: "label" }, "What is it for?"),
+          label,
+          h("span", { class: "help", id: "key-help" }, "Only people read this."),
+        ),
         problem,
       ),
-      h("footer", { class: "dialog-foot" }, h("button", { class: "button", type: "button", onclick: () => dialog.close() }, "Cancel"), create),
+      h(
+        "footer",
+        { class: "dialog-foot" },
+        h("button", { class: "button", type: "button", onclick: () => dialog.close() }, "Cancel"),
+        create,
+      ),
     );
     const dialog = openDialog({ title: "Create an API key", test: "create-key-dialog", body: [form] });
     label.focus();
@@ -167,14 +222,29 @@ export class KeysPanel {
         h(
           "div",
           { class: "dialog-body" },
-          h("p", {}, "It is shown this once. Nobody, not even an operator, can show it again; a lost secret means a new key."),
-          h("dl", { class: "pairs" }, h("dt", {}, "Key ID"), h("dd", { class: "mono" }, key.keyId), h("dt", {}, "Secret"), h("dd", { class: "secret-line" }, text, copy)),
+          h(
+            "p",
+            {},
+            "It is shown this once. Nobody, not even an operator, can show it again; a lost secret means a new key.",
+          ),
+          h(
+            "dl",
+            { class: "pairs" },
+            h("dt", {}, "Key ID"),
+            h("dd", { class: "mono" }, key.keyId),
+            h("dt", {}, "Secret"),
+            h("dd", { class: "secret-line" }, text, copy),
+          ),
           said,
         ),
         h(
           "footer",
           { class: "dialog-foot" },
-          h("button", { class: "button primary", type: "button", "data-test": "secret-done", onclick: () => dialog.close() }, "I have stored it"),
+          h(
+            "button",
+            { class: "button primary", type: "button", "data-test": "secret-done", onclick: () => dialog.close() },
+            "I have stored it",
+          ),
         ),
       ],
     });

@@ -53,27 +53,50 @@ export class SettingsPage {
     const historyIcon = "history";
     const history = new HistoryPanel({ company, onError });
     const lead = "Every change of these settings: who made it, when, and each field before and after.";
-    this.#add({ id: "history", title: "History", icon: historyIcon, lead }, null, [history.element], () => history.reload());
-    const nav = h("nav", { class: "sections", "aria-label": "Sections" }, ...[...this.#places.values()].map(({ link }) => link));
+    this.#add({ id: "history", title: "History", icon: historyIcon, lead }, null, [history.element], () =>
+      history.reload(),
+    );
+    const nav = h(
+      "nav",
+      { class: "sections", "aria-label": "Sections" },
+      ...[...this.#places.values()].map(({ link }) => link),
+    );
     this.element = h(
       "div",
       { class: "company" },
       h(
         "header",
         { class: "top" },
-        h("div", { class: "logo", "data-light": "lit" }, lantern(), h("span", {}, "Porchlight"), h("span", { class: "logo-page" }, "Company settings")),
+        h(
+          "div",
+          { class: "logo", "data-light": "lit" },
+          lantern(),
+          h("span", {}, "Porchlight"),
+          h("span", { class: "logo-page" }, "Company settings"),
+        ),
         h("div", { class: "spacer" }),
         h("span", { class: "chip", "data-test": "group" }, group),
         h("span", { class: "agent truncate", "data-test": "agent-name" }, agent.name),
         theme,
         h(
           "button",
-          { class: "button quiet", type: "button", "data-test": "sign-out", "aria-label": "Sign out", onclick: onSignOut },
+          {
+            class: "button quiet",
+            type: "button",
+            "data-test": "sign-out",
+            "aria-label": "Sign out",
+            onclick: onSignOut,
+          },
           icon("signOut"),
           h("span", { class: "wide-only" }, "Sign out"),
         ),
       ),
-      h("div", { class: "company-body" }, nav, h("main", { class: "content" }, ...[...this.#places.values()].map(({ element }) => element))),
+      h(
+        "div",
+        { class: "company-body" },
+        nav,
+        h("main", { class: "content" }, ...[...this.#places.values()].map(({ element }) => element)),
+      ),
       this.#toasts.element,
     );
     company.on("settings", () => this.#current() === "history" && history.reload());
@@ -110,7 +133,12 @@ export class SettingsPage {
     const element = h(
       "section",
       { class: "place", "aria-labelledby": heading.id, "data-test": `section-${id}`, hidden: true },
-      h("header", { class: "place-head" }, h("div", {}, heading, h("p", { class: "lead" }, lead)), !editOnCard && form?.editButton),
+      h(
+        "header",
+        { class: "place-head" },
+        h("div", {}, heading, h("p", { class: "lead" }, lead)),
+        !editOnCard && form?.editButton,
+      ),
       ...content,
     );
     this.#places.set(id, { link, element, form, open });
@@ -141,7 +169,9 @@ export class SettingsPage {
   #onHash = () => {
     this.#show();
     scrollTo(0, 0);
-    /** @type {HTMLElement | null} */ (this.#place(this.#current()).element.querySelector("h1"))?.focus({ preventScroll: true });
+    /** @type {HTMLElement | null} */ (this.#place(this.#current()).element.querySelector("h1"))?.focus({
+      preventScroll: true,
+    });
   };
 
   /** @param {BeforeUnloadEvent} event */

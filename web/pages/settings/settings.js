@@ -139,7 +139,11 @@ function showRefusal(seat, error) {
   const { name, id } = seat.agent;
   const refused = error instanceof AdminError && error.code === "forbidden";
   const said = sentence(error instanceof Error ? error.message : String(error));
-  const other = h("button", { class: "button", type: "button", "data-test": "sign-out", onclick: () => leave(seat) }, "Sign in as somebody else");
+  const other = h(
+    "button",
+    { class: "button", type: "button", "data-test": "sign-out", onclick: () => leave(seat) },
+    "Sign in as somebody else",
+  );
   const again = h("button", { class: "button primary", type: "button", onclick: () => enter(seat) }, "Try again");
   theme.classList.add("floating");
   fill(

@@ -44,10 +44,18 @@ export class RowsTable {
   static shown(path, value) {
     const { columns, what, key } = TABLES[path];
     if (!value.length) {
-      return h("p", { class: "empty-note", "data-test": "value" }, `No ${what} is listed: the buttons stay off, and agents read why.`);
+      return h(
+        "p",
+        { class: "empty-note", "data-test": "value" },
+        `No ${what} is listed: the buttons stay off, and agents read why.`,
+      );
     }
     const rows = value.map((row) =>
-      h("tr", { "data-row": row[key] }, ...columns.map((column) => shownCell(column, row[column.name], column.name === key))),
+      h(
+        "tr",
+        { "data-row": row[key] },
+        ...columns.map((column) => shownCell(column, row[column.name], column.name === key)),
+      ),
     );
     return h(
       "div",
@@ -83,7 +91,10 @@ export class RowsTable {
 
   #add() {
     const { columns } = TABLES[this.#path];
-    const values = columns.map(({ name, kind, options }) => [name, kind === "switch" ? false : (options?.[0][0] ?? "")]);
+    const values = columns.map(({ name, kind, options }) => [
+      name,
+      kind === "switch" ? false : (options?.[0][0] ?? ""),
+    ]);
     const { element, cells } = this.#put(Object.fromEntries(values));
     element.dispatchEvent(new Event("input", { bubbles: true }));
     cells.values().next().value?.focus();
@@ -112,7 +123,12 @@ export class RowsTable {
       { "data-row": value[key] },
       ...[...cells].map(([name, cell]) => {
         const column = /** @type {Column} */ (columns.find((one) => one.name === name));
-        return h("td", { "data-column": name, "data-label": column.label, class: column.kind }, cell.element, cell.error);
+        return h(
+          "td",
+          { "data-column": name, "data-label": column.label, class: column.kind },
+          cell.element,
+          cell.error,
+        );
       }),
       h("td", { class: "row-action" }, remove),
     );
@@ -166,7 +182,10 @@ class Cell {
     input.addEventListener("focus", () => set(input, "aria-label", `${column.label}, ${rowName()}`));
     set(input, "aria-label", column.label);
     set(input, "aria-describedby", id);
-    this.element = column.kind === "switch" ? h("label", { class: "check-cell" }, input, h("span", { class: "cell-label" }, column.label)) : input;
+    this.element =
+      column.kind === "switch"
+        ? h("label", { class: "check-cell" }, input, h("span", { class: "cell-label" }, column.label))
+        : input;
   }
 
   read() {
@@ -212,7 +231,11 @@ export class PermissionsTable {
         });
         box.checked = value[permission].includes(agentId);
         boxes.set(permission, box);
-        return h("td", { class: "switch", "data-label": label }, h("label", { class: "check-cell" }, box, h("span", { class: "cell-label" }, label)));
+        return h(
+          "td",
+          { class: "switch", "data-label": label },
+          h("label", { class: "check-cell" }, box, h("span", { class: "cell-label" }, label)),
+        );
       });
       this.#boxes.set(agentId, boxes);
       return h("tr", { "data-row": agentId }, who(agentId, name), ...cells);
@@ -276,7 +299,12 @@ function everyone(value, agents) {
 
 /** @param {string} agentId @param {string} name */
 function who(agentId, name) {
-  return h("th", { scope: "row", class: "who-cell" }, h("span", {}, name || agentId), h("span", { class: "muted" }, agentId));
+  return h(
+    "th",
+    { scope: "row", class: "who-cell" },
+    h("span", {}, name || agentId),
+    h("span", { class: "muted" }, agentId),
+  );
 }
 
 /** One sentence on each column. @param {Pick<Column, "label" | "help">[]} columns */
@@ -291,7 +319,16 @@ function legend(columns) {
 /** @param {Column[]} columns @param {boolean} [action] */
 function head(columns, action = false) {
   const cells = columns.map(({ label, kind }) => h("th", { scope: "col", class: kind }, label));
-  return h("thead", {}, h("tr", {}, ...cells, action && h("th", { class: "row-action" }, h("span", { class: "visually-hidden" }, "Remove"))));
+  return h(
+    "thead",
+    {},
+    h(
+      "tr",
+      {},
+      ...cells,
+      action && h("th", { class: "row-action" }, h("span", { class: "visually-hidden" }, "Remove")),
+    ),
+  );
 }
 
 /** @param {Column} column @param {any} value @param {boolean} names */
@@ -299,7 +336,13 @@ function shownCell(column, value, names) {
   const props = { "data-column": column.name, "data-label": column.label, class: column.kind };
   if (names) return h("th", { ...props, scope: "row" }, value);
   if (column.kind === "switch") return h("td", props, mark(value));
-  return h("td", props, value ? h("span", { class: column.kind === "text" ? "mono" : "" }, inWords(column, value)) : h("span", { class: "muted" }, "–"));
+  return h(
+    "td",
+    props,
+    value
+      ? h("span", { class: column.kind === "text" ? "mono" : "" }, inWords(column, value))
+      : h("span", { class: "muted" }, "–"),
+  );
 }
 
 /** @param {boolean} on */

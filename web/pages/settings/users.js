@@ -4,11 +4,10 @@
 // (the server): agents that only come by single sign-on are on the second list alone.
 
 import { RequestIds } from "../../lib/admin.js";
-import { fill, h, set, write } from "../agent/dom.js";
+import { fill, h, write } from "../agent/dom.js";
 import { icon } from "../agent/icons.js";
 import { agentDialog } from "./agent-dialog.js";
 import { ask } from "./dialog.js";
-import { counted } from "./words.js";
 
 /** @import { Agent } from "../../lib/company.js" */
 /** @import { Company } from "./company.js" */
@@ -43,9 +42,18 @@ export class UsersPanel {
           "div",
           {},
           h("h2", { class: "card-title" }, "Associated users ", this.#count),
-          h("p", { class: "help" }, "Agents with a password of their own. Those who only come by single sign-on are not listed."),
+          h(
+            "p",
+            { class: "help" },
+            "Agents with a password of their own. Those who only come by single sign-on are not listed.",
+          ),
         ),
-        h("button", { class: "button", type: "button", "data-test": "add-agent", onclick: () => this.#edit(null) }, icon("plus"), "Add agent"),
+        h(
+          "button",
+          { class: "button", type: "button", "data-test": "add-agent", onclick: () => this.#edit(null) },
+          icon("plus"),
+          "Add agent",
+        ),
       ),
       this.#associations,
     );
@@ -84,12 +92,26 @@ export class UsersPanel {
     write(this.#total, String(agents.length));
     if (this.#associated.length) {
       const heads = ["Address", "Partner user ID", "Profile", "Subscription", ""];
-      fill(this.#associations, table("associations-table", heads, this.#associated.map((agent) => this.#associationRow(agent))));
+      fill(
+        this.#associations,
+        table(
+          "associations-table",
+          heads,
+          this.#associated.map((agent) => this.#associationRow(agent)),
+        ),
+      );
     } else {
       fill(this.#associations, h("p", { class: "empty-note" }, "Nobody has a password of their own."));
     }
     const heads = ["Agent", "Signs in", "Profile", ""];
-    fill(this.#agents, table("agents-table", heads, agents.map((agent) => this.#agentRow(agent))));
+    fill(
+      this.#agents,
+      table(
+        "agents-table",
+        heads,
+        agents.map((agent) => this.#agentRow(agent)),
+      ),
+    );
   }
 
   /** @param {Agent} agent */
@@ -107,7 +129,13 @@ export class UsersPanel {
         { class: "row-action" },
         h(
           "button",
-          { class: "button danger small", type: "button", "data-test": "del", "aria-label": `Delete the association of ${address}`, onclick: () => this.#remove(agent) },
+          {
+            class: "button danger small",
+            type: "button",
+            "data-test": "del",
+            "aria-label": `Delete the association of ${address}`,
+            onclick: () => this.#remove(agent),
+          },
           "Del",
         ),
       ),
@@ -121,7 +149,12 @@ export class UsersPanel {
     return h(
       "tr",
       { "data-row": agentId },
-      h("th", { scope: "row", class: "who-cell" }, h("span", {}, name || agentId), h("span", { class: "muted" }, agentId)),
+      h(
+        "th",
+        { scope: "row", class: "who-cell" },
+        h("span", {}, name || agentId),
+        h("span", { class: "muted" }, agentId),
+      ),
       cell("Signs in", ways || "Not at all"),
       cell("Profile", profile),
       h(
@@ -129,7 +162,13 @@ export class UsersPanel {
         { class: "row-action" },
         h(
           "button",
-          { class: "button small", type: "button", "data-test": "edit-agent", "aria-label": `Edit ${name || agentId}`, onclick: () => this.#edit(agent) },
+          {
+            class: "button small",
+            type: "button",
+            "data-test": "edit-agent",
+            "aria-label": `Edit ${name || agentId}`,
+            onclick: () => this.#edit(agent),
+          },
           "Edit",
         ),
       ),
@@ -181,13 +220,23 @@ export class UsersPanel {
 
 /** @param {string} test @param {string[]} heads @param {HTMLElement[]} rows */
 function table(test, heads, rows) {
-  const cells = heads.map((name) => h("th", { scope: "col" }, name || h("span", { class: "visually-hidden" }, "Action")));
-  const element = h("table", { class: "grid", "data-test": test }, h("thead", {}, h("tr", {}, ...cells)), h("tbody", {}, ...rows));
-  set(element, "aria-label", counted(rows.length, "row"));
+  const cells = heads.map((name) =>
+    h("th", { scope: "col" }, name || h("span", { class: "visually-hidden" }, "Action")),
+  );
+  const element = h(
+    "table",
+    { class: "grid", "data-test": test },
+    h("thead", {}, h("tr", {}, ...cells)),
+    h("tbody", {}, ...rows),
+  );
   return h("div", { class: "table-frame" }, element);
 }
 
 /** @param {string} label @param {string} value @param {string} [className] */
 function cell(label, value, className = "") {
-  return h("td", { "data-label": label }, value ? h("span", { class: className }, value) : h("span", { class: "muted" }, "–"));
+  return h(
+    "td",
+    { "data-label": label },
+    value ? h("span", { class: className }, value) : h("span", { class: "muted" }, "–"),
+  );
 }

@@ -5,7 +5,13 @@ import { agentName } from "./controls.js";
 
 /** @import { Agent } from "../../lib/company.js" */
 
-const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+const DAY = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+});
 
 /** "3 Mar 2026, 14:02". @param {string | null | undefined} time RFC 3339 */
 export function moment(time) {
