@@ -190,6 +190,8 @@ export class Console {
     try {
       // The answer is also the first `record` event, which draws it.
       await this.#client.openRecord(input);
+      // The form that opened it may have pushed it out of sight.
+      this.#panel.element.scrollIntoView({ block: "start" });
     } catch (error) {
       this.#toasts.error("The record could not be opened", error);
     }

@@ -225,7 +225,7 @@ export class KeysPanel {
           h(
             "p",
             {},
-            "It is shown this once. Nobody, not even an operator, can show it again; a lost secret means a new key.",
+            "It is shown this once and never again; a lost secret means a new key.",
           ),
           h(
             "dl",

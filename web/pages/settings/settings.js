@@ -136,15 +136,16 @@ function leave(seat) {
 
 /** @param {Seat} seat @param {unknown} error */
 function showRefusal(seat, error) {
-  const { name, id } = seat.agent;
-  const refused = error instanceof AdminError && error.code === "forbidden";
+  const { name, id, permissions = [] } = seat.agent;
+  const refused = error instanceof AdminError && error.code === "forbidden" && !permissions.includes("admin");
   const said = sentence(error instanceof Error ? error.message : String(error));
   const other = h(
     "button",
     { class: "button", type: "button", "data-test": "sign-out", onclick: () => leave(seat) },
     "Sign in as somebody else",
   );
-  const again = h("button", { class: "button primary", type: "button", onclick: () => enter(seat) }, "Try again");
+  // A new start asks for a new token, which knows of permissions given meanwhile.
+  const again = h("button", { class: "button primary", type: "button", onclick: () => location.reload() }, "Try again");
   theme.classList.add("floating");
   fill(
     app,
@@ -163,8 +164,7 @@ function showRefusal(seat, error) {
               `You are signed in as ${name} (${id}) of ${seat.group}, without the permission “admin”. Ask an admin of your company to give it to you in the permission set.`,
             )
           : h("p", {}, said),
-        refused && h("p", { class: "help" }, `The server says: ${said}`),
-        h("div", { class: "refusal-actions" }, other, !refused && again),
+        h("div", { class: "refusal-actions" }, other, again),
       ),
     ),
     theme,
