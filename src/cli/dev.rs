@@ -143,6 +143,7 @@ impl DevFile {
         let lines = [
             ("Demo site", self.urls.site.clone()),
             ("Agent console", self.urls.agent.clone()),
+            ("Settings", self.urls.settings.clone()),
             ("Sign in", agents.join("   or   ")),
             ("", String::new()),
             ("Group", self.group.clone()),

@@ -10,7 +10,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, before, test } from "node:test";
 import { chromium } from "../../web/node_modules/playwright-core/index.mjs";
-import { AgentPage, VisitorPage } from "./people.js";
+import { AdminPage, AgentPage, VisitorPage } from "./people.js";
 
 /** Two shared cores and a debug build: what takes a second here has to be given half a minute. */
 export const PATIENCE_MS = 30_000;
@@ -145,6 +145,23 @@ class Server {
       .split("\n")
       .filter((line) => /plk_|pla_|eyJ/.test(line) || known.some((secret) => line.includes(secret)));
     if (leaks.length) throw new Error(`the server told secrets:\n${leaks.join("\n")}`);
+  }
+
+  /** Calls the admin service as an agent does whose page asks. @param {string} method @param {object} [body] @param {string} [address] */
+  async admin(method, body = {}, address = "alice") {
+    const { token } = await this.signIn(address);
+    const answer = await fetch(`${this.url}/v1/admin/${method}`, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+      body: JSON.stringify(body),
+    });
+    if (!answer.ok) throw new Error(`${method} was refused: ${answer.status} ${await answer.text()}`);
+    return answer.json();
+  }
+
+  /** Signs in anew next time, as after a token was revoked. @param {string} address */
+  forget(address) {
+    this.#tokens.delete(address);
   }
 
   async stop() {
@@ -351,6 +368,20 @@ export class Scene {
     const agent = new AgentPage(page, address, this);
     await agent.online();
     return agent;
+  }
+
+  /**
+   * Opens a section of the company settings, already signed in.
+   * @param {string} [section] @param {{ address?: string, context?: any }} [options]
+   */
+  async admin(section = "settings", { address = "alice", context } = {}) {
+    const page = await this.page(`${address}'s settings`, context);
+    const kept = JSON.stringify(await this.server.signIn(address));
+    await page.addInitScript((value) => sessionStorage.getItem("porchlight.agent") ?? sessionStorage.setItem("porchlight.agent", value), kept);
+    await page.goto(`${this.server.url}/settings#${section}`);
+    const admin = new AdminPage(page, section);
+    await admin.ready();
+    return admin;
   }
 
   /**

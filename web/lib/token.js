@@ -87,13 +87,15 @@ export class TokenKeeper {
     clearTimeout(this.#timer);
   }
 
-  /** Renews now; rejects with a {@link RequestError}. */
+  /** Renews now; rejects with a {@link RequestError}. @returns {Promise<SignedIn>} */
   async renew() {
-    const { token, expiresAt } = await renew(this.token, this.#options.where);
+    const signedIn = await renew(this.token, this.#options.where);
+    const { token, expiresAt } = signedIn;
     this.token = token;
     this.#expiresAt = expiresAt;
     this.start();
     this.#options.onRenewed({ token, expiresAt });
+    return signedIn;
   }
 
   /** Milliseconds the token has left. */
