@@ -166,16 +166,16 @@ struct Refused {
     status: StatusCode,
     code: String,
     message: String,
-    details: Details,
+    details: Box<Details>,
 }
 
 impl Refused {
     fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self { status, code: code.to_owned(), message: message.into(), details: Details::default() }
+        Self { status, code: code.to_owned(), message: message.into(), details: Box::default() }
     }
 
     fn respond(self) -> Response {
-        let Details { metadata, violations, .. } = self.details;
+        let Details { metadata, violations, .. } = *self.details;
         let id = uuid::Uuid::now_v7();
         tracing::debug!(request = %id, status = self.status.as_u16(), code = self.code, "refused a call");
         let mut error = json!({ "code": self.code, "message": self.message, "requestId": id });
@@ -212,7 +212,7 @@ impl From<&Status> for Refused {
         // Without details it is the gRPC layer itself that refused, and the fault is here.
         let code = details.as_ref().map_or_else(|| "internal".to_owned(), |told| told.reason.to_lowercase());
         let message = status.message().to_owned();
-        Self { status: http, code, message, details: details.unwrap_or_default() }
+        Self { status: http, code, message, details: Box::new(details.unwrap_or_default()) }
     }
 }
 
