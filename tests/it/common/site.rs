@@ -67,6 +67,7 @@ pub fn claims(site: &Site, key: &AgentKey) -> AgentClaims {
         exp: now + 600,
         auth_time: now,
         generation: member.generation,
+        sso: false,
     }
 }
 
