@@ -14,6 +14,7 @@ mod drain;
 mod identity;
 mod isolation;
 mod join;
+mod minting;
 mod presence;
 mod relay;
 mod secrets;
