@@ -26,7 +26,8 @@ const LOGIN_KEYS: [(&str, &str); 2] = [
 fn sample(language: &str) -> &'static str {
     let section = README.split_once("\n## Mint credentials in your back end\n").unwrap().1;
     let section = section.split_once("\n## ").unwrap().0;
-    let mut found = section.split(&format!("\n```{language}\n")).skip(1);
+    let fence = format!("\n```{language}\n");
+    let mut found = section.split(&fence).skip(1);
     let text = found.next().unwrap_or_else(|| panic!("no sample in {language}"));
     assert!(found.next().is_none(), "two samples in {language}");
     text.split_once("\n```\n").unwrap().0

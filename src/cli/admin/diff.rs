@@ -87,7 +87,10 @@ fn names(entries: &[Value]) -> Option<Vec<String>> {
 }
 
 fn lists(field: &FieldDescriptor, before: &[Value], after: &[Value], path: &str, found: &mut Vec<Change>) {
-    if before == after {
+    // By what they say: a field that was set to nothing is as good as one that was not set.
+    let text =
+        |list: &[Value]| list.iter().map(|entry| value::text(&field.kind(), entry)).collect::<Vec<_>>();
+    if text(before) == text(after) {
         return;
     }
     let whole = || {
@@ -174,6 +177,16 @@ mod tests {
         for (edit, wanted) in table {
             assert_eq!(lines(edit), wanted);
         }
+    }
+
+    #[test]
+    fn a_field_set_to_nothing_is_no_difference() {
+        let before = pb::dynamic(&sample());
+        let mut after = before.clone();
+        let objects = after.get_field_by_name_mut("objects").unwrap().as_list_mut().unwrap();
+        objects[0].as_message_mut().unwrap().set_field_by_name("show", Value::Bool(false));
+        assert_ne!(before, after);
+        assert_eq!(diff(&before, &after), []);
     }
 
     #[test]

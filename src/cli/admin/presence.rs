@@ -6,7 +6,7 @@ use prost_reflect::DynamicMessage;
 
 use super::super::Failure;
 use super::Server;
-use super::rows::{Growing, Print, VISITORS, say, say_line, word};
+use super::rows::{Growing, Print, VISITORS, counted, say, say_line, word};
 use crate::pb::{self, v1};
 
 #[derive(Debug, Subcommand)]
@@ -149,7 +149,7 @@ async fn disconnect(server: &Server, visitor_id: String) -> Result<(), Failure> 
     let message = v1::DisconnectVisitorRequest { group: server.group.clone(), visitor_id, request_id };
     let call = async |mut client: super::Client, request| client.disconnect_visitor(request).await;
     let done = server.change(message, call).await?;
-    server.print(&done, |done| format!("{} connections closed\n", done.connections))
+    server.print(&done, |done| format!("{} closed\n", counted(done.connections as usize, "connection")))
 }
 
 #[cfg(test)]

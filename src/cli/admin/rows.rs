@@ -122,6 +122,11 @@ pub(super) fn moment(at: Option<&Timestamp>) -> String {
     })
 }
 
+/// `1 change`, `2 changes`.
+pub(super) fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 fn yes(value: bool) -> String {
     if value { "yes" } else { "no" }.to_owned()
 }

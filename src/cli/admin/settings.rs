@@ -16,7 +16,7 @@ use serde_json::json;
 use super::super::{Failure, secret};
 use super::call::Next;
 use super::diff::{Change, diff};
-use super::rows::{Print, moment, plain, say, say_line, table};
+use super::rows::{Print, counted, moment, plain, say, say_line, table};
 use super::{Client, Server, document, value};
 use crate::clock;
 use crate::pb::{self, v1};
@@ -209,7 +209,7 @@ async fn import(server: &Server, file: &Path, yes: bool, dry_run: bool) -> Resul
     if changes.is_empty() || dry_run {
         return match server.print {
             Print::Json => say_line(json!({"version": before.version.to_string(), "applied": false})),
-            Print::Table if dry_run => say(&format!("{} changes, not made\n", changes.len())),
+            Print::Table if dry_run => say(&format!("{}, not made\n", counted(changes.len(), "change"))),
             Print::Table => say(&outcome(&changes, before.version)),
         };
     }
@@ -234,7 +234,7 @@ fn agree(server: &Server, file: &Path, changes: usize) -> Result<(), Failure> {
         )));
     }
     let group = if server.group.is_empty() { "the group" } else { &server.group };
-    eprint!("Make these {changes} changes to {group}? [y/N] ");
+    eprint!("Change {group} in {}? [y/N] ", counted(changes, "place"));
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer).context("can't read the answer")?;
     match answer.trim() {
