@@ -10,6 +10,7 @@ mod common;
 mod admin;
 mod bad_input;
 mod changes;
+mod cli;
 mod drain;
 mod identity;
 mod isolation;
