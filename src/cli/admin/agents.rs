@@ -60,7 +60,7 @@ pub(super) struct Description {
     /// Its user ID in the CRM, which login keys name.
     #[arg(long, value_name = "ID")]
     partner_user_id: Option<String>,
-    /// Its name for people.
+    /// Its name for people; a new agent's ID if left out.
     #[arg(long)]
     name: Option<String>,
     /// Its profile in the CRM.
@@ -130,13 +130,14 @@ async fn users(server: &Server) -> Result<Vec<v1::Agent>, Failure> {
 }
 
 impl Description {
-    /// An agent as it shall be, beginning with how it is.
+    /// An agent as it shall be, beginning with how it is. One without a name for people goes by its ID.
     fn over(self, now: v1::Agent) -> v1::Agent {
+        let name = if now.name.is_empty() { self.agent.clone() } else { now.name };
         v1::Agent {
             agent_id: self.agent,
             address: self.address.unwrap_or(now.address),
             partner_user_id: self.partner_user_id.unwrap_or(now.partner_user_id),
-            name: self.name.unwrap_or(now.name),
+            name: self.name.unwrap_or(name),
             profile: self.profile.unwrap_or(now.profile),
             subscription: self.subscription.unwrap_or(now.subscription),
             ..v1::Agent::default()
@@ -234,5 +235,15 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(given.over(now), wanted);
+        let new = Description {
+            agent: "bob".into(),
+            address: Some("bob".into()),
+            partner_user_id: None,
+            name: None,
+            profile: None,
+            subscription: None,
+            password_file: None,
+        };
+        assert_eq!(new.over(v1::Agent::default()).name, "bob");
     }
 }
