@@ -39,6 +39,11 @@ impl Wall {
     pub fn after(self, by: Duration) -> Self {
         Self(self.0.saturating_add(millis(by)))
     }
+
+    /// This long before; the epoch at the earliest.
+    pub fn before(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(by)))
+    }
 }
 
 impl std::fmt::Display for Wall {

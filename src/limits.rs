@@ -254,8 +254,25 @@ pub const ADMIN_KEEPALIVE: Duration = Duration::from_secs(30);
 /// See [`ADMIN_KEEPALIVE`].
 pub const ADMIN_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Largest request of an operator: a lookup of [`WATCHED`] visitors fits three times.
-pub const ADMIN_MESSAGE: usize = 256 * 1024;
+/// Largest request of an operator: gRPC's own usual limit. The largest settings that pass their check fit,
+/// so that whoever may read them may write them back; a test adds them up.
+pub const ADMIN_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// Entries in a page of an operator's list: the server's choice, and most.
+pub const ADMIN_PAGE: usize = 100;
+/// See [`ADMIN_PAGE`].
+pub const ADMIN_PAGE_MAX: usize = 1_000;
+
+/// Fields that one refusal names: gRPC tells errors in headers, of which clients take 8 KiB.
+pub const VIOLATIONS: usize = 20;
+
+/// How long a call is remembered by its request ID: longer than any script or person tries again.
+pub const CALL_MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+/// Calls remembered of one group's callers, and of the operators; beyond it the oldest are forgotten before
+/// their day is over. A script that sets up [`PERMISSION_LIST`] agents with two calls each fits. Answers are
+/// kept without what is long in them, at most about 2 KiB each, so that one group takes 40 MiB at worst.
+pub const CALLS_REMEMBERED: usize = 20_000;
 
 /// Longest request id a caller may choose: a UUID with a prefix fits.
 pub const REQUEST_ID_BYTES: usize = 64;
@@ -332,8 +349,12 @@ pub const LOGIN_EXPIRATION_RANGE: (Duration, Duration) = (Duration::from_secs(60
 /// Entries in one list of a group's settings: origins of an audience, objects, profiles.
 pub const SETTINGS_LIST: usize = 500;
 
-/// Agents in one list of a group's permission set.
-pub const PERMISSION_LIST: usize = 100_000;
+/// Longest origin in settings: a host name has at most 253 characters.
+pub const ORIGIN_BYTES: usize = 300;
+
+/// Agents in one list of a group's permission set. All settings travel in one message of
+/// [`ADMIN_MESSAGE`] and each change keeps a copy of them: ten times as many would be 40 MB a change.
+pub const PERMISSION_LIST: usize = 8_000;
 
 /// Longest name in settings: of an object, a field, a profile, a terms version.
 pub const SETTINGS_NAME_BYTES: usize = 255;
@@ -359,6 +380,10 @@ pub const STORE_BUSY: Duration = Duration::from_secs(5);
 /// Entries of a settings history in one answer.
 pub const SETTINGS_CHANGES: usize = 100;
 
+/// Bytes of a settings history after which an answer ends early, behind at least one entry: settings may be
+/// of any size up to [`ADMIN_MESSAGE`], and a hundred changes of them are no answer.
+pub const SETTINGS_CHANGES_BYTES: usize = 2 * 1024 * 1024;
+
 // ── Accounts ───────────────────────────────────────────────────────────────────────────────────
 
 /// Changes of accounts that a slow listener may fall behind; beyond it reads everything anew.
@@ -369,3 +394,7 @@ pub const SETTINGS_RETRIES: usize = 5;
 
 /// Longest address of an agent: it is typed by people and stands in a URL path.
 pub const ADDRESS_BYTES: usize = 128;
+
+/// API keys of a group that may be good at once: each back end has its own, twice while it is renewed. All
+/// are tried for a login key that names none, and looked through at every call of the admin service.
+pub const API_KEYS: usize = 50;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
+use porchlight::admin::Reason;
 use porchlight::telemetry::{Kind, METRICS};
 use porchlight::wire::close::CloseCode;
 use porchlight::wire::error::ErrorCode;
@@ -431,6 +432,16 @@ fn close_codes_are_documented() {
 fn error_codes_are_documented() {
     let row = |code: &ErrorCode| vec![format!("`{}`", code.as_str())];
     same("docs/codes.md", "## Error codes", &ErrorCode::ALL.iter().map(row).collect::<Vec<_>>());
+}
+
+#[test]
+fn reasons_are_documented() {
+    let row = |reason: &Reason| vec![format!("`{}`", reason.as_str()), format!("`{:?}`", reason.code())];
+    same(
+        "docs/codes.md",
+        "## Reasons of the admin service",
+        &Reason::ALL.iter().map(row).collect::<Vec<_>>(),
+    );
 }
 
 #[test]

@@ -1,7 +1,13 @@
 //! Between the plain types of the seam and protobuf.
 
+mod accounts;
+mod settings;
+
 use prost_types::value::Kind;
 use prost_types::{Struct, Timestamp, Value};
+
+pub(super) use accounts::{agent_message, agent_of, api_key_message, group_message};
+pub(super) use settings::{proto_path, settings_message, settings_of};
 
 use super::{NodeRow, ParticipantRow, SessionRow, SessionState, VisitorRow};
 use crate::clock::Wall;
@@ -11,7 +17,7 @@ use crate::wire::session::Role;
 use crate::wire::visitor::SessionKind;
 
 /// A moment as protobuf tells it.
-fn timestamp(wall: Wall) -> Timestamp {
+pub(super) fn timestamp(wall: Wall) -> Timestamp {
     let millis = i64::try_from(wall.0).unwrap_or(i64::MAX);
     let nanos = i32::try_from(millis % 1000).expect("a remainder of 1000 is small") * 1_000_000;
     Timestamp { seconds: millis / 1000, nanos }

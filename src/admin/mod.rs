@@ -3,15 +3,19 @@
 //! Decides who may call and how answers look on the wire. What the answers are comes from an
 //! [`AdminHub`]; the types here are that seam, free of protobuf. Built and run by `server`.
 
+mod again;
 mod agents;
 mod convert;
 mod gate;
 mod groups;
 mod keys;
 mod live;
+mod mask;
 mod nodes;
 mod once;
+mod page;
 mod presence;
+mod refusal;
 mod serve;
 mod service;
 mod sessions;
@@ -28,7 +32,7 @@ use crate::wire::visitor::SessionKind;
 
 pub use live::Operated;
 pub use serve::AdminListener;
-pub use status::{AdminError, reason_of};
+pub use status::{AdminError, Details, Reason, details_of, reason_of};
 
 /// A field of a request that can't be used.
 fn bad(field: &'static str, problem: impl ToString) -> AdminError {

@@ -248,7 +248,7 @@ mod tests {
     async fn sessions_end_by_id() {
         let (mut client, [_, demo, _]) = start().await;
         let mut end = async |session_id: String| {
-            let message = v1::EndSessionRequest { session_id, request_id: "r1".into(), ..Default::default() };
+            let message = v1::EndSessionRequest { session_id, ..Default::default() };
             client.end_session(with_key(&demo, message)).await.map(|answer| answer.into_inner().ended_now)
         };
         assert!(end(SESSION.to_string()).await.unwrap());

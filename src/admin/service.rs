@@ -36,8 +36,9 @@ impl Admin for Service {
         request: Request<v1::CreateGroupRequest>,
     ) -> Answer<v1::CreateGroupResponse> {
         let (operator, request) = self.gate.operator(request)?;
-        let call = Call::of("CreateGroup", operator.caller(), &request)?;
-        self.once(call, groups::create_group(self, &operator, request)).await
+        let call = Call::of("CreateGroup", operator.caller(), Some(&request.group), &request)?;
+        let this = self.clone();
+        self.once(call, async move { groups::create_group(&this, &operator, request).await }).await
     }
 
     async fn list_groups(&self, request: Request<v1::ListGroupsRequest>) -> Answer<v1::ListGroupsResponse> {
@@ -58,8 +59,9 @@ impl Admin for Service {
         request: Request<v1::UpdateSettingsRequest>,
     ) -> Answer<v1::UpdateSettingsResponse> {
         let (within, request) = self.gate.group(request)?;
-        let call = Call::of("UpdateSettings", within.caller(), &request)?;
-        self.once(call, groups::update_settings(self, &within, request)).await
+        let call = Call::within("UpdateSettings", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { groups::update_settings(&this, &within, request).await }).await
     }
 
     async fn list_settings_changes(
@@ -75,8 +77,9 @@ impl Admin for Service {
         request: Request<v1::CreateApiKeyRequest>,
     ) -> Answer<v1::CreateApiKeyResponse> {
         let (within, request) = self.gate.group(request)?;
-        let call = Call::of("CreateApiKey", within.caller(), &request)?;
-        self.once(call, keys::create_api_key(self, &within, request)).await
+        let call = Call::within("CreateApiKey", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { keys::create_api_key(&this, &within, request).await }).await
     }
 
     async fn list_api_keys(
@@ -92,8 +95,9 @@ impl Admin for Service {
         request: Request<v1::RevokeApiKeyRequest>,
     ) -> Answer<v1::RevokeApiKeyResponse> {
         let (within, request) = self.gate.group(request)?;
-        let call = Call::of("RevokeApiKey", within.caller(), &request)?;
-        self.once(call, keys::revoke_api_key(self, &within, request)).await
+        let call = Call::within("RevokeApiKey", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { keys::revoke_api_key(&this, &within, request).await }).await
     }
 
     async fn upsert_agent(
@@ -101,8 +105,9 @@ impl Admin for Service {
         request: Request<v1::UpsertAgentRequest>,
     ) -> Answer<v1::UpsertAgentResponse> {
         let (within, request) = self.gate.group(request)?;
-        let call = Call::of("UpsertAgent", within.caller(), &request)?;
-        self.once(call, agents::upsert_agent(self, &within, request)).await
+        let call = Call::within("UpsertAgent", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { agents::upsert_agent(&this, &within, request).await }).await
     }
 
     async fn list_agents(&self, request: Request<v1::ListAgentsRequest>) -> Answer<v1::ListAgentsResponse> {
@@ -115,8 +120,9 @@ impl Admin for Service {
         request: Request<v1::DeleteAgentRequest>,
     ) -> Answer<v1::DeleteAgentResponse> {
         let (within, request) = self.gate.group(request)?;
-        let call = Call::of("DeleteAgent", within.caller(), &request)?;
-        self.once(call, agents::delete_agent(self, &within, request)).await
+        let call = Call::within("DeleteAgent", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { agents::delete_agent(&this, &within, request).await }).await
     }
 
     async fn set_permissions(
@@ -124,8 +130,9 @@ impl Admin for Service {
         request: Request<v1::SetPermissionsRequest>,
     ) -> Answer<v1::SetPermissionsResponse> {
         let (within, request) = self.gate.group(request)?;
-        let call = Call::of("SetPermissions", within.caller(), &request)?;
-        self.once(call, agents::set_permissions(self, &within, request)).await
+        let call = Call::within("SetPermissions", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { agents::set_permissions(&this, &within, request).await }).await
     }
 
     async fn list_associated_users(
@@ -141,8 +148,9 @@ impl Admin for Service {
         request: Request<v1::RemoveAssociationRequest>,
     ) -> Answer<v1::RemoveAssociationResponse> {
         let (within, request) = self.gate.group(request)?;
-        let call = Call::of("RemoveAssociation", within.caller(), &request)?;
-        self.once(call, agents::remove_association(self, &within, request)).await
+        let call = Call::within("RemoveAssociation", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { agents::remove_association(&this, &within, request).await }).await
     }
 
     async fn revoke_tokens(
@@ -150,8 +158,9 @@ impl Admin for Service {
         request: Request<v1::RevokeTokensRequest>,
     ) -> Answer<v1::RevokeTokensResponse> {
         let (within, request) = self.gate.group(request)?;
-        let call = Call::of("RevokeTokens", within.caller(), &request)?;
-        self.once(call, agents::revoke_tokens(self, &within, request)).await
+        let call = Call::within("RevokeTokens", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { agents::revoke_tokens(&this, &within, request).await }).await
     }
 
     async fn lookup_visitors(
@@ -187,8 +196,9 @@ impl Admin for Service {
         request: Request<v1::SignalVisitorRequest>,
     ) -> Answer<v1::SignalVisitorResponse> {
         let (within, request) = self.gate.group(request)?;
-        let call = Call::of("SignalVisitor", within.caller(), &request)?;
-        self.once(call, presence::signal_visitor(self, &within, request)).await
+        let call = Call::within("SignalVisitor", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { presence::signal_visitor(&this, &within, request).await }).await
     }
 
     async fn disconnect_visitor(
@@ -196,8 +206,9 @@ impl Admin for Service {
         request: Request<v1::DisconnectVisitorRequest>,
     ) -> Answer<v1::DisconnectVisitorResponse> {
         let (within, request) = self.gate.group(request)?;
-        let call = Call::of("DisconnectVisitor", within.caller(), &request)?;
-        self.once(call, presence::disconnect_visitor(self, &within, request)).await
+        let call = Call::within("DisconnectVisitor", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { presence::disconnect_visitor(&this, &within, request).await }).await
     }
 
     async fn list_sessions(
@@ -215,8 +226,9 @@ impl Admin for Service {
 
     async fn end_session(&self, request: Request<v1::EndSessionRequest>) -> Answer<v1::EndSessionResponse> {
         let (within, request) = self.gate.group(request)?;
-        let call = Call::of("EndSession", within.caller(), &request)?;
-        self.once(call, sessions::end_session(self, &within, request)).await
+        let call = Call::within("EndSession", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { sessions::end_session(&this, &within, request).await }).await
     }
 
     type WatchSessionsStream = Answers<v1::WatchSessionsResponse>;
@@ -241,7 +253,8 @@ impl Admin for Service {
 
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Answer<v1::DrainResponse> {
         let (operator, request) = self.gate.operator(request)?;
-        let call = Call::of("Drain", operator.caller(), &request)?;
-        self.once(call, nodes::drain(self, &operator, request)).await
+        let call = Call::of("Drain", operator.caller(), None, &request)?;
+        let this = self.clone();
+        self.once(call, async move { nodes::drain(&this, &operator, request).await }).await
     }
 }

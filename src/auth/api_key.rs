@@ -52,7 +52,12 @@ pub fn admin_key(master: &MasterSecret) -> SecretString {
 
 /// A fresh key id. Never given out twice, so that a revoked secret cannot come back.
 pub fn fresh_id() -> KeyId {
-    KeyId::new(&format!("k{:032x}", super::random::u128())).expect("a letter and hex digits are unreserved")
+    id_of(super::random::u128())
+}
+
+/// The key id around 128 bits.
+pub fn id_of(bits: u128) -> KeyId {
+    KeyId::new(&format!("k{bits:032x}")).expect("a letter and hex digits are unreserved")
 }
 
 #[cfg(test)]

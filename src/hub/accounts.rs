@@ -7,8 +7,10 @@
 //! Tokens say who, never what: name, profile and permissions are read anew at each check, so that a change
 //! holds at once and a removed agent is out.
 
+mod calls;
 mod demo;
 mod doors;
+mod keys;
 mod manage;
 mod sign_in;
 
@@ -21,12 +23,15 @@ use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, broadcast};
 
+pub use calls::{Begun, RunningCall};
 pub use demo::{Demo, DemoAgent};
-pub use manage::{ManageError, NewApiKey};
+pub use keys::NewApiKey;
+pub use manage::ManageError;
 pub use sign_in::{SignIn, SignInError, SignedIn};
 
 use crate::auth::agent_token::AgentTokens;
 use crate::auth::api_key::ApiKeySecret;
+use crate::auth::opaque::Digest;
 use crate::auth::permissions::Permissions;
 use crate::auth::secret::MasterSecret;
 use crate::auth::{self, Refused, unique, visitor_token};
@@ -34,7 +39,7 @@ use crate::clock::{Clock, Wall};
 use crate::ids::{AgentId, AgentKey, GroupId, KeyId, VisitorId};
 use crate::limits;
 use crate::model::settings::Settings;
-use crate::store::{AgentRow, GroupRow, Store, StoreError};
+use crate::store::{AgentRow, CallKey, GroupRow, Store, StoreError};
 
 /// Groups, agents and keys of this server. One for the process; a clone is the same one.
 #[derive(Clone)]
@@ -55,6 +60,7 @@ struct Inner {
     writing: tokio::sync::Mutex<()>,
     doors: doors::Doors,
     password_checks: Arc<Semaphore>,
+    running: Mutex<HashMap<CallKey, Digest>>,
     used: Mutex<HashMap<(GroupId, KeyId), Wall>>,
     changes: broadcast::Sender<Changed>,
 }
@@ -185,6 +191,7 @@ impl Accounts {
             writing: tokio::sync::Mutex::new(()),
             doors: doors::Doors::new(),
             password_checks: Arc::new(Semaphore::new(limits::PASSWORD_CHECKS)),
+            running: Mutex::new(HashMap::new()),
             used: Mutex::new(HashMap::new()),
             changes: broadcast::Sender::new(limits::ACCOUNT_CHANGES),
             store,

@@ -384,6 +384,8 @@ impl Settings {
             for (at, origin) in list.iter().enumerate() {
                 if Origin::parse(origin).is_none() {
                     found.add(&format!("{field}[{at}]"), "must be scheme://host[:port] with http or https");
+                } else if origin.len() > limits::ORIGIN_BYTES {
+                    found.add(&format!("{field}[{at}]"), format!("exceeds {} bytes", limits::ORIGIN_BYTES));
                 }
             }
         }

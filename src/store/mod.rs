@@ -78,6 +78,17 @@ pub struct AgentRow {
     pub created_at: Wall,
 }
 
+/// Which agents of a group to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentsPage {
+    /// Only those behind this one.
+    pub after: Option<AgentId>,
+    /// Only those with a password.
+    pub with_password: bool,
+    /// At most so many.
+    pub most: usize,
+}
+
 /// An API key as stored; its secret is derived, not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeyRow {
@@ -93,6 +104,30 @@ pub struct ApiKeyRow {
     pub revoked_at: Option<Wall>,
     /// When it was last used, to a minute or so.
     pub last_used_at: Option<Wall>,
+}
+
+/// Names a call that changed something: request IDs are each caller's own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CallKey {
+    /// The caller's group; none for the operator of the server.
+    pub group: Option<GroupId>,
+    /// Who called, as the audit says it.
+    pub caller: String,
+    /// What the caller chose.
+    pub request_id: String,
+}
+
+/// A call that was made and is not made again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallRow {
+    /// Which.
+    pub key: CallKey,
+    /// What was asked, as a keyed digest: requests may hold passwords.
+    pub digest: [u8; 32],
+    /// What was answered, without secrets.
+    pub answer: Vec<u8>,
+    /// When.
+    pub at: Wall,
 }
 
 /// Why the store did not do it.
@@ -153,16 +188,21 @@ pub trait Store: Send + Sync + 'static {
         at: Wall,
     ) -> Result<u64, StoreError>;
 
-    /// Changes of a group's settings before a version, newest first, at most
-    /// [`crate::limits::SETTINGS_CHANGES`].
+    /// Changes of a group's settings before a version, newest first, without a gap: at most
+    /// [`crate::limits::SETTINGS_CHANGES`], or `most` if that is less, and no further one behind
+    /// [`crate::limits::SETTINGS_CHANGES_BYTES`].
     async fn settings_changes(
         &self,
         id: &GroupId,
         before: Option<u64>,
+        most: usize,
     ) -> Result<Vec<SettingsChange>, StoreError>;
 
     /// All agents of a group, by id.
     async fn agents(&self, group: &GroupId) -> Result<Vec<AgentRow>, StoreError>;
+
+    /// Some agents of a group, by id.
+    async fn agents_page(&self, group: &GroupId, page: AgentsPage) -> Result<Vec<AgentRow>, StoreError>;
 
     /// One agent.
     async fn agent(&self, key: &AgentKey) -> Result<Option<AgentRow>, StoreError>;
@@ -210,6 +250,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Notes that an API key was used; an earlier time than the stored one changes nothing.
     async fn touch_api_key(&self, group: &GroupId, id: &KeyId, at: Wall) -> Result<(), StoreError>;
+
+    /// A call made at or after a time.
+    async fn call(&self, key: &CallKey, since: Wall) -> Result<Option<CallRow>, StoreError>;
+
+    /// Remembers a call in place of an older one of the same name. Forgets everybody's calls from before a
+    /// time, and the oldest of this group beyond [`crate::limits::CALLS_REMEMBERED`].
+    async fn remember_call(&self, row: &CallRow, since: Wall) -> Result<(), StoreError>;
 
     /// Finishes the writes already taken and closes; later calls are refused.
     async fn close(&self);

@@ -2,6 +2,7 @@
 //!
 //! Decides how rows become tables. Durability and threads are [`engine`]'s.
 
+mod calls;
 mod engine;
 mod schema;
 
@@ -12,7 +13,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 pub use engine::OpenError;
 
-use super::{Agent, AgentRow, ApiKeyRow, GroupRow, SettingsChange, Store, StoreError};
+use super::{
+    Agent, AgentRow, AgentsPage, ApiKeyRow, CallKey, CallRow, GroupRow, SettingsChange, Store, StoreError,
+};
 use crate::auth::password::PasswordHash;
 use crate::clock::Wall;
 use crate::ids::{AgentId, AgentKey, BadId, GroupId, KeyId};
@@ -98,38 +101,31 @@ impl Store for SqliteStore {
         &self,
         id: &GroupId,
         before: Option<u64>,
+        most: usize,
     ) -> Result<Vec<SettingsChange>, StoreError> {
         let id = id.clone();
-        self.engine
-            .read(move |db| {
-                all(
-                    db,
-                    "SELECT version, at, actor, before, after FROM settings_changes
-                     WHERE grp = ?1 AND version < ?2 ORDER BY version DESC LIMIT ?3",
-                    params![
-                        id.as_str(),
-                        before.map_or(i64::MAX, signed),
-                        signed(limits::SETTINGS_CHANGES as u64)
-                    ],
-                    |row| {
-                        let before: Option<String> = row.get(3)?;
-                        Ok(SettingsChange {
-                            version: unsigned(row, 0)?,
-                            at: Wall(unsigned(row, 1)?),
-                            by: row.get(2)?,
-                            before: before.map(|text| settings_of(&text)).transpose()?,
-                            after: settings_of(&row.get::<_, String>(4)?)?,
-                        })
-                    },
-                )
-            })
-            .await
+        self.engine.read(move |db| changes(db, &id, before, most)).await
     }
 
     async fn agents(&self, group: &GroupId) -> Result<Vec<AgentRow>, StoreError> {
         let group = group.clone();
         let sql = format!("{AGENT} WHERE a.grp = ?1 ORDER BY a.agent");
         self.engine.read(move |db| all(db, &sql, params![group.as_str()], agent_row)).await
+    }
+
+    async fn agents_page(&self, group: &GroupId, page: AgentsPage) -> Result<Vec<AgentRow>, StoreError> {
+        let group = group.clone();
+        let sql = format!(
+            "{AGENT} WHERE a.grp = ?1 AND a.agent > ?2 AND (?3 OR a.password IS NOT NULL)
+             ORDER BY a.agent LIMIT ?4"
+        );
+        self.engine
+            .read(move |db| {
+                let after = page.after.as_ref().map_or("", AgentId::as_str);
+                let most = signed(page.most as u64);
+                all(db, &sql, params![group.as_str(), after, !page.with_password, most], agent_row)
+            })
+            .await
     }
 
     async fn agent(&self, key: &AgentKey) -> Result<Option<AgentRow>, StoreError> {
@@ -296,6 +292,16 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn call(&self, key: &CallKey, since: Wall) -> Result<Option<CallRow>, StoreError> {
+        let key = key.clone();
+        self.engine.read(move |db| calls::find(db, key, since)).await
+    }
+
+    async fn remember_call(&self, row: &CallRow, since: Wall) -> Result<(), StoreError> {
+        let row = row.clone();
+        self.engine.write(move |db| calls::remember(db, &row, since)).await
+    }
+
     async fn close(&self) {
         self.engine.close().await;
     }
@@ -311,6 +317,35 @@ const API_KEY: &str = "SELECT grp, id, label, created_at, revoked_at, last_used_
 fn find_group(db: &Connection, id: &GroupId) -> Result<Option<GroupRow>, StoreError> {
     let sql = "SELECT grp, settings, version, created_at FROM groups WHERE grp = ?1";
     one(db, sql, params![id.as_str()], group_row)
+}
+
+fn changes(
+    db: &Connection,
+    id: &GroupId,
+    before: Option<u64>,
+    most: usize,
+) -> Result<Vec<SettingsChange>, StoreError> {
+    let mut select = db.prepare_cached(
+        "SELECT version, at, actor, before, after FROM settings_changes
+         WHERE grp = ?1 AND version < ?2 ORDER BY version DESC LIMIT ?3",
+    )?;
+    let most = signed(most.min(limits::SETTINGS_CHANGES) as u64);
+    let mut rows = select.query(params![id.as_str(), before.map_or(i64::MAX, signed), most])?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while bytes < limits::SETTINGS_CHANGES_BYTES
+        && let Some(row) = rows.next()?
+    {
+        let (before, after): (Option<String>, String) = (row.get(3)?, row.get(4)?);
+        bytes += before.as_ref().map_or(0, String::len) + after.len();
+        found.push(SettingsChange {
+            version: unsigned(row, 0)?,
+            at: Wall(unsigned(row, 1)?),
+            by: row.get(2)?,
+            before: before.map(|text| settings_of(&text)).transpose()?,
+            after: settings_of(&after)?,
+        });
+    }
+    Ok(found)
 }
 
 fn find_agent(db: &Connection, key: &AgentKey) -> Result<Option<AgentRow>, StoreError> {

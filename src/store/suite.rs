@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Agent, Store, StoreError};
+use super::{Agent, AgentsPage, CallKey, CallRow, Store, StoreError};
 use crate::auth::password::PasswordHash;
 use crate::clock::Wall;
 use crate::ids::{AgentId, AgentKey, GroupId, KeyId};
@@ -23,7 +23,9 @@ macro_rules! obligations {
                 describing_an_agent_keeps_its_credentials, passwords_come_and_go,
                 generations_never_go_back, api_keys_live_once, times_of_use_go_forward,
                 nothing_exists_without_a_group, concurrent_writers_do_not_lose_a_change,
-                a_failed_write_leaves_nothing, a_closed_store_refuses);
+                a_failed_write_leaves_nothing, a_long_history_comes_in_parts,
+                agents_are_read_page_by_page, calls_are_remembered_by_caller,
+                calls_are_forgotten_after_their_day, calls_of_a_group_are_bounded, a_closed_store_refuses);
         }
     };
     (@each $fresh:expr; $($obligation:ident),*) => {
@@ -113,18 +115,21 @@ pub(crate) async fn changes_are_listed_newest_first(store: Subject) {
     with_groups(&store, &["a", "b"]).await;
     store.put_group(&gid("a"), &graced(2), Some(1), "alice", Wall(20)).await.unwrap();
     store.put_group(&gid("a"), &graced(3), Some(2), "bob", Wall(30)).await.unwrap();
-    let list = store.settings_changes(&gid("a"), None).await.unwrap();
+    let list = store.settings_changes(&gid("a"), None, usize::MAX).await.unwrap();
     assert_eq!(list.iter().map(|c| c.version).collect::<Vec<_>>(), [3, 2, 1]);
     assert_eq!((list[0].by.as_str(), list[0].at), ("bob", Wall(30)));
     assert_eq!((list[0].before.as_ref(), &list[0].after), (Some(&graced(2)), &graced(3)));
     assert!(list[2].before.is_none());
-    let earlier = store.settings_changes(&gid("a"), Some(3)).await.unwrap();
+    let earlier = store.settings_changes(&gid("a"), Some(3), usize::MAX).await.unwrap();
     assert_eq!(earlier, list[1..]);
     for version in 3..limits::SETTINGS_CHANGES as u64 + 5 {
         store.put_group(&gid("a"), &graced(3), Some(version), "bob", Wall(40)).await.unwrap();
     }
-    assert_eq!(store.settings_changes(&gid("a"), None).await.unwrap().len(), limits::SETTINGS_CHANGES);
-    assert_eq!(store.settings_changes(&gid("b"), None).await.unwrap().len(), 1);
+    assert_eq!(
+        store.settings_changes(&gid("a"), None, usize::MAX).await.unwrap().len(),
+        limits::SETTINGS_CHANGES
+    );
+    assert_eq!(store.settings_changes(&gid("b"), None, usize::MAX).await.unwrap().len(), 1);
 }
 
 pub(crate) async fn agents_are_found_by_every_name(store: Subject) {
@@ -278,7 +283,101 @@ pub(crate) async fn a_failed_write_leaves_nothing(store: Subject) {
     );
     assert!(bad.is_err());
     assert_eq!(good.unwrap(), 2, "a neighbour of the same batch is not undone");
-    assert_eq!(store.settings_changes(&gid("a"), None).await.unwrap().len(), 2);
+    assert_eq!(store.settings_changes(&gid("a"), None, usize::MAX).await.unwrap().len(), 2);
+}
+
+pub(crate) async fn a_long_history_comes_in_parts(store: Subject) {
+    let mut long = Settings::default();
+    long.permission_set.user = (0..8_000).map(|n| AgentId::new(&format!("{n:0128}")).unwrap()).collect();
+    store.put_group(&gid("a"), &long, None, "op", Wall(1)).await.unwrap();
+    store.put_group(&gid("a"), &graced(1), Some(1), "op", Wall(1)).await.unwrap();
+    for version in 2..=4 {
+        store.put_group(&gid("a"), &long, Some(version), "op", Wall(1)).await.unwrap();
+    }
+    let versions = async |before, most| {
+        let found = store.settings_changes(&gid("a"), before, most).await.unwrap();
+        found.iter().map(|change| change.version).collect::<Vec<_>>()
+    };
+    assert_eq!(versions(None, usize::MAX).await, [5], "enough bytes");
+    assert_eq!(versions(Some(4), usize::MAX).await, [3, 2]);
+    assert_eq!(versions(Some(3), 1).await, [2]);
+    assert_eq!(versions(Some(1), 1).await, [0; 0]);
+}
+
+pub(crate) async fn agents_are_read_page_by_page(store: Subject) {
+    with_groups(&store, &["a", "b"]).await;
+    for id in ["a1", "a2", "a3", "a4"] {
+        store.upsert_agent(&agent("a", id), Wall(3)).await.unwrap();
+    }
+    store.upsert_agent(&agent("b", "b1"), Wall(3)).await.unwrap();
+    for id in ["a1", "a3"] {
+        store.set_password(&key("a", id), Some(hash("c2FsdHNhbHQ"))).await.unwrap();
+    }
+    let ids = async |after: Option<&str>, with_password, most| {
+        let after = after.map(|id| AgentId::new(id).unwrap());
+        let page = AgentsPage { after, with_password, most };
+        let rows = store.agents_page(&gid("a"), page).await.unwrap();
+        rows.into_iter().map(|row| row.agent.key.agent.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(None, false, 3).await, ["a1", "a2", "a3"]);
+    assert_eq!(ids(Some("a3"), false, 3).await, ["a4"]);
+    assert_eq!(ids(Some("a2x"), false, 1).await, ["a3"], "behind one that is gone");
+    assert_eq!(ids(None, true, 9).await, ["a1", "a3"]);
+    assert_eq!(ids(Some("a1"), true, 9).await, ["a3"]);
+}
+
+fn call(group: Option<&str>, caller: &str, id: &str, at: u64) -> CallRow {
+    let key = CallKey { group: group.map(gid), caller: caller.to_owned(), request_id: id.to_owned() };
+    CallRow { key, digest: [7; 32], answer: vec![0, 1, 255], at: Wall(at) }
+}
+
+pub(crate) async fn calls_are_remembered_by_caller(store: Subject) {
+    let first = call(Some("a"), "key k1", "r1", 5);
+    store.remember_call(&first, Wall(0)).await.unwrap();
+    assert_eq!(store.call(&first.key, Wall(5)).await.unwrap().as_ref(), Some(&first));
+    let others = [
+        call(Some("a"), "key k1", "r2", 5),
+        call(Some("a"), "key k2", "r1", 5),
+        call(Some("b"), "key k1", "r1", 5),
+        call(None, "key k1", "r1", 5),
+    ];
+    for other in &others {
+        assert!(store.call(&other.key, Wall(0)).await.unwrap().is_none(), "{other:?}");
+        store.remember_call(&CallRow { answer: Vec::new(), ..other.clone() }, Wall(0)).await.unwrap();
+    }
+    assert_eq!(store.call(&first.key, Wall(0)).await.unwrap(), Some(first));
+    assert_eq!(store.call(&others[3].key, Wall(0)).await.unwrap().unwrap().answer, [0; 0]);
+}
+
+pub(crate) async fn calls_are_forgotten_after_their_day(store: Subject) {
+    let (old, other) = (call(Some("a"), "key k", "r", 5), call(None, "operator", "r", 6));
+    store.remember_call(&old, Wall(0)).await.unwrap();
+    assert!(store.call(&old.key, Wall(6)).await.unwrap().is_none(), "too old to be told");
+    store.remember_call(&other, Wall(6)).await.unwrap();
+    assert!(store.call(&old.key, Wall(0)).await.unwrap().is_none(), "gone");
+    assert!(store.call(&other.key, Wall(0)).await.unwrap().is_some());
+    let anew = CallRow { digest: [8; 32], ..call(None, "operator", "r", 9) };
+    store.remember_call(&anew, Wall(0)).await.unwrap();
+    assert_eq!(store.call(&anew.key, Wall(0)).await.unwrap(), Some(anew));
+}
+
+pub(crate) async fn calls_of_a_group_are_bounded(store: Subject) {
+    let theirs = call(Some("b"), "key k", "r", 1);
+    store.remember_call(&theirs, Wall(0)).await.unwrap();
+    let row = |n: usize| call(Some("a"), "key k", &n.to_string(), 1);
+    let mut writes = futures_util::stream::FuturesUnordered::new();
+    for n in 0..=limits::CALLS_REMEMBERED {
+        let (store, row) = (Arc::clone(&store), row(n));
+        if n == 1 {
+            // The first is in before the others are on their way.
+            while let Some(()) = futures_util::StreamExt::next(&mut writes).await {}
+        }
+        writes.push(async move { store.remember_call(&row, Wall(0)).await.unwrap() });
+    }
+    while let Some(()) = futures_util::StreamExt::next(&mut writes).await {}
+    assert!(store.call(&row(0).key, Wall(0)).await.unwrap().is_none(), "the oldest went");
+    assert!(store.call(&row(limits::CALLS_REMEMBERED).key, Wall(0)).await.unwrap().is_some());
+    assert!(store.call(&theirs.key, Wall(0)).await.unwrap().is_some(), "another group's stays");
 }
 
 pub(crate) async fn a_closed_store_refuses(store: Subject) {

@@ -8,6 +8,7 @@
 mod common;
 
 mod admin;
+mod admin_accounts;
 mod bad_input;
 mod changes;
 mod cli;

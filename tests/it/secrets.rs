@@ -119,6 +119,37 @@ async fn no_secret_is_logged_or_counted() {
         assert_eq!(admin.get_node(request).await.is_ok(), good);
     }
     keep("wrong admin key", &json!("canary-admin-key"));
+    let (bearer, group) = (format!("Bearer {}", demo.admin_key), "demo".to_owned());
+    let ask = |request_id: &str| v1::CreateApiKeyRequest {
+        group: group.clone(),
+        label: "shop".to_owned(),
+        request_id: request_id.to_owned(),
+    };
+    for request_id in ["audited 1", "audited 1", "audited\n2"] {
+        let mut request = tonic::Request::new(ask(request_id));
+        request.metadata_mut().insert("authorization", bearer.parse().unwrap());
+        let made = admin.create_api_key(request).await.unwrap().into_inner();
+        keep("made key", &json!(made.secret));
+    }
+    for (password, good) in
+        [("canary-set-password", true), (&*format!("canary-long-{}", "x".repeat(300)), false)]
+    {
+        let agent = v1::Agent {
+            agent_id: "dora".to_owned(),
+            address: "dora".to_owned(),
+            name: "Dora".to_owned(),
+            ..Default::default()
+        };
+        let mut request = tonic::Request::new(v1::UpsertAgentRequest {
+            group: group.clone(),
+            agent: Some(agent),
+            password: password.to_owned(),
+            ..Default::default()
+        });
+        request.metadata_mut().insert("authorization", bearer.parse().unwrap());
+        assert_eq!(admin.upsert_agent(request).await.is_ok(), good);
+        keep("set password", &json!(password));
+    }
     http::get(site.running.public, "/v1/visitor?token=canary-in-query").await;
     keep("query", &json!("canary-in-query"));
 
@@ -131,6 +162,17 @@ async fn no_secret_is_logged_or_counted() {
     {
         let noted = log.lines().any(|line| line.contains("porchlight::session") && line.contains(said));
         assert!(noted, "{said} is not in the log: {log}");
+    }
+    // Every change, with the caller's own words quoted.
+    for said in [
+        r#"call="CreateApiKey" by=operator group="demo" request="audited 1" outcome="done""#,
+        r#"call="CreateApiKey" by=operator group="demo" request="audited 1" outcome="done before""#,
+        r#"request="audited\n2" outcome="done""#,
+        r#"call="UpsertAgent" by=operator group="demo" outcome="done""#,
+        r#"call="UpsertAgent" by=operator group="demo" outcome="BAD_FIELD""#,
+    ] {
+        let noted = log.lines().any(|line| line.contains("audit:") && line.contains(said));
+        assert!(noted, "{said} is not in the audit: {log}");
     }
     for (name, secret) in secrets {
         assert!(secret.len() >= 10, "{name} is long enough to be looked for");

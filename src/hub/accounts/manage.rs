@@ -8,13 +8,12 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Accounts, Changed, Group, Member, to_the_end};
-use crate::auth::api_key::{self, ApiKeySecret};
 use crate::auth::password::{PasswordError, PasswordHash};
 use crate::auth::permissions::Permissions;
 use crate::ids::{AgentId, AgentKey, GroupId, KeyId};
 use crate::limits;
 use crate::model::settings::{Settings, Violation};
-use crate::store::{Agent, AgentRow, ApiKeyRow, SettingsChange, StoreError};
+use crate::store::{Agent, AgentRow, AgentsPage, SettingsChange, StoreError};
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -28,18 +27,21 @@ pub enum ManageError {
     /// There is no such agent.
     #[error("no agent {}", .0.agent)]
     NoAgent(AgentKey),
+    /// As many API keys are good as may be.
+    #[error("{} api keys are good already", limits::API_KEYS)]
+    TooManyKeys,
+    /// The API key that the request made was revoked since.
+    #[error("api key {0} was revoked")]
+    Revoked(KeyId),
+    /// The request ID has made an API key of another description.
+    #[error("request id was used for another api key")]
+    OtherRequest,
+    /// More passwords are waiting to be hashed than can be.
+    #[error("too many passwords at once")]
+    Busy,
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// An API key just created: the one time that its secret is shown.
-#[derive(Debug)]
-pub struct NewApiKey {
-    /// What is stored of it.
-    pub row: ApiKeyRow,
-    /// Its secret.
-    pub secret: ApiKeySecret,
 }
 
 impl Accounts {
@@ -53,7 +55,9 @@ impl Accounts {
         self.put_settings(id, settings, None, by).await
     }
 
-    /// Replaces a group's settings if they are still at the version that the caller read.
+    /// Replaces a group's settings if they are still at the version that the caller read. Settings that do
+    /// not differ make no new version. What is newly named in them must exist; what was named before may
+    /// have gone since.
     pub async fn update_settings(
         &self,
         id: &GroupId,
@@ -61,7 +65,49 @@ impl Accounts {
         expected: u64,
         by: &str,
     ) -> Result<Arc<Group>, ManageError> {
+        let group = self.group(id).ok_or_else(|| StoreError::NoGroup(id.clone()))?;
+        if group.version == expected && group.settings == *settings {
+            return Ok(group);
+        }
+        let mut violations = settings.check();
+        violations.extend(self.unknown_names(&group, settings));
+        if !violations.is_empty() {
+            return Err(ManageError::Invalid(violations));
+        }
         self.put_settings(id, settings, Some(expected), by).await
+    }
+
+    /// Names in new settings that nothing bears. An agent must be there before it is granted anything: else
+    /// whoever is later created under that name would hold what nobody gave to that person.
+    fn unknown_names(&self, group: &Group, settings: &Settings) -> Vec<Violation> {
+        let (before, mut found) = (&group.settings, Vec::new());
+        let mut add = |field: &str, message: String| {
+            found.push(Violation { field: field.to_owned(), message });
+        };
+        let unknown = |agent: &&AgentId| {
+            self.member(&AgentKey { group: group.id.clone(), agent: (*agent).clone() }).is_none()
+        };
+        if settings.default_admin != before.default_admin
+            && let Some(agent) = settings.default_admin.as_ref().filter(unknown)
+        {
+            add("defaultAdmin", format!("{agent} is no agent of the group"));
+        }
+        if settings.sso.api_key != before.sso.api_key
+            && let Some(key) = settings.sso.api_key.as_ref().filter(|key| group.key(key.as_str()).is_none())
+        {
+            add("sso.apiKey", format!("{key} is no good key of the group"));
+        }
+        let (old, new) = (&before.permission_set, &settings.permission_set);
+        for (field, old, new) in [
+            ("permissionSet.user", &old.user, &new.user),
+            ("permissionSet.admin", &old.admin, &new.admin),
+            ("permissionSet.agentVideo", &old.agent_video, &new.agent_video),
+        ] {
+            if let Some(agent) = new.difference(old).find(unknown) {
+                add(field, format!("{agent} is no agent of the group"));
+            }
+        }
+        found
     }
 
     /// Grants and takes the permissions of one agent.
@@ -74,7 +120,7 @@ impl Accounts {
         if self.member(key).is_none() {
             return Err(ManageError::NoAgent(key.clone()));
         }
-        self.grant(key, permissions, by).await
+        self.amend(&key.group, by, |settings| grant(settings, &key.agent, permissions)).await
     }
 
     /// Past changes of a group's settings, newest first.
@@ -82,8 +128,14 @@ impl Accounts {
         &self,
         id: &GroupId,
         before: Option<u64>,
+        most: usize,
     ) -> Result<Vec<SettingsChange>, StoreError> {
-        self.inner.store.settings_changes(id, before).await
+        self.inner.store.settings_changes(id, before, most).await
+    }
+
+    /// Some agents of a group, by id.
+    pub async fn agents_page(&self, group: &GroupId, page: AgentsPage) -> Result<Vec<AgentRow>, StoreError> {
+        self.inner.store.agents_page(group, page).await
     }
 
     /// All agents of a group, by id.
@@ -116,16 +168,44 @@ impl Accounts {
         .await
     }
 
+    /// As [`Accounts::upsert_agent`], and sets a password if one is given. One that cannot be taken changes
+    /// nothing at all.
+    pub async fn upsert_agent_with(
+        &self,
+        agent: &Agent,
+        password: Option<SecretString>,
+    ) -> Result<AgentRow, ManageError> {
+        let Some(password) = password else {
+            return self.upsert_agent(agent).await;
+        };
+        check_agent(&Agent { address: normal_address(&agent.address), ..agent.clone() })?;
+        let hash = self.hash(password).await?;
+        self.upsert_agent(agent).await?;
+        self.put_password(&agent.key, Some(hash)).await
+    }
+
     /// Sets an agent's password and revokes its tokens.
     pub async fn set_password(
         &self,
         key: &AgentKey,
         password: SecretString,
     ) -> Result<AgentRow, ManageError> {
-        let hash = tokio::task::spawn_blocking(move || PasswordHash::new(password.expose_secret()))
-            .await
-            .map_err(|error| StoreError::Failed(Arc::new(error)))??;
+        let hash = self.hash(password).await?;
         self.put_password(key, Some(hash)).await
+    }
+
+    /// Hashes a password off the async threads, and no more at once than are checked.
+    async fn hash(&self, password: SecretString) -> Result<PasswordHash, ManageError> {
+        let permit = Arc::clone(&self.inner.password_checks).acquire_owned();
+        let Ok(Ok(permit)) = tokio::time::timeout(limits::PASSWORD_WAIT, permit).await else {
+            return Err(ManageError::Busy);
+        };
+        let hashed = tokio::task::spawn_blocking(move || {
+            let hash = PasswordHash::new(password.expose_secret());
+            drop(permit);
+            hash
+        });
+        Ok(hashed.await.map_err(|error| StoreError::Failed(Arc::new(error)))??)
     }
 
     /// Deletes an agent's credentials and revokes its tokens; the agent stays.
@@ -133,7 +213,8 @@ impl Accounts {
         self.put_password(key, None).await
     }
 
-    /// Removes an agent, its tokens and its permissions; says whether there was one.
+    /// Removes an agent, its tokens, its permissions and its place as default admin; says whether there was
+    /// one.
     pub async fn remove_agent(&self, key: &AgentKey, by: &str) -> Result<bool, ManageError> {
         let (this, key, by) = (self.clone(), key.clone(), by.to_owned());
         to_the_end(async move {
@@ -145,7 +226,11 @@ impl Accounts {
                 removed
             };
             // Else an agent that is later created under the same name would inherit them.
-            match this.grant(&key, Permissions::default(), &by).await {
+            let withdraw = |settings: &mut Settings| {
+                grant(settings, &key.agent, Permissions::default());
+                settings.default_admin.take_if(|admin| *admin == key.agent);
+            };
+            match this.amend(&key.group, &by, withdraw).await {
                 Ok(_) | Err(ManageError::Store(StoreError::NoGroup(_))) => Ok(removed),
                 Err(error) => Err(error),
             }
@@ -162,52 +247,6 @@ impl Accounts {
             let differ = this.load_members(&group).await?;
             this.tell(differ);
             Ok(())
-        })
-        .await
-    }
-
-    /// Creates an API key.
-    pub async fn create_api_key(&self, group: &GroupId, label: &str) -> Result<NewApiKey, ManageError> {
-        if label.len() > limits::SETTINGS_NAME_BYTES {
-            return Err(invalid("label", format!("exceeds {} bytes", limits::SETTINGS_NAME_BYTES)));
-        }
-        self.add_api_key(group, &api_key::fresh_id(), label).await
-    }
-
-    /// All API keys of a group, revoked ones too.
-    pub async fn api_keys(&self, group: &GroupId) -> Result<Vec<ApiKeyRow>, StoreError> {
-        self.flush_uses().await?;
-        self.inner.store.api_keys(group).await
-    }
-
-    /// Revokes an API key for good; says whether there is one.
-    pub async fn revoke_api_key(&self, group: &GroupId, id: &KeyId) -> Result<bool, StoreError> {
-        let (this, group, id) = (self.clone(), group.clone(), id.clone());
-        to_the_end(async move {
-            let _writing = this.inner.writing.lock().await;
-            let found = this.inner.store.revoke_api_key(&group, &id, this.inner.clock.now().wall).await?;
-            this.refresh_group(&group).await?;
-            this.tell(vec![Changed::Group(group)]);
-            Ok(found)
-        })
-        .await
-    }
-
-    pub(super) async fn add_api_key(
-        &self,
-        group: &GroupId,
-        id: &KeyId,
-        label: &str,
-    ) -> Result<NewApiKey, ManageError> {
-        let (this, group, id, label) = (self.clone(), group.clone(), id.clone(), label.to_owned());
-        to_the_end(async move {
-            let _writing = this.inner.writing.lock().await;
-            let now = this.inner.clock.now().wall;
-            let row = this.inner.store.insert_api_key(&group, &id, &label, now).await?;
-            this.refresh_group(&group).await?;
-            let secret = ApiKeySecret::derive(&this.inner.master, &group, &id);
-            this.tell(vec![Changed::Group(group)]);
-            Ok(NewApiKey { row, secret })
         })
         .await
     }
@@ -235,36 +274,25 @@ impl Accounts {
         .await
     }
 
-    /// Changes one agent's place in the permission set, on top of whatever others change meanwhile.
-    async fn grant(
+    /// Changes settings on top of whatever others change meanwhile.
+    async fn amend(
         &self,
-        key: &AgentKey,
-        permissions: Permissions,
+        id: &GroupId,
         by: &str,
+        change: impl Fn(&mut Settings) + Send + Sync,
     ) -> Result<Arc<Group>, ManageError> {
         let mut tries = 0;
         loop {
-            let group = self.group(&key.group).ok_or_else(|| StoreError::NoGroup(key.group.clone()))?;
-            if group.settings.permissions_of(&key.agent) == permissions {
+            let group = self.group(id).ok_or_else(|| StoreError::NoGroup(id.clone()))?;
+            let mut settings = group.settings.clone();
+            change(&mut settings);
+            if settings == group.settings {
                 return Ok(group);
             }
-            let mut settings = group.settings.clone();
-            let set = &mut settings.permission_set;
-            for (list, held) in [
-                (&mut set.user, permissions.user),
-                (&mut set.admin, permissions.admin),
-                (&mut set.agent_video, permissions.agent_video),
-            ] {
-                if held {
-                    list.insert(key.agent.clone())
-                } else {
-                    list.remove(&key.agent)
-                };
-            }
-            match self.put_settings(&key.group, &settings, Some(group.version), by).await {
+            match self.put_settings(id, &settings, Some(group.version), by).await {
                 Err(ManageError::Store(StoreError::Conflict { .. })) if tries < limits::SETTINGS_RETRIES => {
                     tries += 1;
-                    self.reload_group(&key.group).await?;
+                    self.reload_group(id).await?;
                 }
                 done => return done,
             }
@@ -290,6 +318,22 @@ impl Accounts {
     fn remember(&self, row: &AgentRow) {
         self.inner.members.insert(row.agent.key.clone(), Arc::new(Member::of(row.clone())));
         self.tell(vec![Changed::Agent(row.agent.key.clone())]);
+    }
+}
+
+/// Changes one agent's place in the permission set.
+fn grant(settings: &mut Settings, agent: &AgentId, permissions: Permissions) {
+    let set = &mut settings.permission_set;
+    for (list, held) in [
+        (&mut set.user, permissions.user),
+        (&mut set.admin, permissions.admin),
+        (&mut set.agent_video, permissions.agent_video),
+    ] {
+        if held {
+            list.insert(agent.clone())
+        } else {
+            list.remove(agent)
+        };
     }
 }
 
@@ -325,6 +369,6 @@ fn check_agent(agent: &Agent) -> Result<(), ManageError> {
     if found.is_empty() { Ok(()) } else { Err(ManageError::Invalid(found)) }
 }
 
-fn invalid(field: &str, message: String) -> ManageError {
+pub(super) fn invalid(field: &str, message: String) -> ManageError {
     ManageError::Invalid(vec![Violation { field: field.to_owned(), message }])
 }

@@ -255,7 +255,7 @@ async fn permissions_and_profile_are_those_of_now() {
     accounts.upsert_agent(&row.agent).await.unwrap();
     let now = accounts.verify_agent(&token).unwrap();
     assert_eq!((now.permissions, now.profile.as_deref()), (granted, Some("Sales")));
-    let history = accounts.settings_changes(&gid("demo"), None).await.unwrap();
+    let history = accounts.settings_changes(&gid("demo"), None, usize::MAX).await.unwrap();
     assert_eq!((history[0].by.as_str(), history[0].version), ("alice", 2));
     let nobody = accounts.set_permissions(&key("eve"), granted, "alice").await;
     assert!(matches!(nobody, Err(ManageError::NoAgent(_))));

@@ -2,8 +2,9 @@
 
 use rusqlite_migration::{M, Migrations};
 
-const STEPS: &[M<'_>] = &[M::up(
-    "
+const STEPS: &[M<'_>] = &[
+    M::up(
+        "
     CREATE TABLE groups (
         grp TEXT PRIMARY KEY,
         settings TEXT NOT NULL,
@@ -54,7 +55,25 @@ const STEPS: &[M<'_>] = &[M::up(
         PRIMARY KEY (grp, id)
     ) STRICT, WITHOUT ROWID;
     ",
-)];
+    ),
+    M::up(
+        "
+    -- The operator's calls have an empty group, hence no reference.
+    CREATE TABLE calls (
+        grp TEXT NOT NULL,
+        caller TEXT NOT NULL,
+        request_id TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        answer BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (grp, caller, request_id),
+        UNIQUE (grp, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX calls_by_age ON calls (at);
+    ",
+    ),
+];
 
 /// All steps, oldest first.
 pub(super) const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
