@@ -246,8 +246,15 @@ pub const INPUT_EVENTS: usize = 64;
 /// Calls at once on one admin connection. Consoles hold a few streams; scripts run one after another.
 pub const ADMIN_CALLS: u32 = 64;
 
+/// Watches of presence or sessions that operators may hold open on a node. Each remembers what its reader
+/// was told: some hundred bytes for each visitor of a group. Back ends hold one or two.
+pub const ADMIN_WATCHES: usize = 64;
+
 /// Longest admin call up to its first answer.
 pub const ADMIN_CALL: Duration = Duration::from_secs(30);
+
+/// Longest TLS handshake on the admin listener, as long as over an HTTP head.
+pub const ADMIN_HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// Between two pings of an idle admin connection, and how long one may stay unanswered.
 pub const ADMIN_KEEPALIVE: Duration = Duration::from_secs(30);

@@ -19,7 +19,7 @@ use crate::admin::{AdminListener, Operated};
 use crate::auth::secret::{MasterSecret, SecretError};
 use crate::clock::Clock;
 use crate::cluster::memory::{MemoryBus, MemoryDirectory};
-use crate::config::Config;
+use crate::config::{Config, TlsError};
 use crate::http::{
     Admission, ApiError, BindError, Ceilings, Edge, Health, Listener, PublicState, Timing, UpgradeHook, bind,
     ops_router, public_router,
@@ -69,6 +69,14 @@ pub enum StartError {
     /// The store can't be read.
     #[error("can't read the store")]
     Store(#[from] StoreError),
+    /// The admin listener's certificates can't be used.
+    #[error("{key} can't be used")]
+    Tls {
+        /// The setting to change.
+        key: &'static str,
+        /// Why.
+        source: TlsError,
+    },
     /// A listener can't be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -137,6 +145,7 @@ impl Server {
         let files = raise_file_limit();
         meters.file_limit(files);
 
+        let tls = config.admin.tls().map_err(|error| StartError::Tls { key: error.key(), source: error })?;
         let (master, store) = open_store(&config, options).await?;
         let accounts = Arc::new(Accounts::open(Arc::clone(&store), master, clock).await?);
         let demo = if config.demo.enabled { Some(accounts.ensure_demo().await?) } else { None };
@@ -179,8 +188,9 @@ impl Server {
         };
         let admin = AdminListener {
             socket: admin,
-            hub: Arc::new(Operated(Arc::clone(&hub))),
+            hub: Arc::new(Operated { hub: Arc::clone(&hub), stop: signals.stop.clone() }),
             accounts: Arc::clone(&accounts),
+            tls,
             reflection: config.admin.reflection,
             meters,
         };

@@ -90,6 +90,8 @@ metrics_table! {
         "Time to answer a sign-in, most of it the deliberate cost of a password hash.";
     REFUSALS = "porchlight_refusals_total", Counter, Count,
         "Connections, requests and messages refused, by the limit they met.";
+    ADMIN_WATCHES = "porchlight_admin_watches", Gauge, Count,
+        "Watches of presence or sessions that operators hold open.";
     BUILD_INFO = "porchlight_build_info", Gauge, Count,
         "Always 1; the version is a label.";
     FILE_LIMIT = "porchlight_process_file_limit", Gauge, Count,
@@ -152,6 +154,8 @@ pub struct Meters {
     pub viewers_lagging: Gauge,
     /// See [`KEY_FRAME_REQUESTS`].
     pub key_frame_requests: Counter,
+    /// See [`ADMIN_WATCHES`].
+    pub admin_watches: Gauge,
     /// See [`SIGN_IN_SECONDS`].
     pub sign_in_seconds: Histogram,
 }
@@ -199,6 +203,7 @@ impl Meters {
             frames_shed_lagging: shed("lagging"),
             viewers_lagging: gauge(VIEWERS_LAGGING),
             key_frame_requests: counter(KEY_FRAME_REQUESTS),
+            admin_watches: gauge(ADMIN_WATCHES),
             sign_in_seconds: recorder.register_histogram(&Key::from_static_name(SIGN_IN_SECONDS), &METADATA),
             recorder,
         };

@@ -169,7 +169,8 @@ pub(super) fn request_id<R: Changes>(request: &R) -> Result<Option<&str>, AdminE
     }
 }
 
-fn bearer(metadata: &MetadataMap) -> Option<&str> {
+/// The credential of a call.
+pub(super) fn bearer(metadata: &MetadataMap) -> Option<&str> {
     let (scheme, key) = metadata.get("authorization")?.to_str().ok()?.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
 }

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::gate::Gate;
 use super::once::Call;
+use super::standing::Standing;
 use super::{AdminHub, agents, groups, keys, nodes, presence, sessions};
 use crate::hub::accounts::Accounts;
 use crate::pb::v1;
@@ -22,6 +23,13 @@ pub(super) struct Service {
     pub(super) gate: Gate,
     pub(super) accounts: Arc<Accounts>,
     pub(super) hub: Arc<dyn AdminHub>,
+}
+
+impl Service {
+    /// The credential of a call that lasts.
+    fn standing<R>(&self, request: &Request<R>) -> Standing {
+        Standing::of(request, &self.accounts, self.hub.draining())
+    }
 }
 
 /// A stream of answers.
@@ -187,8 +195,10 @@ impl Admin for Service {
         &self,
         request: Request<v1::WatchPresenceRequest>,
     ) -> Answer<Self::WatchPresenceStream> {
+        let standing = self.standing(&request);
         let (within, request) = self.gate.group(request)?;
-        Ok(Response::new(presence::watch_presence(self, &within, request).await?.map(Ok).boxed()))
+        let words = presence::watch_presence(self, &within, request).await?;
+        Ok(Response::new(standing.guard(within.caller().who(), words)))
     }
 
     async fn signal_visitor(
@@ -237,8 +247,10 @@ impl Admin for Service {
         &self,
         request: Request<v1::WatchSessionsRequest>,
     ) -> Answer<Self::WatchSessionsStream> {
+        let standing = self.standing(&request);
         let (within, request) = self.gate.group(request)?;
-        Ok(Response::new(sessions::watch_sessions(self, &within, request).await?.map(Ok).boxed()))
+        let words = sessions::watch_sessions(self, &within, request).await?;
+        Ok(Response::new(standing.guard(within.caller().who(), words)))
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::GetNodeResponse> {

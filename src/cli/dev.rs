@@ -172,7 +172,7 @@ impl DevArgs {
             .addrs
             .flags()
             .chain(self.log.flags())
-            .chain(settings::data_dir_flag(Some(data_dir))?)
+            .chain(settings::path_flag("store.data_dir", Some(data_dir))?)
             .collect();
         let sources = Sources { defaults: defaults(), ..Sources::of_process(None, flags) };
         let loaded = settings::read(&sources)?;

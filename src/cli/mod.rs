@@ -13,6 +13,7 @@ pub mod load;
 mod secret;
 mod serve;
 mod settings;
+mod tls;
 mod token;
 
 use std::process::ExitCode;
@@ -132,8 +133,10 @@ mod tests {
         for line in [
             "serve --config porchlight.toml --public-addr 127.0.0.1:0 --insecure",
             "dev --ephemeral --public-addr 127.0.0.1:0 --ops-addr 127.0.0.1:0 --admin-addr 127.0.0.1:0",
+            "serve --admin-tls-cert c.pem --admin-tls-key k.pem --admin-client-ca ca.pem",
             "dev --data-dir /tmp/x",
             "admin node --json",
+            "admin node --addr https://admin.example:7402 --ca ca.pem --cert c.pem --client-key k.pem",
             "admin lookup --group demo C-1 C-2",
             "admin list-visitors --group demo --state present --page cart",
             "admin list-sessions --group demo --visitor C-1",

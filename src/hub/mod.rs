@@ -8,6 +8,8 @@ pub mod accounts;
 pub mod agents;
 pub mod changes;
 pub mod driver;
+pub mod newest;
+pub mod operators;
 pub mod outbox;
 pub mod records;
 pub mod registry;
@@ -29,9 +31,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::random;
 use crate::clock::{Clock, Wall};
-use crate::cluster::{Bus, Directory, Hint, NodeId, PresenceSource, Sink};
+use crate::cluster::{Bus, Directory, DirectoryError, Hint, NodeFacts, NodeId, PresenceSource, Sink};
 use crate::hub::accounts::Accounts;
 use crate::hub::changes::SignedIn;
+use crate::hub::operators::OperatorWishes;
 use crate::hub::registry::Registry;
 use crate::hub::sessions::Sessions;
 use crate::hub::timers::{Due, Timers};
@@ -44,7 +47,7 @@ use crate::model::presence::{Input, Output};
 use crate::model::session::EndReason;
 use crate::model::ticket::{Chance, SECRET};
 use crate::model::visitor::{Snapshot, VisitorView};
-use crate::telemetry::Meters;
+use crate::telemetry::{Meters, SocketKind};
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::message::Text;
 use crate::wire::visitor::ToVisitor;
@@ -77,6 +80,7 @@ pub struct Hub {
     registry: Arc<Registry>,
     tracker: Tracker,
     watchers: Watchers,
+    operators: OperatorWishes,
     agents: DashMap<ConnectionId, SignedIn>,
     sessions: Sessions,
     codes: DashMap<GroupId, Arc<Mutex<Codes>>>,
@@ -101,6 +105,7 @@ impl Hub {
             registry: Arc::new(Registry::new(Arc::clone(&parts.limits))),
             tracker: Tracker::new(Arc::clone(&parts.limits)),
             watchers: Watchers::default(),
+            operators: OperatorWishes::default(),
             agents: DashMap::new(),
             sessions: Sessions::default(),
             codes: DashMap::new(),
@@ -191,6 +196,14 @@ impl Hub {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// All nodes that are up, this one included, by name.
+    pub async fn nodes(&self) -> Result<Vec<NodeFacts>, DirectoryError> {
+        let mut nodes = self.directory.nodes(self.node).await?;
+        nodes.push(self.facts());
+        nodes.sort_unstable_by_key(|facts| facts.node);
+        Ok(nodes)
+    }
+
     /// Goes away: every connection is asked to come back elsewhere and closed. Few go at once; many are
     /// spread over the grace, so that the nodes they go to are not stormed.
     pub async fn drain(self: &Arc<Self>, grace: Duration) {
@@ -257,12 +270,12 @@ impl Hub {
         }
     }
 
-    /// A visitor of this node changed: tells this node's agents, and the other nodes.
+    /// A visitor of this node changed: tells this node's agents and operators, and the other nodes.
     fn tell_change(self: &Arc<Self>, snapshot: &mut Lazy<'_>, key: &VisitorKey) {
-        if self.watchers.has_any(key)
+        if (self.watchers.has_any(key) || self.operators.concern(key))
             && let Some(snapshot) = snapshot.get()
         {
-            self.tell_agents(snapshot);
+            self.tell_here(snapshot);
         }
         if self.bus.has_listeners(self.node)
             && let Some(snapshot) = snapshot.get()
@@ -271,9 +284,10 @@ impl Hub {
         }
     }
 
-    /// Tells this node's agents of a visitor, wherever it is.
-    fn tell_agents(self: &Arc<Self>, snapshot: &Arc<Snapshot>) {
+    /// Tells this node's agents and operators of a visitor, wherever it is.
+    fn tell_here(self: &Arc<Self>, snapshot: &Arc<Snapshot>) {
         let key = snapshot.key();
+        self.operators.tell_presence(snapshot);
         let told = self.watchers.tell_presence(snapshot);
         self.meters.lamp_pushes.increment(told as u64);
         for list in self.watchers.live(&key.group) {
@@ -298,7 +312,7 @@ impl Hub {
             Hint::Visitor(snapshot) => {
                 // Who has a tab here as well is told of by this node's own machine.
                 if self.tracker.look(snapshot.key(), |_| ()).is_none() {
-                    self.tell_agents(&snapshot);
+                    self.tell_here(&snapshot);
                 }
             }
         }
@@ -340,6 +354,19 @@ impl Hub {
 }
 
 impl PresenceSource for Hub {
+    fn facts(&self) -> NodeFacts {
+        let count = |kind| self.registry.count(kind);
+        NodeFacts {
+            node: self.node,
+            version: env!("CARGO_PKG_VERSION").into(),
+            started: self.started,
+            draining: self.is_draining(),
+            connections: [SocketKind::Visitor, SocketKind::Agent, SocketKind::Session].map(count),
+            visitors: self.visitors() as u64,
+            sessions: self.sessions.len() as u64,
+        }
+    }
+
     fn snapshot(&self, key: &VisitorKey) -> Option<Snapshot> {
         self.tracker.snapshot(key)
     }

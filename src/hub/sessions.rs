@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::driver::Driver;
+use super::operators::SessionWord;
 use super::relay::Relay;
 use super::timers::Due;
 use super::{Hub, SystemChance};
@@ -42,6 +43,8 @@ pub struct LiveSession {
     /// Its frames.
     pub relay: Arc<Relay>,
     driver: Driver<Session, Output>,
+    /// Steps taken so far; written under the driver's lock.
+    steps: AtomicU64,
     /// The earliest call asked of the timer that has not come yet.
     scheduled: AtomicU64,
 }
@@ -50,6 +53,12 @@ impl LiveSession {
     /// The session as lists and buttons see it.
     pub fn view(&self) -> View {
         self.driver.read(Session::view)
+    }
+
+    /// The same, with the number of steps that led to it.
+    pub(super) fn word(&self) -> SessionWord {
+        let step = || self.steps.load(Ordering::Relaxed);
+        self.driver.read(|session| SessionWord { view: session.view(), step: step() })
     }
 }
 
@@ -148,6 +157,7 @@ impl Hub {
             let started = self.start(&key, kind, control, &terms, deadline, asker.clone())?;
             if let Some(session) = started {
                 self.drive_with(&session, |_, _| ());
+                self.operators.tell_session(&session);
                 let state = session.driver.read(|session| session.view().state);
                 return Ok((session, state));
             }
@@ -185,6 +195,7 @@ impl Hub {
             control,
             relay: Arc::new(Relay::new(Arc::clone(&self.limits))),
             driver: Driver::new(machine, out),
+            steps: AtomicU64::new(0),
             scheduled: AtomicU64::new(u64::MAX),
         });
         self.sessions.live.insert(id, Arc::clone(&session));
@@ -209,12 +220,20 @@ impl Hub {
         step: impl FnOnce(&mut Session, &mut Vec<Output>) -> R,
     ) -> R {
         let mut next = None;
+        let mut changed = false;
         let stepped = |machine: &mut Session, out: &mut Vec<Output>| {
+            // Asked under the lock: who begins to watch after this reads the session after the step.
+            let before = self.operators.concern_session(&session.key).then(|| machine.view());
             let result = step(machine, out);
+            session.steps.fetch_add(1, Ordering::Relaxed);
+            changed = before.is_some_and(|before| before != machine.view());
             next = machine.next_deadline();
             result
         };
         let result = session.driver.drive(stepped, |output| self.perform_session(session, output));
+        if changed {
+            self.operators.tell_session(session);
+        }
         if let Some(at) = next {
             self.schedule(session, at);
         }

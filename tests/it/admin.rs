@@ -11,12 +11,12 @@ use tonic::{Code, Request, Status};
 use crate::common::site::group_id;
 use crate::common::{Site, json, within};
 
-async fn channel(site: &Site) -> Channel {
+pub async fn channel(site: &Site) -> Channel {
     let endpoint = Channel::from_shared(format!("http://{}", site.running.admin)).unwrap();
     within("a gRPC connection", endpoint.connect()).await.unwrap()
 }
 
-fn with_key<T>(key: &str, message: T) -> Request<T> {
+pub fn with_key<T>(key: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     if !key.is_empty() {
         request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
@@ -24,11 +24,11 @@ fn with_key<T>(key: &str, message: T) -> Request<T> {
     request
 }
 
-fn operator(site: &Site) -> String {
+pub fn operator(site: &Site) -> String {
     site.running.demo.as_ref().unwrap().admin_key.clone()
 }
 
-fn group_key(site: &Site) -> String {
+pub fn group_key(site: &Site) -> String {
     let (id, secret) = &site.running.demo.as_ref().unwrap().api_key;
     format!("{id}.{secret}")
 }

@@ -203,7 +203,7 @@ async fn settings_are_set_one_by_one() {
     user.run("set --group acme grace_seconds=9 --expected-version 1")
         .await
         .refused(4, "CONFLICT")
-        .refused(4, "at version 2 now")
+        .refused(4, "at version 2")
         .refused(4, "presence_enabled: true → false");
     let history = user.run("list-settings-changes --group acme --json").await.good().lines();
     let versions: Vec<_> = history.iter().map(|change| change["version"].as_str().unwrap()).collect();

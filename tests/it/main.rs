@@ -9,6 +9,8 @@ mod common;
 
 mod admin;
 mod admin_accounts;
+mod admin_live;
+mod admin_tls;
 mod bad_input;
 mod changes;
 mod cli;
@@ -23,5 +25,6 @@ mod secrets;
 mod sessions;
 mod subscriptions;
 mod times;
+mod token_life;
 mod two_nodes;
 mod vectors;

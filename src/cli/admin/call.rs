@@ -13,13 +13,13 @@ use super::{Client, Server};
 /// Whether the connection broke before an answer came. What the server itself says has a reason.
 fn unanswered(status: &Status) -> bool {
     let broken = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal);
-    broken && Refusal::of(status).reason.is_empty()
+    broken && !Refusal::of(status).is_ours()
 }
 
 /// As [`unanswered`], or nobody waited long enough.
 fn unknown_outcome(status: &Status) -> bool {
     let late = matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled);
-    unanswered(status) || (late && Refusal::of(status).reason.is_empty())
+    unanswered(status) || (late && !Refusal::of(status).is_ours())
 }
 
 impl Server {

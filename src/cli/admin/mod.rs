@@ -23,10 +23,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use self::rows::Print;
 use super::dev::DevFile;
+use super::tls::TlsArgs;
 use super::{Failure, secret};
 use crate::limits;
 use crate::pb::v1::admin_client::AdminClient;
@@ -45,6 +46,8 @@ pub(super) struct AdminArgs {
     /// The server's admin listener.
     #[arg(long, global = true, value_name = "ADDR", env = "PORCHLIGHT_ADMIN_ADDR")]
     addr: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// File that holds the admin key, an API key as `ID.SECRET`, or an admin's token; `-` for standard
     /// input. Without it the variable `PORCHLIGHT_ADMIN_KEY` may hold the key.
     #[arg(long, global = true, value_name = "FILE", env = "PORCHLIGHT_ADMIN_KEY_FILE")]
@@ -138,11 +141,8 @@ impl AdminArgs {
             format!("Bearer {key}").parse().context("the admin key has characters no key has");
         let mut authorization: MetadataValue<Ascii> = authorization.map_err(Failure::Settings)?;
         authorization.set_sensitive(true);
-        let url = if addr.contains("://") { addr.clone() } else { format!("http://{addr}") };
-        let endpoint = Endpoint::from_shared(url).with_context(|| format!("{addr} is no address"));
+        let endpoint = self.tls.endpoint(&addr).map_err(Failure::Settings)?;
         let channel = endpoint
-            .map_err(Failure::Settings)?
-            .connect_timeout(limits::ADMIN_KEEPALIVE_TIMEOUT)
             // The server gives up first, and says so.
             .timeout(limits::ADMIN_CALL + limits::ADMIN_KEEPALIVE_TIMEOUT)
             .connect()

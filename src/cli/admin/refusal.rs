@@ -1,100 +1,51 @@
 //! What a refusal says: the sentence, the reason for programs, and each field that can't be taken.
 
-use std::collections::HashMap;
 use std::fmt;
 
-use prost::Message;
-use prost_types::Any;
 use tonic::Status;
 
 use super::rows::plain;
-
-/// `google.rpc.Status`, as far as it is read.
-#[derive(Clone, PartialEq, Message)]
-struct RpcStatus {
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-/// `google.rpc.ErrorInfo`.
-#[derive(Clone, PartialEq, Message)]
-struct ErrorInfo {
-    #[prost(string, tag = "1")]
-    reason: String,
-    #[prost(map = "string, string", tag = "3")]
-    metadata: HashMap<String, String>,
-}
-
-/// `google.rpc.BadRequest`.
-#[derive(Clone, PartialEq, Message)]
-struct BadRequest {
-    #[prost(message, repeated, tag = "1")]
-    field_violations: Vec<FieldViolation>,
-}
-
-/// `google.rpc.BadRequest.FieldViolation`.
-#[derive(Clone, PartialEq, Message)]
-struct FieldViolation {
-    #[prost(string, tag = "1")]
-    field: String,
-    #[prost(string, tag = "2")]
-    description: String,
-}
+use crate::admin::{Details, Reason, details_of};
 
 /// A call that was refused.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Refusal {
     message: String,
-    /// For programs; empty when the refusal is not the service's own.
-    pub(super) reason: String,
-    metadata: HashMap<String, String>,
-    violations: Vec<(String, String)>,
+    /// Its reason is empty when the refusal is not the service's own.
+    details: Details,
 }
 
 impl Refusal {
     pub(super) fn of(status: &Status) -> Self {
-        let mut refusal = Self { message: plain(status.message()), ..Self::default() };
-        if refusal.message.is_empty() {
-            refusal.message = status.code().description().to_owned();
-        }
-        let details = RpcStatus::decode(status.details()).unwrap_or_default().details;
-        let find = |kind: &str| details.iter().find(|detail| detail.type_url.ends_with(kind));
-        if let Some(info) = find("/google.rpc.ErrorInfo").and_then(|any| ErrorInfo::decode(&*any.value).ok())
-        {
-            refusal.reason = plain(&info.reason);
-            refusal.metadata = info.metadata;
-        }
-        if let Some(bad) = find("/google.rpc.BadRequest").and_then(|any| BadRequest::decode(&*any.value).ok())
-        {
-            let told = bad.field_violations.iter().map(|one| (plain(&one.field), plain(&one.description)));
-            refusal.violations = told.collect();
-        }
-        refusal
+        let message = match status.message() {
+            "" => status.code().description(),
+            message => message,
+        };
+        Self { message: plain(message), details: details_of(status).unwrap_or_default() }
+    }
+
+    /// Whether it is a refusal of the service itself, and not of what lies between.
+    pub(super) fn is_ours(&self) -> bool {
+        !self.details.reason.is_empty()
+    }
+
+    fn is(&self, reason: Reason) -> bool {
+        self.details.reason == reason.as_str()
     }
 
     /// Whether it was refused because somebody else changed the thing first.
     pub(super) fn is_conflict(&self) -> bool {
-        self.reason == "CONFLICT"
+        self.is(Reason::Conflict)
     }
 
     /// What to do about it, where that is not plain from the sentence.
-    fn advice(&self) -> Option<String> {
-        match self.reason.as_str() {
-            "CONFLICT" => {
-                let version = self.metadata.get("version").map(|version| plain(version));
-                let at =
-                    version.map_or_else(String::new, |version| format!(" and are at version {version} now"));
-                Some(format!(
-                    "the settings were changed since they were read{at}; look at them and try again"
-                ))
-            }
-            "REQUEST_ID_REUSED" => {
-                Some("this request ID was used for another call; choose another".to_owned())
-            }
-            "REQUEST_RUNNING" => {
-                Some("the first call with this request ID is still at work; ask again in a moment".to_owned())
-            }
-            _ => None,
+    fn advice(&self) -> Option<&'static str> {
+        if self.is_conflict() {
+            Some("somebody changed the settings since they were read; look at them and try again")
+        } else if self.is(Reason::RequestRunning) {
+            Some("ask again in a moment with the same --request-id")
+        } else {
+            None
         }
     }
 }
@@ -102,11 +53,11 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        if !self.reason.is_empty() {
-            write!(f, " ({})", self.reason)?;
+        if self.is_ours() {
+            write!(f, " ({})", plain(&self.details.reason))?;
         }
-        for (field, problem) in &self.violations {
-            write!(f, "\n  {field}: {problem}")?;
+        for (field, problem) in &self.details.violations {
+            write!(f, "\n  {}: {}", plain(field), plain(problem))?;
         }
         match self.advice() {
             Some(advice) => write!(f, "\n  {advice}"),
@@ -120,54 +71,41 @@ impl std::error::Error for Refusal {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::AdminError;
+    use crate::model::settings::Violation;
     use tonic::Code;
-
-    fn status(code: Code, message: &str, details: Vec<Any>) -> Status {
-        Status::with_details(code, message, RpcStatus { details }.encode_to_vec().into())
-    }
-
-    fn info(reason: &str, metadata: &[(&str, &str)]) -> Any {
-        let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let info = ErrorInfo { reason: reason.to_owned(), metadata };
-        let type_url = "type.googleapis.com/google.rpc.ErrorInfo".to_owned();
-        Any { type_url, value: info.encode_to_vec() }
-    }
 
     #[test]
     fn each_field_is_told() {
-        let bad = BadRequest {
-            field_violations: vec![
-                FieldViolation { field: "settings.terms.version".into(), description: "is missing".into() },
-                FieldViolation { field: "settings.grace_seconds".into(), description: "is over 60".into() },
-            ],
-        };
-        let type_url = "type.googleapis.com/google.rpc.BadRequest".to_owned();
-        let bad = Any { type_url, value: bad.encode_to_vec() };
-        let refusal = status(Code::InvalidArgument, "2 fields", vec![info("BAD_FIELD", &[]), bad]);
+        let violation =
+            |field: &str| Violation { field: field.to_owned(), message: "is odd\u{7}".to_owned() };
+        let found = ["settings.terms.version", "settings.grace_seconds"].map(violation).into();
+        let refusal = Refusal::of(&AdminError::Invalid(found).into()).to_string();
+        let (sentence, fields) = refusal.split_once('\n').unwrap();
+        assert!(sentence.ends_with(" (BAD_FIELD)"), "{sentence}");
         assert_eq!(
-            Refusal::of(&refusal).to_string(),
-            "2 fields (BAD_FIELD)\n  settings.terms.version: is missing\n  settings.grace_seconds: is over 60"
+            fields,
+            "  settings.terms.version: is odd\u{fffd}\n  settings.grace_seconds: is odd\u{fffd}"
         );
     }
 
     #[test]
     fn a_conflict_is_explained() {
-        let refusal =
-            status(Code::Aborted, "no longer at version 6", vec![info("CONFLICT", &[("version", "7")])]);
-        let refusal = Refusal::of(&refusal);
+        let refusal = Refusal::of(&AdminError::Conflict { version: 7 }.into());
         assert!(refusal.is_conflict());
         assert_eq!(
             refusal.to_string(),
-            "no longer at version 6 (CONFLICT)\n  the settings were changed since they were read and are at \
-             version 7 now; look at them and try again"
+            "the settings are at version 7, read them again (CONFLICT)\n  somebody changed the settings since \
+             they were read; look at them and try again"
         );
     }
 
     #[test]
     fn what_is_not_ours_has_no_reason() {
-        let foreign = Status::unavailable("tcp\u{1b}[2J connect error");
-        assert_eq!(Refusal::of(&foreign).to_string(), "tcp\u{fffd}[2J connect error");
-        let junk = Status::with_details(Code::Aborted, "", vec![0xff, 0xff].into());
-        assert_eq!(Refusal::of(&junk).to_string(), Code::Aborted.description());
+        let foreign = Refusal::of(&Status::unavailable("tcp\u{1b}[2J connect error"));
+        assert!(!foreign.is_ours());
+        assert_eq!(foreign.to_string(), "tcp\u{fffd}[2J connect error");
+        let junk = Refusal::of(&Status::with_details(Code::Aborted, "", vec![0xff, 0xff].into()));
+        assert_eq!(junk.to_string(), Code::Aborted.description());
     }
 }

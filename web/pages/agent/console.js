@@ -12,7 +12,7 @@ import { SessionPanel } from "./session.js";
 import { Toasts } from "./toasts.js";
 import { VisitorTable } from "./visitors.js";
 import { handoutPanel } from "./handout.js";
-import { endReason, REQUEST } from "./words.js";
+import { endReason, REQUEST, signInEnds } from "./words.js";
 
 /** @import { AgentClient, AgentClientState } from "../../agent.js" */
 /** @import { JoinInput, JoinRequest, OpenRecord, Ready, RecordInput } from "../../lib/wire.js" */
@@ -133,6 +133,9 @@ export class Console {
       this.#toasts.show(`${visitorId}: ${name}`, {
         text: data === null || data === undefined ? "" : JSON.stringify(data),
       });
+    });
+    client.on("expiring", ({ expiresAt }) => {
+      this.#toasts.show("Sign in again soon", { text: signInEnds(expiresAt), kind: "error", stays: true });
     });
     client.on("error", (error) => this.#toasts.error("Server", error));
     this.#drawConnection(client.state);
