@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use porchlight::pb::v1;
 use porchlight::pb::v1::admin_client::AdminClient;
@@ -254,6 +254,7 @@ async fn work(
 }
 
 #[tokio::test]
+#[allow(clippy::print_stderr, reason = "whoever runs it again needs the seed")]
 async fn what_was_acknowledged_survives_being_killed() {
     let (kills, seed) = (number("PORCHLIGHT_KILLS", KILLS), number("PORCHLIGHT_KILL_SEED", 1));
     eprintln!("{kills} kills, seed {seed}");
@@ -273,8 +274,11 @@ async fn what_was_acknowledged_survives_being_killed() {
         let pid = Pid::from_child(&node.child);
         let delay = Duration::from_micros(rng.below(WORK_US) as u64);
         let killer = tokio::task::spawn_blocking(move || {
-            // Chance, not waiting: the moment is anywhere in the work.
-            std::thread::sleep(delay);
+            // The moment is anywhere in the work, to the microsecond.
+            let begun = Instant::now();
+            while begun.elapsed() < delay {
+                std::thread::yield_now();
+            }
             kill_process(pid, Signal::KILL).unwrap();
         });
         let name = format!("r{round}");
