@@ -7,11 +7,11 @@ import subprocess
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from porch import NOBODY, SERVICE, Caller, Case
 
-# What each call is asked, by name; the rest is asked for the group alone.
+# What each call is asked (a mask as the message that it is: older editions of grpcurl know no shorter form), by name; the rest is asked for the group alone.
 ASKED = {
     "CreateGroup": {"group": "curled"},
     "ListGroups": {},
-    "UpdateSettings": {"settings": {"graceSeconds": 4}, "updateMask": "graceSeconds", "expectedVersion": "VERSION"},
+    "UpdateSettings": {"settings": {"graceSeconds": 4}, "updateMask": {"paths": ["grace_seconds"]}, "expectedVersion": "VERSION"},
     "CreateApiKey": {"label": "curl"},
     "RevokeApiKey": {"keyId": "KEY"},
     "UpsertAgent": {"agent": {"agentId": "curl", "address": "curl", "name": "Curl"}},
@@ -88,7 +88,7 @@ class Reflection(Case):
             method = SERVICE.methods_by_name[name]
             if "group" in method.input_type.fields_by_name:
                 asked.setdefault("group", "demo")
-            if "VERSION" in asked.values():
+            if asked.get("expectedVersion") == "VERSION":
                 asked["expectedVersion"] = str(Caller(self.server, key).GetSettings(group="demo").version)
             words = ["-max-time", "3"] if name in ENDLESS else []
             command = [os.environ["PORCHLIGHT_GRPCURL"], "-plaintext", "-max-time", "20", *words]

@@ -20,6 +20,7 @@ mod identity;
 mod identity_login;
 mod isolation;
 mod join;
+mod kill;
 mod matrix_admin;
 mod matrix_messages;
 mod minting;

@@ -52,6 +52,8 @@ enum Plain {
     NotFound,
     /// Not twice on one connection.
     WrongState,
+    /// What it shows is no credential of its own.
+    Unauthorized,
 }
 
 /// An agent's message of this type about somebody, and what an agent without permission is told.
@@ -59,6 +61,7 @@ fn agents(kind: &str, visitor: &str, session: &str, asked: &str) -> (Plain, Valu
     let record = json!({"object": "Case", "id": "1"});
     match kind {
         "connect" => (Plain::WrongState, json!({"type": kind, "token": "x"})),
+        "renew" => (Plain::Unauthorized, json!({"type": kind, "token": "x"})),
         "watch" | "unwatch" | "lookup" => (Plain::May, json!({"type": kind, "visitorIds": [visitor]})),
         "watchLive" | "unwatchLive" => (Plain::May, json!({"type": kind})),
         "openRecord" => (
@@ -267,6 +270,7 @@ async fn refused_without_permission(agent: &mut AgentClient, session: &str) {
             Plain::Unsupported => "unsupported",
             Plain::NotFound => "not_found",
             Plain::WrongState => "wrong_state",
+            Plain::Unauthorized => "unauthorized",
         };
         assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!(code)), "{kind}: {answer}");
     }
