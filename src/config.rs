@@ -7,6 +7,7 @@
 
 mod check;
 mod load;
+mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::Violation;
 pub use load::{LoadError, Loaded, Sources, load};
+pub use tls::{TlsError, TlsFiles};
 
 use crate::limits::{self, Limits};
 use crate::telemetry::LogFormat;
@@ -91,6 +93,12 @@ pub struct Admin {
     pub insecure: bool,
     /// Tells callers the service's description (gRPC reflection).
     pub reflection: bool,
+    /// The file of the certificate to serve TLS with (PEM), with those between it and its root.
+    pub tls_cert: Option<PathBuf>,
+    /// The file of its private key (PEM).
+    pub tls_key: Option<PathBuf>,
+    /// The file of the authority (PEM) whose certificates clients must show, beside their key.
+    pub client_ca: Option<PathBuf>,
 }
 
 impl Default for Admin {
@@ -99,6 +107,9 @@ impl Default for Admin {
             addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), limits::ADMIN_PORT),
             insecure: false,
             reflection: false,
+            tls_cert: None,
+            tls_key: None,
+            client_ca: None,
         }
     }
 }

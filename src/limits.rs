@@ -190,6 +190,11 @@ pub const TICKET_LIFE: Duration = Duration::from_secs(60);
 /// A participant that lost its connection may come back within this time.
 pub const RESUME_WINDOW: Duration = Duration::from_secs(60);
 
+/// When a visitor's page may ask again after its group's presence was switched off. A hundred thousand open
+/// pages are then about a thousand refusals a second, each before any state; at half of it the wait for a
+/// group that is switched on again is less than that for a page load.
+pub const PRESENCE_RETRY: Duration = Duration::from_secs(60);
+
 /// Longest session.
 pub const SESSION_LENGTH: Duration = Duration::from_secs(8 * 3600);
 
@@ -246,8 +251,15 @@ pub const INPUT_EVENTS: usize = 64;
 /// Calls at once on one admin connection. Consoles hold a few streams; scripts run one after another.
 pub const ADMIN_CALLS: u32 = 64;
 
+/// Watches of presence or sessions that operators may hold open on a node. Each remembers what its reader
+/// was told: some hundred bytes for each visitor of a group. Back ends hold one or two.
+pub const ADMIN_WATCHES: usize = 64;
+
 /// Longest admin call up to its first answer.
 pub const ADMIN_CALL: Duration = Duration::from_secs(30);
+
+/// Longest TLS handshake on the admin listener, as long as over an HTTP head.
+pub const ADMIN_HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// Between two pings of an idle admin connection, and how long one may stay unanswered.
 pub const ADMIN_KEEPALIVE: Duration = Duration::from_secs(30);

@@ -15,11 +15,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{AdminListener, Operated};
+use crate::admin::{AdminListener, AdminService, Operated};
 use crate::auth::secret::{MasterSecret, SecretError};
 use crate::clock::{Clock, wall};
 use crate::cluster::memory::{MemoryBus, MemoryDirectory};
-use crate::config::Config;
+use crate::config::{Config, TlsError};
 use crate::http::{
     Admission, ApiError, BindError, Ceilings, Edge, Health, Listener, PublicState, Timing, UpgradeHook, bind,
     ops_router, public_router,
@@ -71,6 +71,14 @@ pub enum StartError {
     /// The store can't be read.
     #[error("can't read the store")]
     Store(#[from] StoreError),
+    /// The admin listener's certificates can't be used.
+    #[error("{key} can't be used")]
+    Tls {
+        /// The setting to change.
+        key: &'static str,
+        /// Why.
+        source: TlsError,
+    },
     /// A listener can't be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -152,6 +160,7 @@ impl Server {
         let files = raise_file_limit();
         meters.file_limit(files);
 
+        let tls = config.admin.tls().map_err(|error| StartError::Tls { key: error.key(), source: error })?;
         let (master, store) = open_store(&config, options).await?;
         let stores = Stores {
             events: Arc::clone(&store) as _,
@@ -192,9 +201,17 @@ impl Server {
             meters: Arc::clone(&meters),
             demo: config.demo.enabled,
         };
+        let service = AdminService::new(
+            Arc::new(Operated { hub: Arc::clone(&hub), stop: signals.stop.clone() }),
+            Arc::clone(&accounts),
+            Arc::clone(&meters),
+        );
         let public = Listener {
             socket: public,
-            edge: Edge { router: public_router(state), upgrade: Some(upgrades(sockets.clone())) },
+            edge: Edge {
+                router: public_router(state).merge(service.json_door()),
+                upgrade: Some(upgrades(sockets.clone())),
+            },
             admission: Admission::new(ceilings),
             timing: Timing { header: config.limits.http_header },
             meters: Arc::clone(&meters),
@@ -204,15 +221,9 @@ impl Server {
             edge: Edge { router: ops_router(Arc::clone(&health), scrape.clone()), upgrade: None },
             admission: Admission::new(Ceilings::none()),
             timing: Timing::default(),
-            meters: Arc::clone(&meters),
-        };
-        let admin = AdminListener {
-            socket: admin,
-            hub: Arc::new(Operated(Arc::clone(&hub))),
-            accounts: Arc::clone(&accounts),
-            reflection: config.admin.reflection,
             meters,
         };
+        let admin = AdminListener { socket: admin, service, tls, reflection: config.admin.reflection };
 
         let work = TaskTracker::new();
         let public = work.spawn(public.run(signals.stop.clone(), signals.force.clone()));

@@ -102,6 +102,8 @@ metrics_table! {
         "Consent receipts, by outcome.";
     RECEIPT_SECONDS = "porchlight_receipt_seconds", Histogram, Seconds,
         "Time that a visitor's acceptance waits for its receipt to be on the disk.";
+    ADMIN_WATCHES = "porchlight_admin_watches", Gauge, Count,
+        "Watches of presence or sessions that operators hold open.";
     BUILD_INFO = "porchlight_build_info", Gauge, Count,
         "Always 1; the version is a label.";
     FILE_LIMIT = "porchlight_process_file_limit", Gauge, Count,
@@ -168,6 +170,8 @@ pub struct Meters {
     pub viewers_lagging: Gauge,
     /// See [`KEY_FRAME_REQUESTS`].
     pub key_frame_requests: Counter,
+    /// See [`ADMIN_WATCHES`].
+    pub admin_watches: Gauge,
     /// See [`SIGN_IN_SECONDS`].
     pub sign_in_seconds: Histogram,
     /// See [`EVENTS`].
@@ -228,6 +232,7 @@ impl Meters {
             frames_shed_lagging: shed("lagging"),
             viewers_lagging: gauge(VIEWERS_LAGGING),
             key_frame_requests: counter(KEY_FRAME_REQUESTS),
+            admin_watches: gauge(ADMIN_WATCHES),
             sign_in_seconds: recorder.register_histogram(&Key::from_static_name(SIGN_IN_SECONDS), &METADATA),
             events: counter(EVENTS),
             events_waiting: gauge(EVENTS_WAITING),

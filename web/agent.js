@@ -41,6 +41,7 @@ const WATCH_CHUNK = 500;
  * @property {Welcome} connected after each connect and reconnect
  * @property {SignedOut} signedOut the server will not have this agent back without a new sign-in
  * @property {{ token: string, expiresAt: string }} token renewed
+ * @property {{ expiresAt: string }} expiring the sign-in can't be renewed any more; everything goes on until then
  * @property {{ visitor: Visitor }} presence of a watched visitor
  * @property {LivePage} live the whole list: after `watchLive`, a reconnect or a reset
  * @property {LiveDiff} liveDiff
@@ -100,8 +101,9 @@ export class AgentClient extends Emitter {
       token,
       expiresAt,
       where: { server, fetch: fetchWith },
-      onRenewed: (renewed) => this.emit("token", renewed),
+      onRenewed: (renewed) => this.#renewed(renewed),
       onError: (error) => this.#report(error),
+      onEnding: (ending) => this.emit("expiring", ending),
     });
     this.#socket = new Socket({
       url: serverUrl("/v1/agent", server, "ws"),
@@ -344,6 +346,21 @@ export class AgentClient extends Emitter {
     if (reason === "unauthorized" && this.#tokenInUse === this.token) await this.#keeper.renew();
     this.#tokenInUse = this.token;
     return { type: "connect", token: this.token };
+  }
+
+  /**
+   * Shows the new token on the running connection, which so outlives the old one with all that it stands for. A
+   * server that takes none there closes it in time, and the next one is opened with the new token.
+   * @param {{ token: string, expiresAt: string }} renewed
+   */
+  #renewed(renewed) {
+    const { token } = renewed;
+    this.emit("token", renewed);
+    if (this.#socket.state !== "online") return;
+    this.#ask({ type: "renew", token }).then(
+      () => (this.#tokenInUse = token),
+      (error) => error.code === "unknown_type" || this.#report(error),
+    );
   }
 
   /** @param {Message} message */

@@ -249,7 +249,8 @@
       unique = {};
       if (!options.visitorId || typeof options.token === "function") return connect();
     }
-    if (code >= 4400 && code < 4500 && code !== 4429) {
+    // Ended, but asked to come back: presence is off for the company, and may be switched on again.
+    if (code >= 4400 && code < 4500 && code !== 4429 && !(code === 4409 && returnAt)) {
       return setState("stopped", { 4401: "unauthorized", 4403: "forbidden", 4409: "ended" }[code] || String(code));
     }
     retry(returnAt ? returnAt - Date.now() : Math.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** tries++));

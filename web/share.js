@@ -62,7 +62,7 @@ export class Share {
   #publisher;
   /** @type {MediaStreamTrack | null} */
   #track = null;
-  /** @type {{ stop(): void } | null} */
+  /** @type {ReturnType<typeof readPictures> | null} */
   #reader = null;
   /** @type {ReturnType<typeof openBar> | null} */
   #bar = null;
@@ -94,6 +94,7 @@ export class Share {
     this.#publisher = new Publisher({
       send: (frame) => this.#socket.sendBinary(frame),
       buffered: () => this.#socket.bufferedAmount,
+      refresh: () => this.#reader?.refresh(),
       av1: options.av1,
     });
     addEventListener("pagehide", this.#pageHides);
@@ -113,6 +114,12 @@ export class Share {
   /** Codec family in use, or null before the first picture. */
   get codec() {
     return this.#publisher.family;
+  }
+
+  /** Figures of the share: what to look at when an agent sees nothing. */
+  stats() {
+    const { state, bufferedAmount } = this.#socket;
+    return { state: this.state, connection: state, bufferedAmount, muted: !!this.#track?.muted, ...this.#publisher.stats() };
   }
 
   pause() {

@@ -5,6 +5,7 @@ mod settings;
 
 use prost_types::value::Kind;
 use prost_types::{Struct, Timestamp, Value};
+use serde_json::Map;
 
 pub(super) use accounts::{agent_message, agent_of, api_key_message, group_message};
 pub(super) use settings::{proto_path, settings_message, settings_of};
@@ -12,7 +13,7 @@ pub(super) use settings::{proto_path, settings_message, settings_of};
 use super::{NodeRow, ParticipantRow, SessionRow, SessionState, VisitorRow};
 use crate::clock::Wall;
 use crate::pb::v1;
-use crate::wire::agent::PresenceState;
+use crate::wire::agent::{Delivery, PresenceState};
 use crate::wire::session::Role;
 use crate::wire::visitor::SessionKind;
 
@@ -80,6 +81,42 @@ fn json_value(value: serde_json::Value) -> Value {
     Value { kind: Some(kind) }
 }
 
+/// A JSON object that a caller sent; an error names what JSON can't hold.
+pub(super) fn json_object(object: Struct) -> Result<Map<String, serde_json::Value>, &'static str> {
+    object.fields.into_iter().map(|(key, value)| Ok((key, plain(value)?))).collect()
+}
+
+/// As deep as decoding allows, which bounds it.
+fn plain(value: Value) -> Result<serde_json::Value, &'static str> {
+    Ok(match value.kind {
+        None | Some(Kind::NullValue(_)) => serde_json::Value::Null,
+        Some(Kind::BoolValue(value)) => value.into(),
+        Some(Kind::StringValue(text)) => text.into(),
+        Some(Kind::NumberValue(number)) => plain_number(number)?.into(),
+        Some(Kind::ListValue(list)) => list.values.into_iter().map(plain).collect::<Result<_, _>>()?,
+        Some(Kind::StructValue(object)) => json_object(object)?.into(),
+    })
+}
+
+/// Whole numbers stay whole, as a page that sent them would write them.
+fn plain_number(number: f64) -> Result<serde_json::Number, &'static str> {
+    /// Up to here every whole number has a double of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() <= EXACT {
+        return Ok((number as i64).into());
+    }
+    serde_json::Number::from_f64(number).ok_or("holds a number that is not finite")
+}
+
+impl From<Delivery> for v1::SignalDelivery {
+    fn from(delivery: Delivery) -> Self {
+        match delivery {
+            Delivery::Delivered => Self::Delivered,
+            Delivery::Held => Self::Held,
+        }
+    }
+}
+
 impl From<SessionKind> for v1::SessionKind {
     fn from(kind: SessionKind) -> Self {
         match kind {
@@ -138,7 +175,7 @@ impl From<NodeRow> for v1::Node {
         let [visitor, agent, session] = row.connections;
         Self {
             node_id: row.node,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: row.version,
             started_at: Some(timestamp(row.started)),
             draining: row.draining,
             connections: Some(v1::Connections { visitor, agent, session }),
@@ -168,6 +205,27 @@ mod tests {
             assert_eq!(asked_state(state.into()), Some(state));
         }
         assert_eq!(asked_state(v1::PresenceState::Unspecified), None);
+    }
+
+    #[test]
+    fn a_signals_data_is_plain_json() {
+        let kinds = [
+            ("n", Kind::NumberValue(2.0)),
+            ("f", Kind::NumberValue(2.5)),
+            ("t", Kind::StringValue("x".into())),
+            ("b", Kind::BoolValue(true)),
+            ("z", Kind::NullValue(0)),
+        ];
+        let value = |kind| Value { kind: Some(kind) };
+        let fields = kinds.map(|(key, kind)| (key.to_owned(), value(kind))).into();
+        let object = json_object(Struct { fields }).unwrap();
+        assert_eq!(
+            serde_json::Value::from(object),
+            serde_json::json!({"n": 2, "f": 2.5, "t": "x", "b": true, "z": null})
+        );
+        let list = prost_types::ListValue { values: vec![value(Kind::NumberValue(f64::NAN))] };
+        let fields = [("l".to_owned(), value(Kind::ListValue(list)))].into();
+        assert!(json_object(Struct { fields }).is_err());
     }
 
     #[test]

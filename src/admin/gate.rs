@@ -169,8 +169,14 @@ pub(super) fn request_id<R: Changes>(request: &R) -> Result<Option<&str>, AdminE
     }
 }
 
-fn bearer(metadata: &MetadataMap) -> Option<&str> {
-    let (scheme, key) = metadata.get("authorization")?.to_str().ok()?.split_once(' ')?;
+/// The credential of a call.
+pub(super) fn bearer(metadata: &MetadataMap) -> Option<&str> {
+    credential(metadata.get("authorization")?.to_str().ok()?)
+}
+
+/// The credential in the value of an `authorization` header.
+pub(super) fn credential(header: &str) -> Option<&str> {
+    let (scheme, key) = header.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
 }
 

@@ -5,21 +5,30 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use serde::Deserialize;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     AdminError, AdminHub, ClientRow, Ended, NodeRow, PageRow, ParticipantRow, SessionRow, SessionState,
-    VisitorFilter, VisitorRow,
+    SignalRow, VisitorFilter, VisitorRow, bad,
 };
+use crate::cluster::{NodeFacts, PresenceSource as _};
 use crate::hub::Hub;
-use crate::ids::{GroupId, SessionId, VisitorId};
+use crate::hub::operators::{PresenceWatch, SessionWatch};
+use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
 use crate::model::session::{EndReason, View};
 use crate::model::visitor::Snapshot;
-use crate::telemetry::SocketKind;
-use crate::wire::agent::RequestState;
+use crate::wire::agent::{Delivery, RequestState};
+use crate::wire::error::ErrorCode;
+use crate::wire::message::Raw;
 use crate::wire::session::Here;
 
 /// A hub that operators may call.
-pub struct Operated(pub Arc<Hub>);
+pub struct Operated {
+    /// The hub.
+    pub hub: Arc<Hub>,
+    /// What lets the node go away, and tells that it does.
+    pub stop: CancellationToken,
+}
 
 #[async_trait]
 impl AdminHub for Operated {
@@ -29,7 +38,7 @@ impl AdminHub for Operated {
         visitors: &[VisitorId],
     ) -> Result<Vec<VisitorRow>, AdminError> {
         self.known(group)?;
-        Ok(self.0.lookup(group, visitors).await.iter().map(|snapshot| visitor_row(snapshot)).collect())
+        Ok(self.hub.lookup(group, visitors).await.iter().map(|snapshot| visitor_row(snapshot)).collect())
     }
 
     async fn list_visitors(
@@ -38,10 +47,7 @@ impl AdminHub for Operated {
         filter: VisitorFilter,
     ) -> Result<BoxStream<'static, VisitorRow>, AdminError> {
         self.known(group)?;
-        let all = self.0.all_visitors(group).await.map_err(|error| {
-            tracing::warn!(%error, "an operator's list of visitors is incomplete, so it was not given");
-            AdminError::Unavailable
-        })?;
+        let all = self.hub.all_visitors(group).await.map_err(unavailable)?;
         let rows = all.into_iter().map(|snapshot| visitor_row(&snapshot));
         Ok(stream::iter(rows.filter(move |row| filter.admits(row))).boxed())
     }
@@ -53,7 +59,7 @@ impl AdminHub for Operated {
     ) -> Result<Vec<SessionRow>, AdminError> {
         self.known(group)?;
         let mut views: Vec<View> = self
-            .0
+            .hub
             .sessions()
             .list(group)
             .iter()
@@ -65,30 +71,118 @@ impl AdminHub for Operated {
     }
 
     async fn end_session(&self, group: &GroupId, session: SessionId) -> Result<Ended, AdminError> {
-        let session = self.0.sessions().get(group, session).ok_or(AdminError::NotFound)?;
+        let session = self.hub.sessions().get(group, session).ok_or(AdminError::NotFound)?;
         if session.view().ended.is_some() {
             return Ok(Ended::Before);
         }
-        self.0.end_session(&session, EndReason::OperatorEnded);
+        self.hub.end_session(&session, EndReason::OperatorEnded);
         Ok(Ended::Now)
     }
 
-    async fn node(&self) -> NodeRow {
-        let count = |kind| self.0.registry().count(kind);
-        NodeRow {
-            node: self.0.node().to_string(),
-            started: self.0.started(),
-            draining: self.0.is_draining(),
-            connections: [SocketKind::Visitor, SocketKind::Agent, SocketKind::Session].map(count),
-            visitors_present: self.0.visitors() as u64,
-            sessions: self.0.sessions().len() as u64,
+    async fn watch_presence(
+        &self,
+        group: &GroupId,
+        visitors: &[VisitorId],
+    ) -> Result<BoxStream<'static, VisitorRow>, AdminError> {
+        self.known(group)?;
+        let watch = self.hub.watch_presence(group, visitors).await.map_err(unavailable)?;
+        let next = |watch: PresenceWatch| async {
+            let row = visitor_row(&*watch.next().await);
+            Some((row, watch))
+        };
+        Ok(stream::unfold(watch, next).boxed())
+    }
+
+    async fn signal_visitor(
+        &self,
+        group: &GroupId,
+        visitor: &VisitorId,
+        signal: SignalRow,
+    ) -> Result<Delivery, AdminError> {
+        let enabled = self.hub.accounts().group(group).ok_or(AdminError::NotFound)?.settings.presence_enabled;
+        if !enabled {
+            return Err(AdminError::PresenceDisabled);
         }
+        let encoded = |data| serde_json::value::to_raw_value(&data).expect("JSON values encode");
+        let data = signal.data.map(|data| Raw(encoded(data).into()));
+        let delivery =
+            self.hub.signal_visitor(&key(group, visitor), signal.name.into(), data.as_ref(), &signal.from);
+        delivery.map_err(|refusal| match refusal.code {
+            ErrorCode::VisitorNotPresent => AdminError::VisitorNotPresent,
+            ErrorCode::BadValue => bad("name", refusal.message),
+            ErrorCode::DataTooLarge => bad("data", refusal.message),
+            // As many signals as may be held are held already; the visitor may be back in a moment.
+            _ => AdminError::Unavailable,
+        })
+    }
+
+    async fn disconnect_visitor(&self, group: &GroupId, visitor: &VisitorId) -> Result<u32, AdminError> {
+        self.known(group)?;
+        Ok(self.hub.disconnect_visitor(&key(group, visitor)))
+    }
+
+    async fn session(&self, group: &GroupId, session: SessionId) -> Result<SessionRow, AdminError> {
+        let session = self.hub.sessions().get(group, session).ok_or(AdminError::NotFound)?;
+        Ok(session_row(session.view()))
+    }
+
+    async fn watch_sessions(
+        &self,
+        group: &GroupId,
+        visitor: Option<&VisitorId>,
+    ) -> Result<BoxStream<'static, SessionRow>, AdminError> {
+        self.known(group)?;
+        let watch = self.hub.watch_sessions(group, visitor).map_err(unavailable)?;
+        let next = |watch: SessionWatch| async {
+            let row = session_row(watch.next().await);
+            Some((row, watch))
+        };
+        Ok(stream::unfold(watch, next).boxed())
+    }
+
+    async fn node(&self) -> NodeRow {
+        node_row(self.hub.facts())
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, AdminError> {
+        let nodes = self.hub.nodes().await.map_err(unavailable)?;
+        Ok(nodes.into_iter().map(node_row).collect())
+    }
+
+    fn drain(&self) {
+        self.stop.cancel();
+    }
+
+    fn draining(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+}
+
+/// The node can't answer in full, and does not answer in part.
+fn unavailable(error: impl std::error::Error + 'static) -> AdminError {
+    tracing::warn!(error = &error as &dyn std::error::Error, "an operator was not answered");
+    AdminError::Unavailable
+}
+
+fn key(group: &GroupId, visitor: &VisitorId) -> VisitorKey {
+    VisitorKey { group: group.clone(), visitor: visitor.clone() }
+}
+
+fn node_row(facts: NodeFacts) -> NodeRow {
+    NodeRow {
+        node: facts.node.to_string(),
+        version: facts.version.into(),
+        started: facts.started,
+        draining: facts.draining,
+        connections: facts.connections,
+        visitors_present: facts.visitors,
+        sessions: facts.sessions,
     }
 }
 
 impl Operated {
     fn known(&self, group: &GroupId) -> Result<(), AdminError> {
-        self.0.accounts().group(group).map(drop).ok_or(AdminError::NotFound)
+        self.hub.accounts().group(group).map(drop).ok_or(AdminError::NotFound)
     }
 }
 

@@ -8,6 +8,7 @@ mod agents;
 mod convert;
 mod gate;
 mod groups;
+mod json;
 mod keys;
 mod live;
 mod mask;
@@ -19,19 +20,22 @@ mod refusal;
 mod serve;
 mod service;
 mod sessions;
+mod standing;
 mod status;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Wall;
 use crate::ids::{AgentId, GroupId, ParticipantId, SessionId, VisitorId};
-use crate::wire::agent::PresenceState;
+use crate::wire::agent::{Delivery, PresenceState};
 use crate::wire::session::Role;
 use crate::wire::visitor::SessionKind;
 
 pub use live::Operated;
 pub use serve::AdminListener;
+pub use service::AdminService;
 pub use status::{AdminError, Details, Reason, details_of, reason_of};
 
 /// A field of a request that can't be used.
@@ -67,8 +71,58 @@ pub trait AdminHub: Send + Sync + 'static {
     /// Ends a session with reason `operator_ended`.
     async fn end_session(&self, group: &GroupId, session: SessionId) -> Result<Ended, AdminError>;
 
+    /// The presence of these visitors, or without any of all who are not absent; then each again whenever
+    /// it changes, as it then is. One that left is told as absent, once.
+    async fn watch_presence(
+        &self,
+        group: &GroupId,
+        visitors: &[VisitorId],
+    ) -> Result<BoxStream<'static, VisitorRow>, AdminError>;
+
+    /// Hands a signal to the visitor's page that has the focus.
+    async fn signal_visitor(
+        &self,
+        group: &GroupId,
+        visitor: &VisitorId,
+        signal: SignalRow,
+    ) -> Result<Delivery, AdminError>;
+
+    /// Closes a visitor's connections, and returns how many there were.
+    async fn disconnect_visitor(&self, group: &GroupId, visitor: &VisitorId) -> Result<u32, AdminError>;
+
+    /// One session, also when it has ended lately.
+    async fn session(&self, group: &GroupId, session: SessionId) -> Result<SessionRow, AdminError>;
+
+    /// The sessions that have not ended, only those of one visitor when named; then each again whenever it
+    /// changes, as it then is. One that ended is told as ended, once.
+    async fn watch_sessions(
+        &self,
+        group: &GroupId,
+        visitor: Option<&VisitorId>,
+    ) -> Result<BoxStream<'static, SessionRow>, AdminError>;
+
     /// This node, now.
     async fn node(&self) -> NodeRow;
+
+    /// All nodes that are up, by name.
+    async fn nodes(&self) -> Result<Vec<NodeRow>, AdminError>;
+
+    /// Lets the node go away, as a signal to its process would.
+    fn drain(&self);
+
+    /// Ends when the node begins to go away.
+    fn draining(&self) -> CancellationToken;
+}
+
+/// A message to a visitor's page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignalRow {
+    /// What it is about.
+    pub name: String,
+    /// Its content; none for none.
+    pub data: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Who the page is told it comes from.
+    pub from: String,
 }
 
 /// What ending a session came to.
@@ -218,6 +272,8 @@ pub struct ParticipantRow {
 pub struct NodeRow {
     /// Its name.
     pub node: String,
+    /// The version it runs.
+    pub version: String,
     /// When it started.
     pub started: Wall,
     /// Whether it is on its way out.

@@ -1,5 +1,6 @@
 //! The processes of the server.
 
+use super::NodeRow;
 use super::gate::Operator;
 use super::service::Service;
 use super::status::AdminError;
@@ -14,17 +15,21 @@ pub(super) async fn get_node(
 }
 
 pub(super) async fn list_nodes(
-    _service: &Service,
+    service: &Service,
     _operator: &Operator,
     _request: v1::ListNodesRequest,
 ) -> Result<v1::ListNodesResponse, AdminError> {
-    Err(AdminError::Unavailable)
+    let nodes = service.hub.nodes().await?;
+    Ok(v1::ListNodesResponse { nodes: nodes.into_iter().map(Into::into).collect() })
 }
 
 pub(super) async fn drain(
-    _service: &Service,
+    service: &Service,
     _operator: &Operator,
     _request: v1::DrainRequest,
 ) -> Result<v1::DrainResponse, AdminError> {
-    Err(AdminError::Unavailable)
+    let node = NodeRow { draining: true, ..service.hub.node().await };
+    // A node that goes away finishes the calls that are open, this one first of all.
+    service.hub.drain();
+    Ok(v1::DrainResponse { node: Some(node.into()) })
 }

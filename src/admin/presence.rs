@@ -3,7 +3,8 @@
 use super::gate::Within;
 use super::service::Service;
 use super::status::AdminError;
-use super::{VisitorFilter, bad, convert};
+use super::{SignalRow, VisitorFilter, bad, convert};
+use crate::hub::accounts::AdminCaller;
 use crate::ids::VisitorId;
 use crate::limits;
 use crate::pb::v1;
@@ -31,27 +32,49 @@ pub(super) async fn list_visitors(
 }
 
 pub(super) async fn watch_presence(
-    _service: &Service,
-    _within: &Within,
-    _request: v1::WatchPresenceRequest,
+    service: &Service,
+    within: &Within,
+    request: v1::WatchPresenceRequest,
 ) -> Result<BoxStream<'static, v1::WatchPresenceResponse>, AdminError> {
-    Err(AdminError::Unavailable)
+    let visitors = visitor_ids(&request.visitor_ids)?;
+    let words = service.hub.watch_presence(within.group(), &visitors).await?;
+    Ok(words.map(|row| v1::WatchPresenceResponse { visitor: Some(row.into()) }).boxed())
 }
 
 pub(super) async fn signal_visitor(
-    _service: &Service,
-    _within: &Within,
-    _request: v1::SignalVisitorRequest,
+    service: &Service,
+    within: &Within,
+    request: v1::SignalVisitorRequest,
 ) -> Result<v1::SignalVisitorResponse, AdminError> {
-    Err(AdminError::Unavailable)
+    let visitor = visitor_id(&request.visitor_id)?;
+    let data = request.data.map(convert::json_object).transpose().map_err(|error| bad("data", error))?;
+    let signal = SignalRow { name: request.name, data, from: sender(service, within) };
+    let delivery = service.hub.signal_visitor(within.group(), &visitor, signal).await?;
+    Ok(v1::SignalVisitorResponse { delivery: v1::SignalDelivery::from(delivery).into() })
+}
+
+/// Who a signal comes from, as the visitor's page is told: an agent by its name; a back end or an operator
+/// speaks for the company, and no key's name leaves the server.
+fn sender(service: &Service, within: &Within) -> String {
+    let agent = match within.caller().who() {
+        AdminCaller::Agent(key) => service.accounts.member(key),
+        AdminCaller::Operator | AdminCaller::Key(..) => None,
+    };
+    agent.map_or_else(|| within.group().to_string(), |member| member.name.to_string())
 }
 
 pub(super) async fn disconnect_visitor(
-    _service: &Service,
-    _within: &Within,
-    _request: v1::DisconnectVisitorRequest,
+    service: &Service,
+    within: &Within,
+    request: v1::DisconnectVisitorRequest,
 ) -> Result<v1::DisconnectVisitorResponse, AdminError> {
-    Err(AdminError::Unavailable)
+    let visitor = visitor_id(&request.visitor_id)?;
+    let connections = service.hub.disconnect_visitor(within.group(), &visitor).await?;
+    Ok(v1::DisconnectVisitorResponse { connections })
+}
+
+fn visitor_id(text: &str) -> Result<VisitorId, AdminError> {
+    VisitorId::new(text).map_err(|error| bad("visitor_id", error))
 }
 
 fn visitor_ids(texts: &[String]) -> Result<Vec<VisitorId>, AdminError> {

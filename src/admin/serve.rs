@@ -1,33 +1,26 @@
 //! The admin listener: gRPC with its limits, health, and reflection where it is wanted.
 
-use std::sync::Arc;
-
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 
-use super::AdminHub;
-use super::gate::Gate;
-use super::service::Service;
-use crate::hub::accounts::Accounts;
+use super::service::{AdminService, Service};
+use crate::config::TlsFiles;
 use crate::limits;
 use crate::pb::DESCRIPTORS;
 use crate::pb::v1::admin_server::AdminServer;
-use crate::telemetry::Meters;
 
 /// The admin listener with all that serves it.
 pub struct AdminListener {
     /// The open socket.
     pub socket: TcpListener,
     /// What answers.
-    pub hub: Arc<dyn AdminHub>,
-    /// Who may ask.
-    pub accounts: Arc<Accounts>,
+    pub service: AdminService,
+    /// What the listener proves itself with; none speaks plain text.
+    pub tls: Option<TlsFiles>,
     /// Whether callers may read the service's description.
     pub reflection: bool,
-    /// What is counted.
-    pub meters: Arc<Meters>,
 }
 
 impl std::fmt::Debug for AdminListener {
@@ -43,24 +36,25 @@ impl AdminListener {
         stop: CancellationToken,
         force: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { socket, hub, accounts, reflection, meters } = self;
-        let service = AdminServer::new(Service {
-            gate: Gate { accounts: Arc::clone(&accounts), meters },
-            accounts,
-            hub,
-        })
-        .max_decoding_message_size(limits::ADMIN_MESSAGE);
+        let Self { socket, service, tls, reflection } = self;
+        let service = service.grpc();
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<AdminServer<Service>>().await;
-        let reflection = reflection.then(|| {
+        // In both editions of the protocol: grpcurl and others have long known only the first.
+        let description = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-                .build_v1()
-                .expect("the embedded descriptors were written by the build")
-        });
+        };
+        let read = "the embedded descriptors were written by the build";
+        let reflection = reflection.then(|| description().build_v1().expect(read));
+        let reflection_v1alpha = reflection.is_some().then(|| description().build_v1alpha().expect(read));
         let header_bytes = u32::try_from(limits::HTTP_HEAD_BYTES).expect("a few kilobytes");
-        let served = Server::builder()
+        let mut server = Server::builder();
+        if let Some(tls) = tls {
+            server = server.tls_config(tls_config(tls))?;
+        }
+        let served = server
             .max_concurrent_streams(limits::ADMIN_CALLS)
             .concurrency_limit_per_connection(limits::ADMIN_CALLS as usize)
             .timeout(limits::ADMIN_CALL)
@@ -70,6 +64,7 @@ impl AdminListener {
             .http2_max_pending_accept_reset_streams(Some(limits::ADMIN_RESETS))
             .add_service(health)
             .add_optional_service(reflection)
+            .add_optional_service(reflection_v1alpha)
             .add_service(service)
             .serve_with_incoming_shutdown(TcpIncoming::from(socket).with_nodelay(Some(true)), async move {
                 stop.cancelled().await;
@@ -83,26 +78,44 @@ impl AdminListener {
     }
 }
 
+/// TLS 1.2 or 1.3, whatever of it the library holds safe.
+fn tls_config(files: TlsFiles) -> ServerTlsConfig {
+    let config = ServerTlsConfig::new()
+        .identity(Identity::from_pem(files.cert, files.key.expose()))
+        .timeout(limits::ADMIN_HANDSHAKE);
+    match files.client_ca {
+        Some(ca) => config.client_ca_root(Certificate::from_pem(ca)),
+        None => config,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::status::reason_of;
-    use super::super::{AdminError, Ended, NodeRow, SessionRow, VisitorFilter, VisitorRow};
+    use super::super::{
+        AdminError, AdminHub, Ended, NodeRow, SessionRow, SessionState, SignalRow, VisitorFilter, VisitorRow,
+    };
     use super::*;
     use crate::auth::secret::MasterSecret;
     use crate::clock::{Clock, Wall};
+    use crate::hub::accounts::Accounts;
     use crate::ids::{GroupId, SessionId, VisitorId};
     use crate::model::settings::Settings;
     use crate::pb::v1;
     use crate::pb::v1::admin_client::AdminClient;
     use crate::store::sqlite::SqliteStore;
-    use crate::wire::agent::PresenceState;
+    use crate::telemetry::Meters;
+    use crate::wire::agent::{Delivery, PresenceState};
+    use crate::wire::visitor::SessionKind;
     use futures_util::StreamExt as _;
     use futures_util::stream::BoxStream;
+    use std::sync::Arc;
     use tonic::transport::Channel;
     use tonic::{Code, Request};
 
     /// A hub in which every group has one visitor and one session.
-    struct Sample;
+    #[derive(Default)]
+    struct Sample(CancellationToken);
 
     const SESSION: SessionId = SessionId::from_u128(7);
 
@@ -142,9 +155,78 @@ mod tests {
             if session == SESSION { Ok(Ended::Now) } else { Err(AdminError::NotFound) }
         }
 
+        async fn watch_presence(
+            &self,
+            _group: &GroupId,
+            visitors: &[VisitorId],
+        ) -> Result<BoxStream<'static, VisitorRow>, AdminError> {
+            let rows: Vec<_> = visitors.iter().map(present).collect();
+            Ok(futures_util::stream::iter(rows).chain(futures_util::stream::pending()).boxed())
+        }
+
+        async fn signal_visitor(
+            &self,
+            _group: &GroupId,
+            visitor: &VisitorId,
+            signal: SignalRow,
+        ) -> Result<Delivery, AdminError> {
+            assert_eq!(signal.from, "demo");
+            if visitor.as_str() == "C-1" {
+                Ok(Delivery::Delivered)
+            } else {
+                Err(AdminError::VisitorNotPresent)
+            }
+        }
+
+        async fn disconnect_visitor(
+            &self,
+            _group: &GroupId,
+            _visitor: &VisitorId,
+        ) -> Result<u32, AdminError> {
+            Ok(2)
+        }
+
+        async fn session(&self, _group: &GroupId, session: SessionId) -> Result<SessionRow, AdminError> {
+            if session != SESSION {
+                return Err(AdminError::NotFound);
+            }
+            Ok(SessionRow {
+                session,
+                kind: SessionKind::Screen,
+                state: SessionState::Active,
+                visitor: None,
+                created: Wall(1),
+                started: None,
+                participants: Vec::new(),
+                paused: false,
+            })
+        }
+
+        async fn watch_sessions(
+            &self,
+            group: &GroupId,
+            _visitor: Option<&VisitorId>,
+        ) -> Result<BoxStream<'static, SessionRow>, AdminError> {
+            let row = self.session(group, SESSION).await?;
+            Ok(futures_util::stream::iter([row]).boxed())
+        }
+
+        async fn nodes(&self) -> Result<Vec<NodeRow>, AdminError> {
+            Ok(vec![self.node().await])
+        }
+
+        fn drain(&self) {
+            self.0.cancel();
+        }
+
+        fn draining(&self) -> CancellationToken {
+            self.0.clone()
+        }
+
         async fn node(&self) -> NodeRow {
             NodeRow {
                 node: "n1".into(),
+                version: "1".into(),
                 started: Wall(1),
                 draining: false,
                 connections: [1, 2, 3],
@@ -171,7 +253,8 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = socket.local_addr().unwrap();
         let meters = Meters::new().0;
-        let listener = AdminListener { socket, hub: Arc::new(Sample), accounts, reflection: true, meters };
+        let service = AdminService::new(Arc::new(Sample::default()), accounts, meters);
+        let listener = AdminListener { socket, service, tls: None, reflection: true };
         tokio::spawn(listener.run(CancellationToken::new(), CancellationToken::new()));
         (AdminClient::connect(format!("http://{addr}")).await.unwrap(), keys)
     }
@@ -242,6 +325,37 @@ mod tests {
         assert_eq!(node.node.unwrap().node_id, "n1");
         let status = client.get_node(with_key(&demo, v1::GetNodeRequest {})).await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied);
+    }
+
+    #[tokio::test]
+    async fn a_drain_is_answered_and_ends_open_streams() {
+        let (mut client, [operator, demo, _]) = start().await;
+        let message = v1::WatchPresenceRequest { group: "demo".into(), visitor_ids: vec!["C-1".into()] };
+        let mut stream = client.watch_presence(with_key(&demo, message)).await.unwrap().into_inner();
+        let first = stream.message().await.unwrap().unwrap().visitor.unwrap();
+        assert_eq!(first.visitor_id, "C-1");
+        let drain = |key| with_key(key, v1::DrainRequest { request_id: "d".into() });
+        assert_eq!(client.drain(drain(&demo)).await.unwrap_err().code(), Code::PermissionDenied);
+        let node = client.drain(drain(&operator)).await.unwrap().into_inner().node.unwrap();
+        assert!(node.draining);
+        assert_eq!(stream.message().await.unwrap_err().code(), Code::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn signals_are_for_those_who_are_here() {
+        let (mut client, [_, demo, _]) = start().await;
+        let mut signal = async |visitor_id: &str| {
+            let message = v1::SignalVisitorRequest {
+                visitor_id: visitor_id.into(),
+                name: "hello".into(),
+                ..Default::default()
+            };
+            let answer = client.signal_visitor(with_key(&demo, message)).await;
+            answer.map(|answer| answer.into_inner().delivery()).map_err(|status| reason_of(&status).unwrap())
+        };
+        assert_eq!(signal("C-1").await, Ok(v1::SignalDelivery::Delivered));
+        assert_eq!(signal("C-2").await, Err("VISITOR_NOT_PRESENT".to_owned()));
+        assert_eq!(signal("no id").await, Err("BAD_FIELD".to_owned()));
     }
 
     #[tokio::test]

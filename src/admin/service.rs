@@ -11,10 +11,13 @@ use tonic::{Request, Response, Status};
 
 use super::gate::Gate;
 use super::once::Call;
+use super::standing::Standing;
 use super::{AdminHub, agents, groups, keys, nodes, presence, sessions};
 use crate::hub::accounts::Accounts;
+use crate::limits;
 use crate::pb::v1;
-use crate::pb::v1::admin_server::Admin;
+use crate::pb::v1::admin_server::{Admin, AdminServer};
+use crate::telemetry::Meters;
 
 /// The service over a hub.
 #[derive(Clone)]
@@ -22,6 +25,43 @@ pub(super) struct Service {
     pub(super) gate: Gate,
     pub(super) accounts: Arc<Accounts>,
     pub(super) hub: Arc<dyn AdminHub>,
+}
+
+/// The service, for every door it is reached by; a clone is the same one.
+#[derive(Clone)]
+pub struct AdminService(Service);
+
+impl std::fmt::Debug for AdminService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminService").finish_non_exhaustive()
+    }
+}
+
+impl AdminService {
+    /// A service over a hub and its accounts.
+    pub fn new(hub: Arc<dyn AdminHub>, accounts: Arc<Accounts>, meters: Arc<Meters>) -> Self {
+        Self(Service { gate: Gate { accounts: Arc::clone(&accounts), meters }, accounts, hub })
+    }
+
+    /// As gRPC.
+    pub(super) fn grpc(&self) -> AdminServer<Service> {
+        AdminServer::new(self.0.clone()).max_decoding_message_size(limits::ADMIN_MESSAGE)
+    }
+
+    pub(super) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
+    pub(super) fn meters(&self) -> &Meters {
+        &self.0.gate.meters
+    }
+}
+
+impl Service {
+    /// The credential of a call that lasts.
+    fn standing<R>(&self, request: &Request<R>) -> Standing {
+        Standing::of(request, &self.accounts, self.hub.draining())
+    }
 }
 
 /// A stream of answers.
@@ -187,8 +227,10 @@ impl Admin for Service {
         &self,
         request: Request<v1::WatchPresenceRequest>,
     ) -> Answer<Self::WatchPresenceStream> {
+        let standing = self.standing(&request);
         let (within, request) = self.gate.group(request)?;
-        Ok(Response::new(presence::watch_presence(self, &within, request).await?.map(Ok).boxed()))
+        let words = presence::watch_presence(self, &within, request).await?;
+        Ok(Response::new(standing.guard(within.caller().who(), words)))
     }
 
     async fn signal_visitor(
@@ -237,8 +279,10 @@ impl Admin for Service {
         &self,
         request: Request<v1::WatchSessionsRequest>,
     ) -> Answer<Self::WatchSessionsStream> {
+        let standing = self.standing(&request);
         let (within, request) = self.gate.group(request)?;
-        Ok(Response::new(sessions::watch_sessions(self, &within, request).await?.map(Ok).boxed()))
+        let words = sessions::watch_sessions(self, &within, request).await?;
+        Ok(Response::new(standing.guard(within.caller().who(), words)))
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::GetNodeResponse> {

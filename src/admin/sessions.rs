@@ -1,4 +1,4 @@
-//! Sessions: which there are, and their end.
+//! Sessions: which there are, how they change, and their end.
 
 use super::gate::Within;
 use super::service::Service;
@@ -6,6 +6,7 @@ use super::status::AdminError;
 use super::{Ended, bad};
 use crate::ids::{SessionId, VisitorId};
 use crate::pb::v1;
+use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 
 pub(super) async fn list_sessions(
@@ -13,20 +14,18 @@ pub(super) async fn list_sessions(
     within: &Within,
     request: v1::ListSessionsRequest,
 ) -> Result<v1::ListSessionsResponse, AdminError> {
-    let visitor = match request.visitor_id.as_str() {
-        "" => None,
-        text => Some(VisitorId::new(text).map_err(|error| bad("visitor_id", error))?),
-    };
+    let visitor = named_visitor(&request.visitor_id)?;
     let sessions = service.hub.list_sessions(within.group(), visitor.as_ref()).await?;
     Ok(v1::ListSessionsResponse { sessions: sessions.into_iter().map(Into::into).collect() })
 }
 
 pub(super) async fn get_session(
-    _service: &Service,
-    _within: &Within,
-    _request: v1::GetSessionRequest,
+    service: &Service,
+    within: &Within,
+    request: v1::GetSessionRequest,
 ) -> Result<v1::GetSessionResponse, AdminError> {
-    Err(AdminError::Unavailable)
+    let session = service.hub.session(within.group(), session_id(&request.session_id)?).await?;
+    Ok(v1::GetSessionResponse { session: Some(session.into()) })
 }
 
 pub(super) async fn end_session(
@@ -34,15 +33,28 @@ pub(super) async fn end_session(
     within: &Within,
     request: v1::EndSessionRequest,
 ) -> Result<v1::EndSessionResponse, AdminError> {
-    let session = SessionId::parse(&request.session_id).map_err(|_| bad("session_id", "is no UUID"))?;
-    let ended = service.hub.end_session(within.group(), session).await?;
+    let ended = service.hub.end_session(within.group(), session_id(&request.session_id)?).await?;
     Ok(v1::EndSessionResponse { ended_now: ended == Ended::Now })
 }
 
 pub(super) async fn watch_sessions(
-    _service: &Service,
-    _within: &Within,
-    _request: v1::WatchSessionsRequest,
+    service: &Service,
+    within: &Within,
+    request: v1::WatchSessionsRequest,
 ) -> Result<BoxStream<'static, v1::WatchSessionsResponse>, AdminError> {
-    Err(AdminError::Unavailable)
+    let visitor = named_visitor(&request.visitor_id)?;
+    let words = service.hub.watch_sessions(within.group(), visitor.as_ref()).await?;
+    Ok(words.map(|row| v1::WatchSessionsResponse { session: Some(row.into()) }).boxed())
+}
+
+/// A visitor that may be left out.
+fn named_visitor(text: &str) -> Result<Option<VisitorId>, AdminError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    VisitorId::new(text).map(Some).map_err(|error| bad("visitor_id", error))
+}
+
+fn session_id(text: &str) -> Result<SessionId, AdminError> {
+    SessionId::parse(text).map_err(|_| bad("session_id", "is no UUID"))
 }

@@ -75,8 +75,8 @@ pub enum AdminError {
     /// The key is missing, malformed, unknown or revoked: one answer for all.
     #[error("a valid admin key is needed")]
     Unauthorized,
-    /// The key is good, but only an operator's will do.
-    #[error("an operator's key is needed")]
+    /// The credential is good, but not for this call: it wants an operator's key, or the permission `admin`.
+    #[error("this credential does not hold the permission for this call")]
     Forbidden,
     /// The group or the thing in it does not exist, or is out of the key's reach: one answer for all.
     #[error("no such group, agent, key, visitor or session within reach of this key")]

@@ -39,6 +39,9 @@ pub struct AgentClaims {
     pub exp: u64,
     /// When the agent last proved who it is, in Unix seconds; renewals keep it.
     pub auth_time: u64,
+    /// Whether the agent proved it by a login key; renewals keep it, and need single sign-on to be on still.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sso: bool,
     /// The agent's token generation; raised to revoke.
     pub generation: u64,
 }
@@ -124,6 +127,7 @@ mod tests {
             iat: NOW,
             exp: NOW + 3600,
             auth_time: NOW,
+            sso: false,
             generation: 3,
         }
     }
@@ -155,6 +159,12 @@ mod tests {
             json!({"iss":"porchlight","aud":"agent","sub":"alice","group":"demo","profile":"Support",
                    "permissions":["user"],"iat":NOW,"exp":NOW+3600,"auth_time":NOW,"generation":3})
         );
+    }
+
+    #[test]
+    fn a_token_that_came_by_a_login_key_says_so() {
+        let by_login_key = AgentClaims { sso: true, ..claims() };
+        assert_eq!(tokens().verify(&tokens().mint(&by_login_key), at(NOW)), Ok(by_login_key));
     }
 
     #[test]

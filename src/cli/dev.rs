@@ -143,6 +143,7 @@ impl DevFile {
         let lines = [
             ("Demo site", self.urls.site.clone()),
             ("Agent console", self.urls.agent.clone()),
+            ("Settings", self.urls.settings.clone()),
             ("Sign in", agents.join("   or   ")),
             ("", String::new()),
             ("Group", self.group.clone()),
@@ -172,7 +173,7 @@ impl DevArgs {
             .addrs
             .flags()
             .chain(self.log.flags())
-            .chain(settings::data_dir_flag(Some(data_dir))?)
+            .chain(settings::path_flag("store.data_dir", Some(data_dir))?)
             .collect();
         let sources = Sources { defaults: defaults(), ..Sources::of_process(None, flags) };
         let loaded = settings::read(&sources)?;

@@ -1,6 +1,7 @@
 //! The commands of the binary.
 //!
-//! Decides arguments, what is printed, and exit codes: 0 done, 1 failed, 2 wrong arguments or settings.
+//! Decides arguments, what is printed, and exit codes: 0 done, 1 failed, 2 wrong arguments or settings; of
+//! `admin` also 3 no answer, 4 somebody else changed it first.
 //! Does not decide what a server is; `serve` and `dev` start one through `server`, `admin` talks to one
 //! over gRPC like anybody else.
 
@@ -9,14 +10,16 @@
 mod admin;
 mod dev;
 pub mod load;
-mod rows;
+mod secret;
 mod serve;
 mod settings;
+mod tls;
 mod token;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 /// Self-hosted, real-time presence and session relay server.
 #[derive(Debug, Parser)]
@@ -32,7 +35,7 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Runs a server on this machine with a demo group, a demo site and an agent console.
     Dev(dev::DevArgs),
-    /// Asks a running server about visitors, sessions and itself.
+    /// Asks a running server about its groups, settings, agents, visitors and sessions, and changes them.
     Admin(admin::AdminArgs),
     /// Puts load on a running server, counts exactly and times honestly.
     Load(load::LoadArgs),
@@ -42,14 +45,25 @@ enum Command {
     CheckConfig(settings::SettingsArgs),
     /// Prints the settings as the server would use them, secrets hidden.
     PrintConfig(settings::SettingsArgs),
+    /// Prints the completions of this command line for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
 
 /// Why a command ended badly, and with which exit code.
 enum Failure {
     /// The arguments or settings are wrong: nothing was started.
     Settings(anyhow::Error),
-    /// It was started and failed.
+    /// It was started and failed, or was refused.
     Failed(anyhow::Error),
+    /// The server gave no answer.
+    NoAnswer(anyhow::Error),
+    /// Somebody else changed it first.
+    Conflict(anyhow::Error),
+    /// Whoever reads what is printed wants no more; no reason to complain.
+    Unread,
 }
 
 impl From<anyhow::Error> for Failure {
@@ -58,26 +72,45 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+impl Failure {
+    /// The exit code and what to say, if there is anything to say.
+    fn told(self) -> Option<(u8, anyhow::Error)> {
+        match self {
+            Self::Failed(error) => Some((1, error)),
+            Self::Settings(error) => Some((2, error)),
+            Self::NoAnswer(error) => Some((3, error)),
+            Self::Conflict(error) => Some((4, error)),
+            Self::Unread => None,
+        }
+    }
+}
+
 /// Reads the arguments, runs the command, and answers with the exit code.
 pub fn main() -> ExitCode {
-    let (code, error) = match run(Cli::parse().command) {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Failed(error)) => (1, error),
-        Err(Failure::Settings(error)) => (2, error),
-    };
-    eprintln!("porchlight: {error:#}");
-    ExitCode::from(code)
+    match run(Cli::parse().command).err().and_then(Failure::told) {
+        None => ExitCode::SUCCESS,
+        Some((code, error)) => {
+            eprintln!("porchlight: {error:#}");
+            ExitCode::from(code)
+        }
+    }
 }
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => args.run(),
         Command::Dev(args) => args.run(),
-        Command::Admin(args) => Ok(block_on(args.run())?),
+        Command::Admin(args) => block_on(async { Ok(args.run().await) })?,
         Command::Load(args) => Ok(block_on(args.run())?),
         Command::Token(args) => Ok(args.run()?),
         Command::CheckConfig(args) => args.check(),
         Command::PrintConfig(args) => args.print(),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "porchlight", &mut text);
+            print!("{}", String::from_utf8_lossy(&text));
+            Ok(())
+        }
     }
 }
 
@@ -89,7 +122,6 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_arguments_are_consistent() {
@@ -101,12 +133,43 @@ mod tests {
         for line in [
             "serve --config porchlight.toml --public-addr 127.0.0.1:0 --insecure",
             "dev --ephemeral --public-addr 127.0.0.1:0 --ops-addr 127.0.0.1:0 --admin-addr 127.0.0.1:0",
+            "serve --admin-tls-cert c.pem --admin-tls-key k.pem --admin-client-ca ca.pem",
             "dev --data-dir /tmp/x",
             "admin node --json",
+            "admin node --addr https://admin.example:7402 --ca ca.pem --cert c.pem --client-key k.pem",
             "admin lookup --group demo C-1 C-2",
             "admin list-visitors --group demo --state present --page cart",
             "admin list-sessions --group demo --visitor C-1",
             "admin end-session --group demo 0190b2f0-0000-7000-8000-000000000000",
+            "admin session 0190b2f0-0000-7000-8000-000000000000",
+            "admin watch-sessions --visitor C-1",
+            "admin watch-visitors C-1 C-2",
+            "admin signal C-1 hello --data {}",
+            "admin disconnect C-1",
+            "admin create-group acme --request-id r1",
+            "admin list-groups",
+            "admin get-settings",
+            "admin set presence_enabled=true terms.version=2026-2 --expected-version 3",
+            "admin export-settings",
+            "admin export-settings acme.toml",
+            "admin import-settings acme.toml --dry-run",
+            "admin import-settings - --yes",
+            "admin list-settings-changes --limit 5",
+            "admin create-api-key --label crm --secret-file key",
+            "admin list-api-keys",
+            "admin revoke-api-key k1",
+            "admin upsert-agent alice --address a@example.com --partner-user-id 005 --name Alice \
+             --profile Support --subscription x --password-file -",
+            "admin list-agents",
+            "admin delete-agent alice",
+            "admin set-permissions alice user admin agent_video",
+            "admin set-permissions alice --none",
+            "admin list-users",
+            "admin remove-association alice",
+            "admin revoke-tokens alice",
+            "admin revoke-tokens --all",
+            "admin list-nodes --key-file - --addr 127.0.0.1:7402",
+            "admin drain",
             "load visitors --dev-json .porchlight --count 10",
             "token login-key --group 12345 --user u1 --secret-file secret",
             "token visitor --visitor C-1 --key-id k1 --secret-file secret",
@@ -114,12 +177,65 @@ mod tests {
             "token admin-key --data-dir /tmp/x",
             "check-config --config porchlight.toml",
             "print-config",
+            "completions bash",
+            "completions zsh",
+            "completions fish",
         ] {
-            let words = std::iter::once("porchlight").chain(line.split(' '));
-            if let Err(error) = Cli::try_parse_from(words) {
+            if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
             }
         }
-        assert!(Cli::try_parse_from(["porchlight", "dev", "--ephemeral", "--data-dir", "x"]).is_err());
+    }
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("porchlight").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn what_would_be_a_slip_does_not_parse() {
+        for line in [
+            "dev --ephemeral --data-dir x",
+            "admin revoke-tokens",
+            "admin revoke-tokens alice --all",
+            "admin set-permissions alice",
+            "admin set-permissions alice user --none",
+            "admin import-settings acme.toml --yes --dry-run",
+            "admin set",
+            // No secret is an argument.
+            "admin node --key abc",
+            "admin upsert-agent alice --password abc",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    /// The service has no call without a command.
+    #[test]
+    fn every_call_of_the_service_has_a_command() {
+        let renamed = [
+            ("update-settings", "set"),
+            ("list-associated-users", "list-users"),
+            ("lookup-visitors", "lookup"),
+            ("watch-presence", "watch-visitors"),
+            ("signal-visitor", "signal"),
+            ("disconnect-visitor", "disconnect"),
+            ("get-session", "session"),
+            ("get-node", "node"),
+        ];
+        let cli = Cli::command();
+        let admin = cli.find_subcommand("admin").expect("there is admin");
+        let service =
+            crate::pb::descriptors().get_service_by_name("porchlight.v1.Admin").expect("the service");
+        for method in service.methods() {
+            let mut name = String::new();
+            for character in method.name().chars() {
+                if character.is_ascii_uppercase() && !name.is_empty() {
+                    name.push('-');
+                }
+                name.push(character.to_ascii_lowercase());
+            }
+            let name = renamed.iter().find(|(call, _)| *call == name).map_or(name.as_str(), |(_, verb)| verb);
+            assert!(admin.find_subcommand(name).is_some(), "{} has no command {name}", method.name());
+        }
     }
 }

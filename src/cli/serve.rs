@@ -84,8 +84,10 @@ fn read_again(settings: &SettingsArgs, log: &LogControl) {
     let read = settings.load().and_then(|loaded| settings::checked(loaded.config));
     let config = match read {
         Ok(config) => config,
-        Err(Failure::Settings(error) | Failure::Failed(error)) => {
-            tracing::error!("the settings stay as they are: {error:#}");
+        Err(failure) => {
+            if let Some((_, error)) = failure.told() {
+                tracing::error!("the settings stay as they are: {error:#}");
+            }
             return;
         }
     };

@@ -83,6 +83,15 @@ pub(super) struct SettingsArgs {
     /// Serve operators in plain text beyond loopback: admin keys cross the network in clear.
     #[arg(long)]
     insecure_admin: bool,
+    /// Certificate to serve operators over TLS with (PEM).
+    #[arg(long, value_name = "FILE")]
+    admin_tls_cert: Option<PathBuf>,
+    /// Private key of that certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    admin_tls_key: Option<PathBuf>,
+    /// Authority whose certificates operators' clients must show (PEM).
+    #[arg(long, value_name = "FILE")]
+    admin_client_ca: Option<PathBuf>,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -96,7 +105,14 @@ impl SettingsArgs {
                 flags.push((key, "true".to_owned()));
             }
         }
-        flags.extend(data_dir_flag(self.data_dir.as_deref())?);
+        for (key, path) in [
+            ("store.data_dir", &self.data_dir),
+            ("admin.tls_cert", &self.admin_tls_cert),
+            ("admin.tls_key", &self.admin_tls_key),
+            ("admin.client_ca", &self.admin_client_ca),
+        ] {
+            flags.extend(path_flag(key, path.as_deref())?);
+        }
         read(&Sources::of_process(self.config.as_deref(), flags))
     }
 
@@ -122,11 +138,11 @@ impl SettingsArgs {
     }
 }
 
-/// The flag for a data directory.
-pub(super) fn data_dir_flag(dir: Option<&std::path::Path>) -> Result<Option<Flag>, Failure> {
-    let Some(dir) = dir else { return Ok(None) };
-    let text = dir.to_str().context("the data directory's name is not UTF-8").map_err(Failure::Settings)?;
-    Ok(Some(("store.data_dir", text.to_owned())))
+/// The flag for a file or directory.
+pub(super) fn path_flag(key: &'static str, path: Option<&std::path::Path>) -> Result<Option<Flag>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let text = path.to_str().with_context(|| format!("the name for {key} is not UTF-8"));
+    Ok(Some((key, text.map_err(Failure::Settings)?.to_owned())))
 }
 
 /// Reads settings from their sources.

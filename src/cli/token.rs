@@ -1,7 +1,7 @@
 //! `porchlight token …`: credentials as a company's own systems mint them, for tests and first steps.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -12,8 +12,8 @@ use hyper_util::rt::TokioIo;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use super::block_on;
 use super::dev::DevFile;
+use super::{block_on, secret};
 use crate::auth::api_key::{self, ApiKeySecret};
 use crate::auth::secret::MasterSecret;
 use crate::auth::{login_key, visitor_token};
@@ -28,7 +28,8 @@ use crate::server::MASTER_FILE;
 pub(super) struct TokenArgs {
     #[command(subcommand)]
     command: TokenCommand,
-    /// File that holds the secret of an API key, for `login-key` and `visitor`; the password, for `agent`.
+    /// File that holds the secret of an API key, for `login-key` and `visitor`; the password, for `agent`. `-`
+    /// for standard input.
     #[arg(long, global = true, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// Data directory of a server on this machine.
@@ -37,6 +38,9 @@ pub(super) struct TokenArgs {
     /// How many seconds from now a login key or visitor token is good.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 3600)]
     expires_in: u64,
+    /// When it expires instead, in Unix seconds; to compare with what another program mints.
+    #[arg(long, global = true, value_name = "UNIX_SECONDS", conflicts_with = "expires_in")]
+    expires_at: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,7 +93,11 @@ impl TokenArgs {
         let credential = match &self.command {
             TokenCommand::LoginKey { group: given, user } => {
                 let secret = self.api_key_secret(dev.as_ref())?;
-                login_key::mint(&secret, group(given)?.as_str(), user, self.expires()?)
+                let minted = login_key::mint(&secret, group(given)?.as_str(), user, self.expires()?);
+                if minted.len() != login_key::LENGTH {
+                    bail!("--expires-at must have ten digits");
+                }
+                minted
             }
             TokenCommand::Visitor { visitor, key_id } => {
                 let id = key_id.clone().or_else(|| dev.as_ref().map(|dev| dev.api_key.id.clone()));
@@ -105,7 +113,7 @@ impl TokenArgs {
             }
             TokenCommand::AdminKey { master_secret_file } => {
                 let file = master_secret_file.clone().unwrap_or_else(|| self.data_dir.join(MASTER_FILE));
-                let master = MasterSecret::from_text(&read_secret(&file)?)?;
+                let master = MasterSecret::from_text(&secret::read(&file)?)?;
                 api_key::admin_key(&master).expose_secret().to_owned()
             }
         };
@@ -115,15 +123,24 @@ impl TokenArgs {
 
     fn expires(&self) -> anyhow::Result<u64> {
         let ahead = limits::TOKEN_AHEAD.as_secs();
+        let now = clock::wall();
+        if let Some(at) = self.expires_at {
+            if at <= now.unix_seconds() || at > now.unix_seconds() + ahead {
+                eprintln!(
+                    "porchlight: no server takes this now: it must expire within {ahead} seconds from now"
+                );
+            }
+            return Ok(at);
+        }
         if self.expires_in == 0 || self.expires_in > ahead {
             bail!("--expires-in must be 1 to {ahead} seconds");
         }
-        Ok(clock::wall().after(Duration::from_secs(self.expires_in)).unix_seconds())
+        Ok(now.after(Duration::from_secs(self.expires_in)).unix_seconds())
     }
 
     fn api_key_secret(&self, dev: Option<&DevFile>) -> anyhow::Result<String> {
         match (&self.secret_file, dev) {
-            (Some(file), _) => read_secret(file),
+            (Some(file), _) => secret::read(file),
             (None, Some(dev)) => Ok(dev.api_key.secret.clone()),
             (None, None) => bail!("--secret-file is missing ({} has no dev.json)", self.data_dir.display()),
         }
@@ -131,18 +148,13 @@ impl TokenArgs {
 
     fn password(&self, dev: Option<&DevFile>, address: &str) -> anyhow::Result<String> {
         if let Some(file) = &self.secret_file {
-            return read_secret(file);
+            return secret::read(file);
         }
         let known = dev.and_then(|dev| dev.agents.iter().find(|agent| agent.address == address));
         let known =
             known.with_context(|| format!("--secret-file with the password of {address} is missing"))?;
         Ok(known.password.clone())
     }
-}
-
-fn read_secret(file: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Exchanges a password for a token, as an agent's page does.

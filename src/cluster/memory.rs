@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use parking_lot::RwLock;
 
-use super::{Bus, Directory, DirectoryError, Hint, NodeId, PresenceSource, Sink};
+use super::{Bus, Directory, DirectoryError, Hint, NodeFacts, NodeId, PresenceSource, Sink};
 use crate::ids::{GroupId, VisitorId, VisitorKey};
 use crate::model::visitor::Snapshot;
 
@@ -52,6 +52,10 @@ impl Directory for MemoryDirectory {
 
     async fn list(&self, asking: NodeId, group: &GroupId) -> Result<Vec<Arc<Snapshot>>, DirectoryError> {
         Ok(self.others(asking).iter().flat_map(|source| source.snapshots(group)).collect())
+    }
+
+    async fn nodes(&self, asking: NodeId) -> Result<Vec<NodeFacts>, DirectoryError> {
+        Ok(self.others(asking).iter().map(|source| source.facts()).collect())
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 
+use crate::clock::Wall;
 use crate::ids::{GroupId, VisitorId, VisitorKey};
 use crate::model::visitor::Snapshot;
 
@@ -23,8 +24,30 @@ impl std::fmt::Display for NodeId {
     }
 }
 
-/// A node's own visitors, as the directory may ask for them.
+/// A node at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Its name.
+    pub node: NodeId,
+    /// The version it runs.
+    pub version: Box<str>,
+    /// When it started.
+    pub started: Wall,
+    /// Whether it is on its way out.
+    pub draining: bool,
+    /// Open connections of visitors, agents and session participants.
+    pub connections: [u64; 3],
+    /// Visitors with a live connection to it, those within grace included.
+    pub visitors: u64,
+    /// Sessions not yet ended.
+    pub sessions: u64,
+}
+
+/// A node and its own visitors, as the directory may ask for them.
 pub trait PresenceSource: Send + Sync {
+    /// The node.
+    fn facts(&self) -> NodeFacts;
+
     /// A visitor with a lease here, or within grace.
     fn snapshot(&self, key: &VisitorKey) -> Option<Snapshot>;
 
@@ -54,6 +77,9 @@ pub trait Directory: Send + Sync + 'static {
 
     /// All visitors of a group on other nodes than `asking`.
     async fn list(&self, asking: NodeId, group: &GroupId) -> Result<Vec<Arc<Snapshot>>, DirectoryError>;
+
+    /// The nodes that are up, other than `asking`.
+    async fn nodes(&self, asking: NodeId) -> Result<Vec<NodeFacts>, DirectoryError>;
 }
 
 /// Something happened that other nodes may want to know. A hint is not the truth and may be lost.

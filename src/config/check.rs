@@ -67,17 +67,25 @@ impl Config {
     }
 
     fn check_listeners(&self, findings: &mut Findings) {
-        let guarded = [
-            ("public.addr", self.public.addr, self.public.insecure, "--insecure"),
-            ("admin.addr", self.admin.addr, self.admin.insecure, "--insecure-admin"),
-        ];
-        for (key, addr, insecure, flag) in guarded {
-            findings.require(insecure || addr.ip().is_loopback(), key, || {
-                format!(
-                    "{addr} is reachable from other machines without TLS; put a proxy that terminates TLS \
-                     in front and say so with {flag}, or listen on 127.0.0.1"
-                )
-            });
+        let (public, admin) = (&self.public, &self.admin);
+        findings.require(public.insecure || public.addr.ip().is_loopback(), "public.addr", || {
+            format!(
+                "{} is reachable from other machines without TLS; put a proxy that terminates TLS in front \
+                 and say so with --insecure, or listen on 127.0.0.1",
+                public.addr
+            )
+        });
+        let guarded = admin.insecure || admin.has_tls() || admin.addr.ip().is_loopback();
+        findings.require(guarded, "admin.addr", || {
+            format!(
+                "{} is reachable from other machines without TLS; name admin.tls_cert and admin.tls_key, \
+                 put a proxy that terminates TLS in front and say so with --insecure-admin, or listen on \
+                 127.0.0.1",
+                admin.addr
+            )
+        });
+        if let Err(error) = admin.tls() {
+            findings.0.push(Violation { key: error.key(), problem: error.to_string() });
         }
         let listeners =
             [("public.addr", self.public.addr), ("ops.addr", self.ops.addr), ("admin.addr", self.admin.addr)];
@@ -155,6 +163,7 @@ fn check_positive(limits: &Limits, findings: &mut Findings) {
         ("limits.code_life", limits.code_life),
         ("limits.ticket_life", limits.ticket_life),
         ("limits.resume_window", limits.resume_window),
+        ("limits.presence_retry", limits.presence_retry),
         ("limits.shed_age", limits.shed_age),
         ("limits.key_frame_spacing", limits.key_frame_spacing),
     ];
@@ -208,6 +217,8 @@ mod tests {
             (|c| c.auth.master_secret = Some("short".to_owned().into()), "auth.master_secret"),
             (|c| c.store.data_dir = "".into(), "store.data_dir"),
             (|c| c.admin.addr = "0.0.0.0:7402".parse().unwrap(), "admin.addr"),
+            (|c| c.admin.tls_cert = Some("cert.pem".into()), "admin.tls_key"),
+            (|c| c.admin.client_ca = Some("ca.pem".into()), "admin.tls_cert"),
             (|c| c.ops.addr = "127.0.0.1:7400".parse().unwrap(), "ops.addr"),
         ];
         for (change, key) in table {

@@ -43,7 +43,8 @@ pub fn public_router(state: PublicState) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/v1/auth/agent", post(auth::sign_in).options(auth::preflight))
-        .route("/web/{*path}", get(web));
+        .route("/web/{*path}", get(web))
+        .route("/settings", get(|headers: HeaderMap| async move { page("settings", "index", &headers) }));
     for script in SCRIPTS {
         let serve = move |RawQuery(query): RawQuery, headers: HeaderMap| async move {
             assets::serve(script, Use::Shared, version(query.as_deref()), &headers)
@@ -95,7 +96,7 @@ async fn web(Path(path): Path<String>, RawQuery(query): RawQuery, headers: Heade
     assets::serve(&path, Use::Shared, version(query.as_deref()), &headers)
 }
 
-/// A page of the demo; its name may or may not end in `.html`.
+/// A page of our own; its name may or may not end in `.html`.
 fn page(folder: &str, name: &str, headers: &HeaderMap) -> Response {
     let name = name.strip_suffix(".html").unwrap_or(name);
     assets::serve(&format!("pages/{folder}/{name}.html"), Use::Page, None, headers)
@@ -161,6 +162,7 @@ mod tests {
             "/v1/lib/socket.js",
             "/web/lib/socket.js",
             "/web/style/base.css",
+            "/settings",
             "/demo/site",
             "/demo/site/cart.html",
             "/demo/agent",
@@ -179,5 +181,6 @@ mod tests {
         for path in ["/demo/site", "/demo/site/cart.html", "/demo/agent"] {
             assert_eq!(status(false, path).await, 404, "{path}");
         }
+        assert_eq!(status(false, "/settings").await, 200, "the settings page is no demo");
     }
 }

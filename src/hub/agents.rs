@@ -10,7 +10,7 @@ use super::accounts::{AgentIdentity, Group};
 use super::changes::{SignedIn, agent_settings};
 use super::registry::Connection;
 use super::sessions::{LiveSession, Wish};
-use super::visitors::{Caller, check_named};
+use super::visitors::Caller;
 use super::watch::{LiveList, RecordWatch, raw};
 use crate::cluster::{DirectoryError, PresenceSource};
 use crate::ids::{AgentKey, GroupId, SessionId, VisitorId, VisitorKey};
@@ -18,14 +18,12 @@ use crate::limits;
 use crate::model::buttons;
 use crate::model::event::Door;
 use crate::model::live::{Cursor, Filter, LiveView, Pager};
-use crate::model::presence;
 use crate::model::session::{Asker, EndReason, Input};
 use crate::model::settings::Audience;
-use crate::model::signal::{Delivery as Outcome, Signal};
 use crate::model::visitor::{Snapshot, State};
 use crate::wire::agent::{
-    AgentView, Cancel, Connect, Delivery, EndSession, FromAgent, Join, OpenRecord, Record, RecordRef,
-    ToAgent, VisitorIds, WatchLive,
+    AgentView, Cancel, Connect, EndSession, FromAgent, Join, OpenRecord, Record, RecordRef, ToAgent,
+    VisitorIds, WatchLive,
 };
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
@@ -159,6 +157,7 @@ impl AgentSeat {
             FromAgent::Connect(_) => {
                 Err(Refusal::new(ErrorCode::WrongState, "this connection is connected already"))
             }
+            FromAgent::Renew(hello) => self.renew(hello, id),
             FromAgent::Watch(wanted) => self.watch(wanted, id).await,
             FromAgent::Unwatch(VisitorIds { visitor_ids }) => {
                 for visitor in &visitor_ids {
@@ -198,6 +197,27 @@ impl AgentSeat {
                 Err(unsupported("the feed"))
             }
         }
+    }
+
+    /// Goes on with a newer token. One that is refused changes nothing: the last one holds until its end.
+    fn renew(&mut self, hello: Connect, id: Option<u64>) -> Result<Text, Refusal> {
+        let refused = || Refusal::new(ErrorCode::Unauthorized, "the token is wrong, expired or revoked");
+        let verify = || self.hub.accounts.verify_agent(&hello.token).map_err(|_| refused());
+        let identity = verify()?;
+        if (&identity.group, &identity.agent) != (&self.identity.group, &self.identity.agent) {
+            return Err(refused());
+        }
+        let mut signed_in = self.hub.agents.get_mut(&self.connection.id).ok_or_else(refused)?;
+        let before = std::mem::replace(&mut signed_in.token, hello.token.clone().into());
+        // It may have been revoked since it was looked at, and whoever looks for such had the old one.
+        if let Err(refusal) = verify() {
+            signed_in.token = before;
+            return Err(refusal);
+        }
+        drop(signed_in);
+        let expires_at = identity.expires_at;
+        self.identity = identity;
+        Ok(Text::answer(id, &ToAgent::Renewed { expires_at }))
     }
 
     fn key(&self, visitor: &VisitorId) -> VisitorKey {
@@ -287,22 +307,9 @@ impl AgentSeat {
 
     fn signal(&self, signal: crate::wire::agent::Signal, id: Option<u64>) -> Result<Text, Refusal> {
         self.may_help()?;
-        check_named(&signal.name, signal.data.as_ref())?;
-        let data = signal.data.map_or_else(|| "null".into(), |data| Box::from(data.0.get()));
-        let agent = Box::from(&*self.identity.name);
-        let input = presence::Input::Signal { signal: Signal { name: signal.name.into(), data, agent } };
-        let came = self.hub.presence(&self.key(&signal.visitor_id), input);
-        let delivery = match came.delivery {
-            Some(Outcome::Delivered) => Delivery::Delivered,
-            Some(Outcome::Held) => Delivery::Held,
-            Some(Outcome::HeldFull) => {
-                let limit = limits::HELD_SIGNALS;
-                return Err(Refusal::new(ErrorCode::TooMany, format!("{limit} signals are held already")));
-            }
-            Some(Outcome::NotPresent) | None => {
-                return Err(Refusal::new(ErrorCode::VisitorNotPresent, "the visitor is not here"));
-            }
-        };
+        let key = self.key(&signal.visitor_id);
+        let name = signal.name.into();
+        let delivery = self.hub.signal_visitor(&key, name, signal.data.as_ref(), &self.identity.name)?;
         Ok(Text::answer(id, &ToAgent::Signalled { delivery }))
     }
 

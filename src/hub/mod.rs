@@ -9,7 +9,9 @@ pub mod agents;
 pub mod changes;
 pub mod driver;
 pub mod events;
+pub mod newest;
 mod notes;
+pub mod operators;
 pub mod outbox;
 pub mod records;
 pub mod registry;
@@ -32,10 +34,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::random;
 use crate::clock::{Clock, Wall};
-use crate::cluster::{Bus, Directory, Hint, NodeId, PresenceSource, Sink};
+use crate::cluster::{Bus, Directory, DirectoryError, Hint, NodeFacts, NodeId, PresenceSource, Sink};
 use crate::hub::accounts::Accounts;
 use crate::hub::changes::SignedIn;
 use crate::hub::events::Events;
+use crate::hub::operators::OperatorWishes;
 use crate::hub::registry::Registry;
 use crate::hub::sessions::Sessions;
 use crate::hub::timers::{Due, Timers};
@@ -49,8 +52,9 @@ use crate::model::session::EndReason;
 use crate::model::ticket::{Chance, SECRET};
 use crate::model::visitor::{Snapshot, VisitorView};
 use crate::store::ReceiptLog;
-use crate::telemetry::Meters;
+use crate::telemetry::{Meters, SocketKind};
 use crate::wire::close::{Close, CloseCode};
+use crate::wire::error::ErrorCode;
 use crate::wire::message::Text;
 use crate::wire::visitor::ToVisitor;
 
@@ -86,6 +90,7 @@ pub struct Hub {
     registry: Arc<Registry>,
     tracker: Tracker,
     watchers: Watchers,
+    operators: OperatorWishes,
     agents: DashMap<ConnectionId, SignedIn>,
     sessions: Sessions,
     codes: DashMap<GroupId, Arc<Mutex<Codes>>>,
@@ -114,6 +119,7 @@ impl Hub {
             registry: Arc::new(Registry::new(Arc::clone(&parts.limits))),
             tracker: Tracker::new(Arc::clone(&parts.limits)),
             watchers: Watchers::default(),
+            operators: OperatorWishes::default(),
             agents: DashMap::new(),
             sessions: Sessions::default(),
             codes: DashMap::new(),
@@ -207,6 +213,14 @@ impl Hub {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// All nodes that are up, this one included, by name.
+    pub async fn nodes(&self) -> Result<Vec<NodeFacts>, DirectoryError> {
+        let mut nodes = self.directory.nodes(self.node).await?;
+        nodes.push(self.facts());
+        nodes.sort_unstable_by_key(|facts| facts.node);
+        Ok(nodes)
+    }
+
     /// Goes away: every connection is asked to come back elsewhere and closed. Few go at once; many are
     /// spread over the grace, so that the nodes they go to are not stormed.
     pub async fn drain(self: &Arc<Self>, grace: Duration) {
@@ -264,21 +278,30 @@ impl Hub {
             }
             Output::Deliver { connection, signal } => self.deliver_signal(connection, &signal),
             Output::Dismiss { connection } => {
-                if let Some(tab) = self.registry.get(connection) {
-                    tab.outbox.close(Close::new(CloseCode::Ended, "the visitor's presence has ended"));
+                let Some(tab) = self.registry.get(connection) else { return };
+                if self.accounts.group(&key.group).is_some_and(|group| !group.settings.presence_enabled) {
+                    tab.outbox.push(self.presence_is_off());
                 }
+                tab.outbox.close(Close::new(CloseCode::Ended, "the visitor's presence has ended"));
             }
             // Taken out by the tracker, which hands them to whoever they answer.
             Output::Signalled { .. } | Output::Refused { .. } => {}
         }
     }
 
-    /// A visitor of this node changed: tells this node's agents, and the other nodes.
+    /// What a visitor's page is told before it is closed because its group tracks nobody: it may ask again,
+    /// for presence is switched on again without anybody loading their page anew.
+    fn presence_is_off(&self) -> Text {
+        let after_ms = self.limits.presence_retry.as_millis() as u64;
+        Text::of(&ToVisitor::Reconnect { after_ms, reason: ErrorCode::PresenceDisabled.as_str() })
+    }
+
+    /// A visitor of this node changed: tells this node's agents and operators, and the other nodes.
     fn tell_change(self: &Arc<Self>, snapshot: &mut Lazy<'_>, key: &VisitorKey) {
-        if self.watchers.has_any(key)
+        if (self.watchers.has_any(key) || self.operators.concern(key))
             && let Some(snapshot) = snapshot.get()
         {
-            self.tell_agents(snapshot);
+            self.tell_here(snapshot);
         }
         if self.bus.has_listeners(self.node)
             && let Some(snapshot) = snapshot.get()
@@ -287,9 +310,10 @@ impl Hub {
         }
     }
 
-    /// Tells this node's agents of a visitor, wherever it is.
-    fn tell_agents(self: &Arc<Self>, snapshot: &Arc<Snapshot>) {
+    /// Tells this node's agents and operators of a visitor, wherever it is.
+    fn tell_here(self: &Arc<Self>, snapshot: &Arc<Snapshot>) {
         let key = snapshot.key();
+        self.operators.tell_presence(snapshot);
         let told = self.watchers.tell_presence(snapshot);
         self.meters.lamp_pushes.increment(told as u64);
         for list in self.watchers.live(&key.group) {
@@ -314,7 +338,7 @@ impl Hub {
             Hint::Visitor(snapshot) => {
                 // Who has a tab here as well is told of by this node's own machine.
                 if self.tracker.look(snapshot.key(), |_| ()).is_none() {
-                    self.tell_agents(&snapshot);
+                    self.tell_here(&snapshot);
                 }
             }
         }
@@ -356,6 +380,19 @@ impl Hub {
 }
 
 impl PresenceSource for Hub {
+    fn facts(&self) -> NodeFacts {
+        let count = |kind| self.registry.count(kind);
+        NodeFacts {
+            node: self.node,
+            version: env!("CARGO_PKG_VERSION").into(),
+            started: self.started,
+            draining: self.is_draining(),
+            connections: [SocketKind::Visitor, SocketKind::Agent, SocketKind::Session].map(count),
+            visitors: self.visitors() as u64,
+            sessions: self.sessions.len() as u64,
+        }
+    }
+
     fn snapshot(&self, key: &VisitorKey) -> Option<Snapshot> {
         self.tracker.snapshot(key)
     }

@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::driver::{Driver, Flow};
+use super::operators::SessionWord;
 use super::relay::Relay;
 use super::timers::Due;
 use super::{Hub, SystemChance};
@@ -48,6 +49,8 @@ pub struct LiveSession {
     /// Its consent could not be proven: no ticket is handed out any more.
     pub(super) barred: AtomicBool,
     driver: Driver<Session, Output>,
+    /// Steps taken so far; written under the driver's lock.
+    steps: AtomicU64,
     /// The earliest call asked of the timer that has not come yet.
     scheduled: AtomicU64,
 }
@@ -56,6 +59,12 @@ impl LiveSession {
     /// The session as lists and buttons see it.
     pub fn view(&self) -> View {
         self.driver.read(Session::view)
+    }
+
+    /// The same, with the number of steps that led to it.
+    pub(super) fn word(&self) -> SessionWord {
+        let step = || self.steps.load(Ordering::Relaxed);
+        self.driver.read(|session| SessionWord { view: session.view(), step: step() })
     }
 }
 
@@ -169,6 +178,7 @@ impl Hub {
             let started = self.start(&wish, asker.clone())?;
             if let Some(session) = started {
                 self.drive_with(&session, |_, _| ());
+                self.operators.tell_session(&session);
                 let state = session.driver.read(|session| session.view().state);
                 return Ok((session, state));
             }
@@ -208,6 +218,7 @@ impl Hub {
             barred: AtomicBool::new(false),
             relay: Arc::new(Relay::new(Arc::clone(&self.limits))),
             driver: Driver::new(machine, out),
+            steps: AtomicU64::new(0),
             scheduled: AtomicU64::new(u64::MAX),
         });
         self.sessions.live.insert(id, Arc::clone(&session));
@@ -232,12 +243,20 @@ impl Hub {
         step: impl FnOnce(&mut Session, &mut Vec<Output>) -> R,
     ) -> R {
         let mut next = None;
+        let mut changed = false;
         let stepped = |machine: &mut Session, out: &mut Vec<Output>| {
+            // Asked under the lock: who begins to watch after this reads the session after the step.
+            let before = self.operators.concern_session(&session.key).then(|| machine.view());
             let result = step(machine, out);
+            session.steps.fetch_add(1, Ordering::Relaxed);
+            changed = before.is_some_and(|before| before != machine.view());
             next = machine.next_deadline();
             result
         };
         let result = session.driver.drive(stepped, |output| self.perform_session(session, output));
+        if changed {
+            self.operators.tell_session(session);
+        }
         if let Some(at) = next {
             self.schedule(session, at);
         }

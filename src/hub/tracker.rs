@@ -46,6 +46,8 @@ pub struct Came {
     pub refused: Vec<Refusal>,
     /// When the machine wants to be called.
     pub deadline: Option<Tick>,
+    /// Connections that were asked to go.
+    pub dismissed: u32,
     /// Whether the visitor has focus on the connection that the input was about.
     pub focused: Option<ConnectionId>,
 }
@@ -142,7 +144,10 @@ impl Tracker {
             match output {
                 Output::Signalled { delivery } => came.delivery = Some(delivery),
                 Output::Refused { reason, .. } => came.refused.push(reason),
-                other => out.push((key.clone(), other)),
+                other => {
+                    came.dismissed += u32::from(matches!(other, Output::Dismiss { .. }));
+                    out.push((key.clone(), other));
+                }
             }
         }
         if let Some(presence) = shard.get(key) {

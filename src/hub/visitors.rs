@@ -65,6 +65,7 @@ impl Hub {
             return Err(REFUSED);
         }
         if !group.settings.presence_enabled {
+            connection.outbox.push(self.presence_is_off());
             return Err(Close::new(CloseCode::Ended, "presence is switched off"));
         }
         let identity = self.identify(&group, &hello).inspect_err(|_| {

@@ -95,6 +95,9 @@ limits! {
     /// Time to come back after a loss.
     #[serde(with = "humantime_serde")]
     resume_window: Duration = super::RESUME_WINDOW;
+    /// When a visitor's page may ask again after its group's presence was switched off.
+    #[serde(with = "humantime_serde")]
+    presence_retry: Duration = super::PRESENCE_RETRY;
     /// Longest session.
     #[serde(with = "humantime_serde")]
     session_length: Duration = super::SESSION_LENGTH;

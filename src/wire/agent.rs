@@ -18,6 +18,8 @@ incoming! {
     FromAgent {
         /// Comes first: the token.
         "connect" => Connect(Connect),
+        /// A newer token of the same agent, so that the connection outlives the last one.
+        "renew" => Renew(Connect),
         /// Tell me of these visitors from now on.
         "watch" => Watch(VisitorIds),
         /// No longer of these.
@@ -55,7 +57,7 @@ incoming! {
     }
 }
 
-/// The first message.
+/// The first message, and the shape of `renew`.
 #[derive(Debug, Deserialize)]
 pub struct Connect {
     /// An agent token.
@@ -342,6 +344,11 @@ pub enum ToAgent<'a> {
     },
     /// A request was taken.
     Ok {},
+    /// Answers `renew`.
+    Renewed {
+        /// When the connection ends unless it is renewed again.
+        expires_at: Wall,
+    },
     /// Answers `watch`: how these visitors are now.
     Watching {
         /// In the order asked.

@@ -1,12 +1,14 @@
-//! The agent's conversation: token, then wishes and pushes until the token ends.
+//! The agent's conversation: token, then wishes and pushes until the token ends that was shown last.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::conversation::{End, Patience, end, first, out_of_order, text_of};
 use super::link::{Event, Link};
+use crate::clock::Wall;
 use crate::hub::Hub;
 use crate::hub::agents::AgentSeat;
 use crate::hub::visitors::Caller;
@@ -35,8 +37,8 @@ async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: &Caller) -> R
 
 async fn talk(hub: &Arc<Hub>, link: &mut Link<TcpStream>, seat: &mut AgentSeat) -> End {
     let mut patience = Patience::new(hub.limits().agent_rate);
-    let left = seat.identity().expires_at.0.saturating_sub(hub.clock().now().wall.0);
-    let expiry = tokio::time::sleep(Duration::from_millis(left));
+    let mut expires_at = seat.identity().expires_at;
+    let expiry = tokio::time::sleep(left(hub, expires_at));
     tokio::pin!(expiry);
     loop {
         let event = tokio::select! {
@@ -64,5 +66,14 @@ async fn talk(hub: &Arc<Hub>, link: &mut Link<TcpStream>, seat: &mut AgentSeat) 
             Err(refusal) => Text::refusal(id, &refusal),
         };
         link.connection().outbox.push(answer);
+        if seat.identity().expires_at != expires_at {
+            expires_at = seat.identity().expires_at;
+            expiry.as_mut().reset(Instant::now() + left(hub, expires_at));
+        }
     }
+}
+
+/// How long a token still holds.
+fn left(hub: &Hub, expires_at: Wall) -> Duration {
+    Duration::from_millis(expires_at.0.saturating_sub(hub.clock().now().wall.0))
 }

@@ -10,7 +10,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, before, test } from "node:test";
 import { chromium } from "../../web/node_modules/playwright-core/index.mjs";
-import { AgentPage, VisitorPage } from "./people.js";
+import { AdminPage, AgentPage, VisitorPage } from "./people.js";
 
 /** Two shared cores and a debug build: what takes a second here has to be given half a minute. */
 export const PATIENCE_MS = 30_000;
@@ -68,6 +68,8 @@ function noted(pid) {
 class Server {
   /** @type {string[]} */
   log = [];
+  /** The server's log without what `dev` tells people. */
+  told = "";
   /** What `dev.json` says. @type {any} */
   facts;
   #process;
@@ -84,6 +86,7 @@ class Server {
     this.#process = spawn(bin, ["dev", "--data-dir", this.#dir, ...addrs], { detached: true, stdio: ["ignore", "pipe", "pipe"] });
     const forget = noted(this.#process.pid);
     this.#exited = new Promise((resolve) => this.#process.once("exit", (code, signal) => (forget(), resolve(code ?? signal))));
+    this.#process.stderr.on("data", (text) => (this.told += text));
     for (const stream of [this.#process.stdout, this.#process.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => this.log.push(...text.split("\n").filter(Boolean)));
     }
@@ -133,7 +136,39 @@ class Server {
     return { group, token, expiresAt };
   }
 
+  /** No secret is in the log or the metrics: none that these tests know, and none of the kinds that have a beginning. */
+  async assertSecretsKept() {
+    const metrics = await fetch(`http://${this.facts.ops}/metrics`).then((answer) => answer.text(), () => "");
+    const known = [this.facts.adminKey, this.facts.apiKey.secret, ...this.facts.agents.map((/** @type {any} */ one) => one.password)];
+    for (const signedIn of this.#tokens.values()) known.push((await signedIn).token);
+    const leaks = `${this.told}\n${metrics}`
+      .split("\n")
+      .filter((line) => /plk_|pla_|eyJ/.test(line) || known.some((secret) => line.includes(secret)));
+    if (leaks.length) throw new Error(`the server told secrets:\n${leaks.join("\n")}`);
+  }
+
+  /** Calls the admin service as an agent does whose page asks. @param {string} method @param {object} [body] @param {string} [address] */
+  async admin(method, body = {}, address = "alice") {
+    const { token } = await this.signIn(address);
+    const answer = await fetch(`${this.url}/v1/admin/${method}`, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+      body: JSON.stringify(body),
+    });
+    if (!answer.ok) throw new Error(`${method} was refused: ${answer.status} ${await answer.text()}`);
+    return answer.json();
+  }
+
+  /** Signs in anew next time, as after a token was revoked. @param {string} address */
+  forget(address) {
+    this.#tokens.delete(address);
+  }
+
   async stop() {
+    await this.assertSecretsKept().finally(() => this.#end());
+  }
+
+  async #end() {
     this.#process.kill("SIGTERM");
     const patience = setTimeout(() => this.#process.kill("SIGKILL"), 10_000);
     await this.#exited;
@@ -336,6 +371,20 @@ export class Scene {
   }
 
   /**
+   * Opens a section of the company settings, already signed in.
+   * @param {string} [section] @param {{ address?: string, context?: any }} [options]
+   */
+  async admin(section = "settings", { address = "alice", context } = {}) {
+    const page = await this.page(`${address}'s settings`, context);
+    const kept = JSON.stringify(await this.server.signIn(address));
+    await page.addInitScript((value) => sessionStorage.getItem("porchlight.agent") ?? sessionStorage.setItem("porchlight.agent", value), kept);
+    await page.goto(`${this.server.url}/settings#${section}`);
+    const admin = new AdminPage(page, section);
+    await admin.ready();
+    return admin;
+  }
+
+  /**
    * A page in a new context, listened to.
    * @param {string} name @param {any} [options] of the context, or an existing context
    */
@@ -395,7 +444,8 @@ export class Scene {
     for (const [at, { name, page, lines }] of this.#seats.entries()) {
       const file = `failed-${title.replace(/\W+/g, "-").slice(0, 60)}-${at}-${name}`;
       const shot = await shoot(page, file).catch((error) => `no picture: ${error.message}`);
-      parts.push(`--- ${name} at ${page.isClosed() ? "a closed page" : page.url()} (${shot})`, ...lines.slice(-KEPT_LINES));
+      parts.push(`--- ${name} at ${page.isClosed() ? "a closed page" : page.url()} (${shot})`);
+      parts.push(`sharing: ${await sharing(page)}`, ...lines.slice(-KEPT_LINES));
     }
     parts.push("--- server", ...this.server.log.slice(-KEPT_LINES));
     return parts.join("\n");
@@ -405,6 +455,14 @@ export class Scene {
     for (const context of this.#contexts) await context.close().catch(() => {});
     for (const closer of this.#closers) closer.close();
   }
+}
+
+/** The figures of the page's running share, if it has one. @param {import("playwright-core").Page} page */
+async function sharing(page) {
+  const ask = page.evaluate(() => JSON.stringify(/** @type {any} */ (window).Porchlight?.session?.stats() ?? null));
+  // A page that hangs must not keep the others from being described.
+  const late = new Promise((resolve) => setTimeout(() => resolve("no answer"), 5_000));
+  return Promise.race([ask, late]).catch((error) => error.message);
 }
 
 /**

@@ -95,11 +95,32 @@ export class AgentPage {
 
   /** Opens the record of a visitor by the simulator, whether they are here or not. @param {string} id */
   async opensRecord(id) {
+    await this.simulates({ id });
+  }
+
+  /**
+   * Opens a record of the simulator.
+   * @param {{ object?: string, id: string, situation?: string, field?: string }} record `situation`: where its visitor ID is
+   */
+  async simulates({ object = "Case", id, situation = "everywhere", field }) {
     const form = this.page.locator("[data-test=record-form]");
+    await form.locator("[name=object]").selectOption(object);
     await form.locator("[name=recordId]").fill(`500-${id}`);
     await form.locator("[name=visitorId]").fill(id);
+    if (field) {
+      await form.locator("summary").click();
+      await form.locator("[name=fieldName]").fill(field);
+    }
+    await form.locator("[name=situation]").selectOption(situation);
     await form.locator("[data-test=open-record]").click();
     await this.page.locator("[data-test=record]").waitFor();
+  }
+
+  /** Waits for what the server answers of a button. @param {"show" | "view" | "join"} button @param {{ visible?: boolean, enabled?: boolean, reason?: string }} answer */
+  async answered(button, { visible, enabled, reason }) {
+    const is = (/** @type {string} */ name, /** @type {unknown} */ value) => (value === undefined ? "" : `[data-${name}="${value}"]`);
+    const row = `[data-test=answer-${button}]${is("visible", visible)}${is("enabled", enabled)}${is("reason", reason)}`;
+    await this.page.locator(row).waitFor({ state: "attached" });
   }
 
   /** Waits for the porch light; a session covers the record. @param {"lit" | "dim" | "dark" | "in_session"} light */
@@ -183,5 +204,79 @@ export class AgentPage {
       return seen;
     }, [selector, attribute]);
     return () => handle.jsonValue();
+  }
+}
+
+/** Presses and looks at the company settings. */
+export class AdminPage {
+  /** @param {Page} page @param {string} section */
+  constructor(page, section) {
+    this.page = page;
+    this.section = section;
+  }
+
+  /** The section on screen. */
+  get place() {
+    return this.page.locator(`[data-test=section-${this.section}]`);
+  }
+
+  get form() {
+    return this.place.locator("form.section-form");
+  }
+
+  get conflict() {
+    return this.place.locator("[data-test=conflict]");
+  }
+
+  /** Waits for the section. */
+  async ready() {
+    await this.place.waitFor();
+  }
+
+  /** @param {string} section */
+  async goes(section) {
+    await this.page.locator(`[data-test=go-${section}]`).click();
+    this.section = section;
+    await this.ready();
+  }
+
+  /** @param {string} path */
+  setting(path) {
+    return this.place.locator(`[data-test=setting][data-path="${path}"]`);
+  }
+
+  /** The control of a setting. @param {string} path */
+  control(path) {
+    return this.place.locator(`[name="${path}"]`);
+  }
+
+  /** A cell of a table. @param {string} row @param {string} column */
+  cell(row, column) {
+    return this.place.locator(`tr[data-row="${row}"] [name="${column}"]`);
+  }
+
+  async edits() {
+    await this.place.locator("[data-test=edit]").click();
+    await this.place.locator("[data-test=save]").waitFor();
+  }
+
+  /** Presses Save, whatever comes of it. */
+  async presses() {
+    await this.place.locator("[data-test=save]").click();
+  }
+
+  /** Saves, which works. */
+  async saves() {
+    await this.presses();
+    await this.place.locator("[data-test=edit]").waitFor();
+  }
+
+  /** Answers the question on screen with yes. @param {RegExp} [says] what it has to say */
+  async confirms(says) {
+    const question = this.page.locator("[data-test=question]");
+    await question.waitFor();
+    if (says) await question.getByText(says).first().waitFor();
+    await question.locator("[data-test=confirm]").click();
+    await question.waitFor({ state: "detached" });
   }
 }

@@ -66,6 +66,43 @@ scene("a still page is shown, also to who joins late", async (s) => {
   await shows(bob);
 });
 
+for (const [name, codec, init] of /** @type {[string, RegExp, () => void][]} */ ([
+  ["its only picture was lost", /^(avc1|vp09|vp8)/, () => {
+    const { MediaStreamTrackProcessor: Real } = window;
+    let readers = 0;
+    const read = (/** @type {any} */ wish) => {
+      const { readable } = new Real(wish);
+      readers += 1;
+      if (readers > 1) return { readable };
+      const lose = { transform: (/** @type {VideoFrame} */ picture) => picture.close() };
+      return { readable: readable.pipeThrough(new TransformStream(lose)) };
+    };
+    window.MediaStreamTrackProcessor = /** @type {any} */ (function (/** @type {any} */ wish) {
+      return read(wish);
+    });
+  }],
+  ["the browser never says what it encodes", /^jpeg$/, () => {
+    VideoEncoder.isConfigSupported = () => new Promise(() => {});
+  }],
+  ["the first encoder swallows everything", /^(vp09|vp8)/, () => {
+    const { configure, encode } = VideoEncoder.prototype;
+    const broken = new WeakSet();
+    VideoEncoder.prototype.configure = function (config) {
+      if (config.codec.startsWith("avc1")) broken.add(this);
+      configure.call(this, config);
+    };
+    VideoEncoder.prototype.encode = function (...given) {
+      if (!broken.has(this)) encode.apply(this, given);
+    };
+  }],
+])) {
+  scene(`a still page is shown although ${name}`, async (s) => {
+    const { alice } = await sharing(s, { query: { still: "1", value: "1234567" }, init });
+    await until("the number", async () => (await alice.readings(1)).at(-1) === 1234567);
+    assert.match((await alice.stats()).codec, codec);
+  });
+}
+
 scene("paused means nothing moves; resumed means it goes on", async (s) => {
   const { visitor, alice } = await sharing(s);
   await visitor.barButton("pause").click();

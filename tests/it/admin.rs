@@ -11,12 +11,12 @@ use tonic::{Code, Request, Status};
 use crate::common::site::group_id;
 use crate::common::{Site, json, within};
 
-async fn channel(site: &Site) -> Channel {
+pub async fn channel(site: &Site) -> Channel {
     let endpoint = Channel::from_shared(format!("http://{}", site.running.admin)).unwrap();
     within("a gRPC connection", endpoint.connect()).await.unwrap()
 }
 
-fn with_key<T>(key: &str, message: T) -> Request<T> {
+pub fn with_key<T>(key: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     if !key.is_empty() {
         request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
@@ -24,11 +24,11 @@ fn with_key<T>(key: &str, message: T) -> Request<T> {
     request
 }
 
-fn operator(site: &Site) -> String {
+pub fn operator(site: &Site) -> String {
     site.running.demo.as_ref().unwrap().admin_key.clone()
 }
 
-fn group_key(site: &Site) -> String {
+pub fn group_key(site: &Site) -> String {
     let (id, secret) = &site.running.demo.as_ref().unwrap().api_key;
     format!("{id}.{secret}")
 }
@@ -171,6 +171,7 @@ async fn every_call_needs_a_key_that_reaches() {
     let revoked_key = format!("{}.{}", revoked.row.id, revoked.secret.expose());
     accounts.revoke_api_key(&group_id("demo"), &revoked.row.id).await.unwrap();
     let mixed = format!("{}.{}", site.running.demo.as_ref().unwrap().api_key.0, other.secret.expose());
+    let agent_token = site.token("demo", "bob").await;
 
     let client = AdminClient::new(channel(&site).await);
     let calls = async |key: &str, group: &str| {
@@ -190,6 +191,14 @@ async fn every_call_needs_a_key_that_reaches() {
         faces.dedup();
         assert_eq!(faces.len(), 1, "one answer for all");
         assert_eq!((node.code(), reason_of(&node).as_deref()), (Code::Unauthenticated, Some("UNAUTHORIZED")));
+    }
+    // An agent who may not change the group's settings.
+    for status in calls(&agent_token, "demo").await {
+        let status = status.unwrap();
+        assert_eq!(
+            (status.code(), reason_of(&status).as_deref()),
+            (Code::PermissionDenied, Some("FORBIDDEN"))
+        );
     }
     // Another group's key: what is not its own does not exist.
     let foreign: Vec<_> =

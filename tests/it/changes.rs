@@ -19,12 +19,29 @@ async fn presence_switched_off_ends_every_visitor_of_the_group_and_of_no_other()
     let mut namesake = site.visitor_as("namesake", json!({"group": "other", "visitorId": "C-1"})).await;
     site.settings(|settings| settings.presence_enabled = false).await;
     for page in &mut pages {
+        let told = page.expect("reconnect").await;
+        assert_eq!(told, json!({"type": "reconnect", "afterMs": 60_000, "reason": "presence_disabled"}));
         page.expect_close(4409).await;
     }
     agent.expect_state("C-1", "absent").await;
     let settings = agent.expect("settings").await["settings"].clone();
     assert_eq!(settings, json!({"openSessionRecords": false, "presenceEnabled": false}));
     namesake.settle().await;
+}
+
+#[tokio::test]
+async fn presence_switched_on_again_needs_nobody_to_load_a_page() {
+    let site = Site::start().await;
+    let mut agent = site.agent("alice").await;
+    agent.watch("C-1").await;
+    site.settings(|settings| settings.presence_enabled = false).await;
+    let mut early = site.open("early", "/v1/visitor").await;
+    early.send(json!({"type": "connect", "group": "demo", "visitorId": "C-1"})).await;
+    assert_eq!(early.expect("reconnect").await["reason"], "presence_disabled");
+    early.expect_close(4409).await;
+    site.settings(|settings| settings.presence_enabled = true).await;
+    let _page = site.visitor("C-1").await;
+    agent.expect_state("C-1", "present").await;
 }
 
 #[tokio::test]

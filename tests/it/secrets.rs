@@ -1,9 +1,5 @@
 //! Secrets: none of them is in the log, in the metrics, or in what somebody else is told.
 
-use std::io::Write;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
 use porchlight::auth::api_key::ApiKeySecret;
 use porchlight::auth::visitor_token;
 use porchlight::clock::wall;
@@ -11,38 +7,14 @@ use porchlight::ids::VisitorId;
 use porchlight::pb::v1;
 use porchlight::pb::v1::admin_client::AdminClient;
 
-use crate::common::{Site, Value, http, json};
-
-/// What would have been printed.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+use crate::common::{Site, Value, canary, http, json};
 
 /// Every level of our own modules and of what lies below, down to where libraries print bytes.
 const LEVELS: &str = "debug,porchlight=trace";
 
 #[tokio::test]
 async fn no_secret_is_logged_or_counted() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(LEVELS)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    // Only this test sets it; under a runner that shares the process, others merely write into it.
-    tracing::subscriber::set_global_default(subscriber).unwrap();
-
+    canary::listen_at(LEVELS);
     let site = Site::start().await;
     let mut secrets: Vec<(&str, String)> = Vec::new();
     let mut keep =
@@ -155,7 +127,7 @@ async fn no_secret_is_logged_or_counted() {
 
     let metrics = http::get(site.running.ops, "/metrics").await.body;
     let verbose = http::get(site.running.ops, "/readyz?verbose").await.body;
-    let log = String::from_utf8_lossy(&log.0.lock()).into_owned();
+    let log = canary::log();
     // What happened is there: who asked, what was accepted from where, and how it ended.
     for said in [
         "=\"offered\"",

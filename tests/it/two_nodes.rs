@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use porchlight::auth::secret::MasterSecret;
 use porchlight::clock::Clock;
 use porchlight::cluster::memory::{MemoryBus, MemoryDirectory};
-use porchlight::cluster::{Directory, DirectoryError, NodeId, PresenceSource};
+use porchlight::cluster::{Directory, DirectoryError, NodeFacts, NodeId, PresenceSource};
 use porchlight::http::{
     Admission, ApiError, Ceilings, Edge, Health, Listener, PublicState, Timing, bind, public_router,
 };
@@ -200,6 +200,10 @@ impl Directory for Away {
     }
 
     async fn list(&self, _: NodeId, _: &GroupId) -> Result<Vec<Arc<Snapshot>>, DirectoryError> {
+        Err(DirectoryError("away".into()))
+    }
+
+    async fn nodes(&self, _: NodeId) -> Result<Vec<NodeFacts>, DirectoryError> {
         Err(DirectoryError("away".into()))
     }
 }

@@ -12,8 +12,11 @@ const SIGN_IN_MS = 15_000;
 
 /** Part of a token's life after which it is renewed: at half twice the renewals, near 1 no time for a second try. */
 const RENEW_AT = 0.8;
-/** Pause before another try at renewing: four tries in the last fifth of the shortest sensible life (5 min). */
+/** Longest pause before another try at renewing, and its part of what is left: a short life gets several tries too. */
 const RENEW_RETRY_MS = 15_000;
+const RENEW_RETRY_PART = 0.25;
+/** Two ends closer than this are the same: the server counts in seconds. */
+const SAME_END_MS = 1_000;
 /** Longest delay a browser timer can hold. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -49,7 +52,8 @@ function renew(token, where) {
  * @property {string} [expiresAt] RFC 3339; without it the token is never renewed
  * @property {Where} where
  * @property {(renewed: { token: string, expiresAt: string }) => void} onRenewed
- * @property {(error: RequestError) => void} onError a try at renewing failed; others follow unless it was refused
+ * @property {(error: RequestError) => void} onError a try at renewing failed; others follow
+ * @property {(ending: { expiresAt: string }) => void} onEnding nothing will renew the token: it holds until then
  */
 
 /** Holds the newest token and renews it in time, by the server's clock once that is known. */
@@ -83,13 +87,15 @@ export class TokenKeeper {
     clearTimeout(this.#timer);
   }
 
-  /** Renews now; rejects with a {@link RequestError}. */
+  /** Renews now; rejects with a {@link RequestError}. @returns {Promise<SignedIn>} */
   async renew() {
-    const { token, expiresAt } = await renew(this.token, this.#options.where);
+    const signedIn = await renew(this.token, this.#options.where);
+    const { token, expiresAt } = signedIn;
     this.token = token;
     this.#expiresAt = expiresAt;
     this.start();
     this.#options.onRenewed({ token, expiresAt });
+    return signedIn;
   }
 
   /** Milliseconds the token has left. */
@@ -100,15 +106,27 @@ export class TokenKeeper {
   }
 
   async #renewInTime() {
+    const before = this.#expiresAt ?? "";
     try {
       await this.renew();
     } catch (caught) {
       const error = /** @type {RequestError} */ (caught);
-      this.#options.onError(error);
-      if (error.code !== "unauthorized" && (this.#life() ?? 0) > 0) {
-        this.#timer = setTimeout(() => this.#renewInTime(), RENEW_RETRY_MS);
+      const left = this.#life() ?? 0;
+      if (error.code === "unauthorized") {
+        this.#end();
+      } else if (left > 0) {
+        this.#options.onError(error);
+        this.#timer = setTimeout(() => this.#renewInTime(), Math.min(RENEW_RETRY_MS, left * RENEW_RETRY_PART));
       }
+      return;
     }
+    // A token that ends when the last one did: the sign-in is as old as it may get.
+    if (Math.abs(Date.parse(this.#expiresAt ?? "") - Date.parse(before)) < SAME_END_MS) this.#end();
+  }
+
+  #end() {
+    this.stop();
+    if (this.#expiresAt) this.#options.onEnding({ expiresAt: this.#expiresAt });
   }
 }
 

@@ -2,12 +2,17 @@
 //
 // Decides how the screen is asked for and which way of reading frames this browser has: MediaStreamTrackProcessor
 // in the window (Chromium), in a worker (Safari 18+), else <video> with requestVideoFrameCallback (Firefox).
-// Does not decide what becomes of a picture: share/publisher.js does. A still screen yields no pictures at all.
+// Also decides how a still screen is made to give a picture: it sends one when reading begins, and then nothing.
+// Does not decide what becomes of a picture: share/publisher.js does.
 import { MAX_FPS } from "../lib/adapt.js";
 
 /** @typedef {VideoFrame | ImageBitmap} Picture whoever receives one closes it */
 /** @typedef {"tab" | MediaStreamConstraints | undefined} CaptureWish */
 
+/** The first picture takes 50 to 250 ms; asked for again sooner, a busy computer would be made busier. */
+const FIRST_REFRESH_MS = 500;
+/** Longest gap between two tries to get a first picture. */
+const MAX_REFRESH_MS = 8_000;
 /** rVFC stops in hidden pages; browsers then allow about one timer a second. */
 const HIDDEN_GRAB_MS = 1_000;
 
@@ -53,15 +58,67 @@ export async function pickScreen(wish, devices = navigator.mediaDevices) {
 }
 
 /**
- * Reads a track's pictures until `stop`.
+ * Reads a track's pictures until `stop`. `refresh` brings about a picture of a screen that stands still: a browser
+ * sends one to everybody who begins to read, so another reader is opened, and takes over with its first picture.
+ * Until the first picture of all came, this is done without being asked.
  * @param {MediaStreamTrack} track
  * @param {(picture: Picture) => void} onPicture
- * @returns {{ stop(): void }}
+ * @returns {{ refresh(): void, stop(): void }}
  */
 export function readPictures(track, onPicture) {
-  if (typeof MediaStreamTrackProcessor === "function") {
-    return readStream(new MediaStreamTrackProcessor({ track }).readable, onPicture);
-  }
+  const open = typeof MediaStreamTrackProcessor === "function" ? readProcessor : readWorkerOrVideo;
+  /** @type {{ stop(): void } | null} */
+  let reader = null;
+  /** @type {{ stop(): void } | null} */
+  let newer = null;
+  let wait = FIRST_REFRESH_MS;
+  let stopped = false;
+  const begin = () => {
+    const mine = open(track, (picture) => {
+      clearTimeout(timer);
+      if (mine === newer) {
+        reader?.stop();
+        [reader, newer] = [mine, null];
+      }
+      onPicture(picture);
+    });
+    return mine;
+  };
+  const refresh = () => {
+    if (stopped) return;
+    newer?.stop();
+    newer = null;
+    try {
+      newer = begin();
+    } catch {
+      // The track has ended; its `ended` event is what the publisher listens to.
+    }
+  };
+  const insist = () => {
+    refresh();
+    wait = Math.min(wait * 2, MAX_REFRESH_MS);
+    timer = setTimeout(insist, wait);
+  };
+  let timer = setTimeout(insist, wait);
+  reader = begin();
+  return {
+    refresh,
+    stop() {
+      stopped = true;
+      clearTimeout(timer);
+      newer?.stop();
+      reader?.stop();
+    },
+  };
+}
+
+/** @param {MediaStreamTrack} track @param {(picture: Picture) => void} onPicture */
+function readProcessor(track, onPicture) {
+  return readStream(new MediaStreamTrackProcessor({ track }).readable, onPicture);
+}
+
+/** @param {MediaStreamTrack} track @param {(picture: Picture) => void} onPicture */
+function readWorkerOrVideo(track, onPicture) {
   // The worker tells within a moment whether it can; until then, and if not, the <video> reads.
   const video = readVideo(track, onPicture);
   const worker = readInWorker(track, onPicture, video.stop);
@@ -79,16 +136,28 @@ export function readPictures(track, onPicture) {
  */
 function readStream(stream, onPicture) {
   const reader = stream.getReader();
+  let stopped = false;
   (async () => {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      onPicture(value);
+      if (stopped) return value.close();
+      try {
+        onPicture(value);
+      } catch (error) {
+        // One picture that could not be used must not end the reading of all others.
+        console.warn("Porchlight: a picture was lost", error);
+      }
     }
   })().catch(() => {
     // The track ended in the middle of a read; its `ended` event is what the publisher listens to.
   });
-  return { stop: () => void reader.cancel().catch(() => {}) };
+  return {
+    stop() {
+      stopped = true;
+      reader.cancel().catch(() => {});
+    },
+  };
 }
 
 /**
@@ -144,8 +213,15 @@ function readVideo(track, onPicture) {
     const frames = video.getVideoPlaybackQuality().totalVideoFrames;
     if (stopped || video.readyState < 2 || frames === drawn) return;
     drawn = frames;
-    // A browser without WebCodecs still has ImageBitmap, which is enough for JPEG.
-    const picture = typeof VideoFrame === "function" ? new VideoFrame(video) : await createImageBitmap(video);
+    /** @type {Picture} */
+    let picture;
+    try {
+      // A browser without WebCodecs still has ImageBitmap, which is enough for JPEG.
+      picture = typeof VideoFrame === "function" ? new VideoFrame(video) : await createImageBitmap(video);
+    } catch (error) {
+      drawn = -1; // of a still screen this is the only one: it has to be taken another time
+      throw error;
+    }
     if (stopped) picture.close();
     else onPicture(picture);
   };
@@ -166,5 +242,5 @@ function readVideo(track, onPicture) {
   };
 }
 
-/** A picture that could not be taken is followed by another; play() is interrupted by `stop`. */
+/** A picture that could not be taken is followed by another, or a refresh is asked for; play() is interrupted by `stop`. */
 function ignoreUnready() {}

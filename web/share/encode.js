@@ -53,7 +53,11 @@ export async function openEncoder(order, size, kbps, events) {
     for (const family of order) {
       if (family === "jpeg") break;
       const config = await supportedConfig(family, size, kbps);
-      if (config) return new ChunkEncoder(family, config, events);
+      try {
+        if (config) return new ChunkEncoder(family, config, events);
+      } catch (error) {
+        console.warn(`Porchlight: ${family} was supported and cannot be opened`, error);
+      }
     }
   }
   return new ImageEncoder(size, events);
@@ -129,8 +133,11 @@ class ChunkEncoder {
   encode(picture, { key, last, time }) {
     const frame = new VideoFrame(picture, { timestamp: time, ...crop(picture, this.#config) });
     this.#inside.set(time, { last, config: this.#config });
-    this.#encoder.encode(frame, { keyFrame: key });
-    frame.close();
+    try {
+      this.#encoder.encode(frame, { keyFrame: key });
+    } finally {
+      frame.close();
+    }
   }
 
   close() {

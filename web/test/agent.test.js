@@ -389,6 +389,63 @@ describe("token", () => {
     assert.equal(client.token, "t2");
   });
 
+  it("renewed, is shown on the running connection, which stays", async () => {
+    const soon = new Date(Date.now() + 1_000).toISOString();
+    const { client, ws } = await online({
+      expiresAt: soon,
+      fetch: respond(200, { token: "t2", expiresAt: inOneHour(), agent: {} }),
+    });
+    const watching = client.watch(["C-1"]);
+    const { id } = await ws.expect("watch");
+    ws.push({ type: "watching", id, visitors: [visitor("C-1", 1)] });
+    await watching;
+    const ending = collect(client, "expiring");
+    const renew = await ws.expect("renew");
+    assert.equal(renew.token, "t2");
+    ws.push({ type: "renewed", id: renew.id, expiresAt: inOneHour() });
+    const seen = collect(client, "presence");
+    ws.push({ type: "presence", visitor: visitor("C-1", 2) });
+    assert.equal(seen.length, 1);
+    assert.equal(FakeWebSocket.all.length, 1);
+    assert.deepEqual(ending, []);
+  });
+
+  it("a server that renews no connection is no error: the next one opens with the new token", async () => {
+    const { client, ws } = await online({
+      expiresAt: new Date(Date.now() + 500).toISOString(),
+      fetch: respond(200, { token: "t2", expiresAt: inOneHour(), agent: {} }),
+    });
+    const errors = collect(client, "error");
+    const { id } = await ws.expect("renew");
+    ws.push({ type: "error", id, code: "unknown_type", message: "?" });
+    ws.drop(4401);
+    assert.equal((await (await nextSocket(2)).expect("connect")).token, "t2");
+    assert.deepEqual(errors, []);
+  });
+
+  const endings = [
+    ["is refused", 401, () => ({ error: { code: "unauthorized", message: "no" } })],
+    ["ends when the last one did", 200, (expiresAt) => ({ token: "t2", expiresAt, agent: {} })],
+  ];
+  for (const [what, status, body] of endings) {
+    it(`tells once that the sign-in ends when a renewal ${what}, and stays until then`, async () => {
+      const expiresAt = new Date(Date.now() + 1_000).toISOString();
+      let asked = 0;
+      const { client, ws } = await online({
+        expiresAt,
+        fetch: async () => ((asked += 1), new Response(JSON.stringify(body(expiresAt)), { status })),
+      });
+      const errors = collect(client, "error");
+      const ending = await new Promise((resolve) => client.on("expiring", resolve));
+      assert.deepEqual(ending, { expiresAt });
+      assert.equal(client.state, "online");
+      ws.push({ type: "presence", visitor: visitor("C-1", 1) });
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      assert.equal(asked, 1, "nobody asks again");
+      assert.deepEqual(errors, []);
+    });
+  }
+
   it("gets a second chance after 4401 and goes on", async () => {
     const { client, ws } = await online({
       expiresAt: inOneHour(),

@@ -187,6 +187,18 @@ test("a drain is followed after the told delay, with jitter", async () => {
   assert.equal(clock.nextIn, 3000);
 });
 
+test("presence that is switched off is asked for again when the server said so", async () => {
+  const api = await welcomed();
+  net.last().say({ type: "reconnect", afterMs: 60_000, reason: "presence_disabled" });
+  net.last().drop(4409);
+  assert.notEqual(api.state, "stopped");
+  assert.equal(clock.nextIn, 90_000, "spread over a minute");
+  await clock.advance(90_000);
+  net.last().open();
+  net.last().say(connected);
+  assert.equal(api.state, "online");
+});
+
 test("a server that never welcomes is left after 10 s", async () => {
   newPage().start({ group: "demo" });
   await settle();

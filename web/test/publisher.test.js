@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 import { decodeFrame, FrameType } from "../lib/frame.js";
 import { Publisher } from "../share/publisher.js";
+import { FakeEncoder, picture } from "./fake-encoder.js";
 import { settle } from "./fake-world.js";
 
 let now;
@@ -11,69 +12,14 @@ let buffered;
 /** @type {string[]} */ let unsupported;
 /** @type {Publisher} */ let publisher;
 
-class FakeEncoder {
-  busy = false;
-  orders = [];
-  rates = [];
-  sizes = [];
-  closed = false;
-  constructor(family, size, kbps, events) {
-    this.family = family;
-    this.events = events;
-    this.configure(size, kbps);
-  }
-  configure(size, kbps) {
-    this.sizes.push(`${size.width}x${size.height}`);
-    this.size = size;
-    this.setKbps(kbps);
-  }
-  setKbps(kbps) {
-    this.rates.push(kbps);
-  }
-  encode(picture, order) {
-    assert.ok(!picture.closed, "a closed picture was encoded");
-    this.orders.push(order);
-    this.busy = true;
-  }
-  /** Lets the encoder finish what it was given last. */
-  finish({ layer = 0, bytes = 10 } = {}) {
-    const { key, last, time } = this.orders.at(-1);
-    const { codec, width, height } = { codec: this.family, ...this.size };
-    this.busy = false;
-    const jpeg = this.family === "jpeg";
-    this.events.onEncoded({
-      type: jpeg ? FrameType.IMAGE : FrameType.VIDEO,
-      key: key || jpeg,
-      last,
-      time,
-      layer,
-      droppable: layer > 0,
-      width,
-      height,
-      config: key && !jpeg ? { codec, width, height } : null,
-      payload: new Uint8Array(bytes),
-    });
-  }
-  close() {
-    this.closed = true;
-  }
-}
-
 const encoder = () => encoders.at(-1);
-const picture = (displayWidth = 1280, displayHeight = 720) => ({
-  displayWidth,
-  displayHeight,
-  closed: false,
-  close() {
-    this.closed = true;
-  },
-});
 
 /** Time passes for the clock and the timers alike. */
 async function pass(ms) {
   for (let i = 0; i < ms; i++) {
     now += 1;
     mock.timers.tick(1);
+    if (i % 100 === 99) await settle();
   }
   await settle();
 }
@@ -86,6 +32,7 @@ beforeEach(() => {
   buffered = 0;
   encoders = [];
   unsupported = [];
+  mock.method(console, "warn", () => {});
   publisher = new Publisher({
     send: (frame) => sent.push(decodeFrame(frame)),
     buffered: () => buffered,
@@ -267,7 +214,6 @@ test("follows what the viewers decode", async () => {
 });
 
 test("a broken encoder is replaced by the next of the ladder", async () => {
-  mock.method(console, "warn", () => {});
   await running();
   encoder().events.onError(new Error("broken"));
   await settle();
@@ -304,4 +250,11 @@ test("closed, it keeps no picture and wakes no more", async () => {
   await pass(1000);
   assert.ok(late.closed && encoder().closed);
   assert.equal(sent.length, 1);
+});
+
+test("its figures tell how far pictures came", async () => {
+  const nothing = { pictures: 0, encoded: 0, frames: 0, codec: null, encoding: false, lastError: null };
+  assert.deepEqual(publisher.stats(), nothing);
+  await running();
+  assert.deepEqual(publisher.stats(), { ...nothing, pictures: 1, encoded: 1, frames: 1, codec: "avc1" });
 });

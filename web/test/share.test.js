@@ -96,6 +96,18 @@ test("takes the first family with layers, else without, else the next family", a
   assert.equal(seen.probed.length, 5);
 });
 
+test("a family that was supported and cannot be opened gives way to the next", async (t) => {
+  t.mock.method(console, "warn", () => {});
+  fakeWebCodecs(() => true);
+  const { prototype } = globalThis.VideoEncoder;
+  const configure = prototype.configure;
+  prototype.configure = function (config) {
+    if (config.codec.startsWith("avc1")) throw new DOMException("no", "NotSupportedError");
+    configure.call(this, config);
+  };
+  assert.equal((await openEncoder(["avc1", "vp09"], size, 2000, nothing)).family, "vp09");
+});
+
 test("a new bit rate is configured at the same size", async () => {
   const seen = fakeWebCodecs(() => true);
   const encoder = await openEncoder(["vp8"], size, 2000, nothing);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::doors::Knock;
-use super::{Accounts, AgentIdentity, Member};
+use super::{Accounts, AgentIdentity, Group, Member};
 use crate::auth::agent_token::AgentClaims;
 use crate::auth::login_key::{self, LoginKeyError};
 use crate::auth::{Refused, password};
@@ -85,6 +85,17 @@ pub enum SignInError {
     Store(#[from] StoreError),
 }
 
+/// What the log calls a sign-in by login key.
+const LOGIN_KEY: &str = "login key";
+
+/// When and how an agent last showed a credential.
+#[derive(Debug, Clone, Copy)]
+struct Proof {
+    at: Wall,
+    /// By a login key.
+    sso: bool,
+}
+
 impl Accounts {
     /// Signs an agent in. `from` is the client's own address, seen through trusted proxies.
     ///
@@ -130,7 +141,7 @@ impl Accounts {
                     Ok(()) => row.ok_or("unknown agent"),
                     Err(_) => Err("login key malformed or not genuine"),
                 };
-                self.admit(&knock, &group, "login key", row)
+                self.admit(&knock, &group, LOGIN_KEY, row)
             }
             SignIn::Renew { token } => self.renew(token.expose_secret()).map_err(|error| {
                 tracing::info!(%error, "renewal refused");
@@ -157,7 +168,8 @@ impl Accounts {
                 self.inner.doors.right(knock);
                 let key = row.agent.key.clone();
                 let now = self.inner.clock.now().wall;
-                self.issue(key, &Member::of(row), now, now).ok_or(SignInError::Refused)
+                let proof = Proof { at: now, sso: by == LOGIN_KEY };
+                self.issue(key, &Member::of(row), now, proof).ok_or(SignInError::Refused)
             }
             Err(reason) => {
                 let locked = self.inner.doors.wrong(self.inner.clock.tick(), knock);
@@ -208,13 +220,17 @@ impl Accounts {
         if proven.after(limits::SIGN_IN_CHAIN).unix_seconds() <= now.unix_seconds() {
             return Err(Refused::Expired);
         }
-        self.issue(key, &member, now, proven).ok_or(Refused::Revoked)
+        let sso_on = |group: Arc<Group>| group.settings.sso.enabled;
+        if claims.sso && !self.group(&key.group).is_some_and(sso_on) {
+            return Err(Refused::Revoked);
+        }
+        self.issue(key, &member, now, Proof { at: proven, sso: claims.sso }).ok_or(Refused::Revoked)
     }
 
-    /// Mints a token; none when the group is gone. `proven` is when the agent last showed a credential.
-    fn issue(&self, key: AgentKey, member: &Member, now: Wall, proven: Wall) -> Option<SignedIn> {
+    /// Mints a token; none when the group is gone.
+    fn issue(&self, key: AgentKey, member: &Member, now: Wall, proof: Proof) -> Option<SignedIn> {
         let life = self.group(&key.group)?.settings.login_expiration();
-        let exp = now.after(life).min(proven.after(limits::SIGN_IN_CHAIN)).unix_seconds();
+        let exp = now.after(life).min(proof.at.after(limits::SIGN_IN_CHAIN)).unix_seconds();
         let expires_at = Wall(exp * 1000);
         let agent = self.identity(key, member, expires_at)?;
         let token = self.inner.tokens.mint(&AgentClaims {
@@ -224,7 +240,8 @@ impl Accounts {
             permissions: agent.permissions,
             iat: now.unix_seconds(),
             exp,
-            auth_time: proven.unix_seconds(),
+            auth_time: proof.at.unix_seconds(),
+            sso: proof.sso,
             generation: member.generation,
         });
         Some(SignedIn { token, expires_at, agent })

@@ -127,6 +127,9 @@ async fn an_agent_signs_in_by_login_key() {
     let signed =
         accounts.sign_in(by_login_key("demo", "demo-alice", &mint(&demo.api_key.1, 60)), HERE).await.unwrap();
     assert_eq!(signed.agent.agent.as_str(), "alice");
+    let renew = |token: &str| accounts.sign_in(SignIn::Renew { token: token.into() }, HERE);
+    let renewed = renew(&signed.token).await.unwrap();
+    let by_password = token_of(&accounts, &demo.agents[0]).await;
 
     let second = accounts.create_api_key(&gid("demo"), "rotation").await.unwrap();
     let by_second = || by_login_key("demo", "demo-alice", &mint(second.secret.expose(), 60));
@@ -149,6 +152,8 @@ async fn an_agent_signs_in_by_login_key() {
     accounts.update_settings(&gid("demo"), &settings, 3, "t").await.unwrap();
     let switched_off = by_login_key("demo", "demo-alice", &mint(&demo.api_key.1, 60));
     assert!(accounts.sign_in(switched_off, HERE).await.is_err());
+    assert!(renew(&renewed.token).await.is_err(), "nor is the sign-in stretched that came by it");
+    assert!(renew(&by_password).await.is_ok());
 }
 
 #[tokio::test]

@@ -415,7 +415,7 @@ pub enum Answer {
 }
 
 /// A session as lists and buttons see it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     /// Its id.
     pub id: SessionId,

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::transcript::Transcript;
-use super::{DEADLINE, within};
+use super::{DEADLINE, canary, within};
 
 /// What came from the server.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +95,7 @@ impl Client {
 
     pub async fn send(&mut self, message: Value) {
         self.transcript.note(&self.name, format_args!("→ {message}"));
+        canary::learn(&message);
         self.raw(Message::text(message.to_string())).await;
     }
 
@@ -259,7 +260,12 @@ impl Client {
             let heard = match next {
                 Some(Ok(Message::Text(text))) => {
                     self.transcript.note(&self.name, format_args!("← {text}"));
-                    Heard::Text(serde_json::from_str(&text).expect("the server speaks JSON"))
+                    let message: Value = serde_json::from_str(&text).expect("the server speaks JSON");
+                    canary::learn(&message);
+                    if message["type"] == "error" {
+                        canary::told("an error", &text);
+                    }
+                    Heard::Text(message)
                 }
                 Some(Ok(Message::Binary(frame))) => {
                     self.transcript.note(&self.name, format_args!("← frame of {} bytes", frame.len()));
@@ -270,6 +276,7 @@ impl Client {
                     let code = close.as_ref().map(|close| u16::from(close.code));
                     self.transcript.note(&self.name, format_args!("← close {close:?}"));
                     self.reason = close.map(|close| close.reason.to_string()).unwrap_or_default();
+                    canary::told("the sentence of a close", &self.reason);
                     self.closed = Some(code);
                     // The answer to the close goes out with the next poll.
                     let _over = tokio::time::timeout(DEADLINE, self.socket.next()).await;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::within;
+use super::{canary, within};
 
 /// An answer: status and body.
 #[derive(Debug)]
@@ -33,6 +33,11 @@ pub async fn exchange(addr: SocketAddr, request: &str) -> Answer {
     .await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    if status >= 400 {
+        canary::told("an HTTP answer", &answer);
+    } else if let Ok(message) = serde_json::from_str(body) {
+        canary::learn(&message);
+    }
     Answer { status, body: body.to_owned() }
 }
 
@@ -41,6 +46,7 @@ pub async fn get(addr: SocketAddr, path: &str) -> Answer {
 }
 
 pub async fn post(addr: SocketAddr, path: &str, body: &Value) -> Answer {
+    canary::learn(body);
     let body = body.to_string();
     let request = format!(
         "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\

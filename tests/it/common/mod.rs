@@ -3,6 +3,7 @@
 //! Nothing here sleeps. Everything that is awaited has a deadline, and what misses it fails with the
 //! transcript of all clients of the test.
 
+pub mod canary;
 pub mod client;
 pub mod frames;
 pub mod http;

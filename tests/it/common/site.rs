@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use porchlight::config::Config;
+use porchlight::auth::agent_token::{AgentClaims, AgentTokens};
+use porchlight::auth::secret::MasterSecret;
+use porchlight::clock::wall;
+use porchlight::config::{Config, Secret};
 use porchlight::ids::{AgentId, AgentKey, GroupId};
 use porchlight::model::settings::Settings;
 use porchlight::server::{Options, Running, Server, StorePlace};
@@ -12,7 +15,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::roles::{AgentClient, ParticipantClient, VisitorClient};
 use super::transcript::Transcript;
-use super::{http, within};
+use super::{canary, http, within};
 
 pub const DEMO: &str = "demo";
 
@@ -42,8 +45,45 @@ pub fn config() -> Config {
     for addr in [&mut config.public.addr, &mut config.ops.addr, &mut config.admin.addr] {
         *addr = "127.0.0.1:0".parse().unwrap();
     }
+    config.auth.master_secret = Some(Secret::from(canary::MASTER.to_owned()));
     config.demo.enabled = true;
     config
+}
+
+pub fn agent_key(group: &str, agent: &str) -> AgentKey {
+    AgentKey { group: group_id(group), agent: AgentId::new(agent).unwrap() }
+}
+
+/// What a good token of an agent says now.
+pub fn claims(site: &Site, key: &AgentKey) -> AgentClaims {
+    let member = site.running.accounts.member(key).expect("the agent was made");
+    let now = wall().unix_seconds();
+    AgentClaims {
+        sub: key.agent.clone(),
+        group: key.group.clone(),
+        profile: None,
+        permissions: Default::default(),
+        iat: now,
+        exp: now + 600,
+        auth_time: now,
+        generation: member.generation,
+        sso: false,
+    }
+}
+
+/// A token as the server itself would mint it, but for what the test changes.
+pub fn mint(site: &Site, key: &AgentKey, change: impl FnOnce(&mut AgentClaims)) -> String {
+    let mut claims = claims(site, key);
+    change(&mut claims);
+    AgentTokens::new(&MasterSecret::from_text(canary::MASTER).unwrap()).mint(&claims)
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            canary::check();
+        }
+    }
 }
 
 impl Site {
@@ -54,10 +94,16 @@ impl Site {
 
     /// The same with other settings of the process.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        canary::listen();
         let mut config = config();
         change(&mut config);
         let starting = Server::start(config, Options { store: StorePlace::Memory });
         let running = within("the start of a server", starting).await.unwrap();
+        if let Some(demo) = &running.demo {
+            for secret in [&demo.admin_key, &demo.api_key.1] {
+                canary::learn_text(secret);
+            }
+        }
         Self { running, transcript: Transcript::new() }
     }
 

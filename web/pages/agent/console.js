@@ -3,6 +3,7 @@
 // Decides how the agent's events move through the page: a row opens a record, a Join becomes progress, a ticket
 // becomes a session. Does not decide what any of it looks like (the panels) nor what is allowed (the server).
 
+import { AnswerPanel } from "./answer.js";
 import { fill, h, set, write } from "./dom.js";
 import { icon, lantern } from "./icons.js";
 import { RecordForm } from "./record-form.js";
@@ -12,7 +13,7 @@ import { SessionPanel } from "./session.js";
 import { Toasts } from "./toasts.js";
 import { VisitorTable } from "./visitors.js";
 import { handoutPanel } from "./handout.js";
-import { endReason, REQUEST } from "./words.js";
+import { endReason, REQUEST, signInEnds } from "./words.js";
 
 /** @import { AgentClient, AgentClientState } from "../../agent.js" */
 /** @import { JoinInput, JoinRequest, OpenRecord, Ready, RecordInput } from "../../lib/wire.js" */
@@ -41,6 +42,7 @@ export class Console {
   #table;
   #form;
   #panel;
+  #answer = new AnswerPanel();
   /** @type {OpenRecord | null} */
   #record = null;
   /** @type {JoinRequest | null} */
@@ -51,6 +53,21 @@ export class Console {
   #clock = null;
   #agent = h("span", { class: "agent truncate", "data-test": "agent-name" });
   #group = h("span", { class: "chip", "data-test": "group" });
+  /** For admins. In a tab of its own, which takes the sign-in along: a running session stays. */
+  #settings = h(
+    "a",
+    {
+      class: "button quiet",
+      href: "/settings",
+      target: "_blank",
+      rel: "opener",
+      hidden: true,
+      "data-test": "settings-link",
+      "aria-label": "Company settings",
+    },
+    icon("settings"),
+    h("span", { class: "wide-only" }, "Settings"),
+  );
   #connection = h("span", { class: "connection", role: "status", "data-test": "connection" });
   #sessionSlot = h("div", { class: "session-slot" });
   /** Key and link of a Show or View. */
@@ -98,7 +115,16 @@ export class Console {
         "main",
         { class: "panes" },
         this.#table.element,
-        h("div", { class: "work" }, welcome(), this.#panel.element, this.#handout, this.#sessionSlot, this.#formCard),
+        h(
+          "div",
+          { class: "work" },
+          welcome(),
+          this.#panel.element,
+          this.#handout,
+          this.#sessionSlot,
+          this.#answer.element,
+          this.#formCard,
+        ),
       ),
       this.#nav,
       this.#toasts.element,
@@ -121,6 +147,7 @@ export class Console {
     client.on("connected", ({ agent, group }) => {
       write(this.#agent, agent.name);
       write(this.#group, group);
+      set(this.#settings, "hidden", !agent.permissions?.includes("admin"));
       this.#resumeRequest();
     });
     client.on("live", (page) => this.#table.replace(page));
@@ -133,6 +160,9 @@ export class Console {
       this.#toasts.show(`${visitorId}: ${name}`, {
         text: data === null || data === undefined ? "" : JSON.stringify(data),
       });
+    });
+    client.on("expiring", ({ expiresAt }) => {
+      this.#toasts.show("Sign in again soon", { text: signInEnds(expiresAt), kind: "error", stays: true });
     });
     client.on("error", (error) => this.#toasts.error("Server", error));
     this.#drawConnection(client.state);
@@ -163,6 +193,8 @@ export class Console {
     try {
       // The answer is also the first `record` event, which draws it.
       await this.#client.openRecord(input);
+      // The form that opened it may have pushed it out of sight.
+      this.#panel.element.scrollIntoView({ block: "start" });
     } catch (error) {
       this.#toasts.error("The record could not be opened", error);
     }
@@ -173,6 +205,7 @@ export class Console {
     if (!record) return;
     this.#record = null;
     this.#panel.draw(null);
+    this.#answer.draw(null);
     this.#setRequest(null);
     this.#table.markOpen(null);
     set(this.element, "data-record", "none");
@@ -183,6 +216,7 @@ export class Console {
   #recordChanged(answer) {
     this.#record = answer;
     this.#panel.draw(answer);
+    this.#answer.draw(answer);
     this.#table.markOpen(answer.visitorId ?? null);
     set(this.element, "data-record", "open");
   }
@@ -352,6 +386,7 @@ export class Console {
       h("div", { class: "spacer" }),
       this.#group,
       this.#agent,
+      this.#settings,
       this.#options.theme,
       h(
         "button",

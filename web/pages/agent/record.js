@@ -51,6 +51,8 @@ export class RecordPanel {
   #view;
   #sides = h("div", { class: "sides" });
   #enablement = h("div", { class: "notice", hidden: true, "data-test": "enablement" });
+  /** Where the light would be, had the record the button. */
+  #joinOff = h("p", { class: "muted reason", hidden: true, "data-test": "join-off" });
   progress;
   element;
 
@@ -109,6 +111,7 @@ export class RecordPanel {
       ),
       this.#enablement,
       this.#light,
+      this.#joinOff,
       this.progress.element,
       this.#sides,
     );
@@ -130,6 +133,9 @@ export class RecordPanel {
     set(this.#enablement, "hidden", anyVisible);
     const why = buttons.join.message ?? buttons.join.reason ?? reason ?? "No button is switched on for this record.";
     if (!anyVisible) fill(this.#enablement, icon("info"), h("p", {}, why));
+    const joinOff = anyVisible && !buttons.join.visible;
+    write(this.#joinOff, joinOff ? `No Join here: ${buttons.join.message ?? buttons.join.reason ?? ""}` : "");
+    set(this.#joinOff, "hidden", !joinOff);
     set(this.#sides, "hidden", !buttons.show.visible && !buttons.view.visible);
     this.#drawLight(answer);
     this.#drawJoin(buttons.join);

@@ -16,9 +16,10 @@ const GROUP_KEY = "porchlight.group";
  * Builds the sign-in view.
  * @param {object} options
  * @param {string} [options.notice] why the agent is here again
+ * @param {string} [options.lead] what signing in is good for here
  * @param {(group: string, signedIn: SignedIn) => void} options.onSignedIn
  */
-export function signInView({ notice, onSignedIn }) {
+export function signInView({ notice, lead = "See who is on your site, and help them where they are.", onSignedIn }) {
   const group = input("group", localStorage.getItem(GROUP_KEY) ?? (onLoopback() ? DEMO_GROUP : ""), "organization");
   const address = input("address", "", "username");
   const password = input("password", "", "current-password");
@@ -74,7 +75,7 @@ export function signInView({ notice, onSignedIn }) {
     "form",
     { class: "sign-in-form", "data-test": "sign-in-form", onsubmit: send },
     h("h1", {}, "Sign in"),
-    h("p", { class: "lead" }, "See who is on your site, and help them where they are."),
+    h("p", { class: "lead" }, lead),
     problem,
     field("Group", group),
     field("Agent address", address),

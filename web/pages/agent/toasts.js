@@ -18,9 +18,9 @@ export class Toasts {
 
   /**
    * @param {string} title
-   * @param {{ text?: string, kind?: ToastKind }} [options]
+   * @param {{ text?: string, kind?: ToastKind, stays?: boolean }} [options] one that stays is closed by hand
    */
-  show(title, { text = "", kind = "info" } = {}) {
+  show(title, { text = "", kind = "info", stays = false } = {}) {
     // The same words again say nothing new.
     const said = `${title}\n${text}`;
     if ([...this.element.children].some((toast) => toast.getAttribute("data-said") === said)) return;
@@ -38,6 +38,7 @@ export class Toasts {
     );
     this.element.append(toast);
     while (this.element.childElementCount > MAX_TOASTS) this.element.firstElementChild?.remove();
+    if (stays) return;
     let timer = setTimeout(close, STAY_MS[kind]);
     // A notice being read stays.
     toast.addEventListener("pointerenter", () => clearTimeout(timer));

@@ -70,6 +70,12 @@ const SIGNED_OUT = {
   not_found: "The group was not found.",
 };
 
+/** @param {string} expiresAt RFC 3339 */
+export function signInEnds(expiresAt) {
+  const time = new Date(expiresAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return `Your sign-in ends at ${time} and cannot be renewed. What is open stays open until then.`;
+}
+
 /** @param {{ name: string, message: string }} reason */
 export function signedOutReason({ name, message }) {
   return SIGNED_OUT[name] ?? `You were signed out: ${message}`;
