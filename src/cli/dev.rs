@@ -186,7 +186,11 @@ impl DevArgs {
             let demo = running.demo.as_ref().context("the demo group is missing")?;
             let file = DevFile::of(running, demo);
             file.write(data_dir).with_context(|| format!("can't write {DEV_FILE}"))?;
-            println!("{}", file.banner(data_dir));
+            // The trial goes on when whoever started it reads no further; the file has it all.
+            let mut out = std::io::stdout().lock();
+            if let Err(error) = writeln!(out, "{}", file.banner(data_dir)).and_then(|()| out.flush()) {
+                tracing::warn!(%error, "can't print how to reach the server, {DEV_FILE} tells it too");
+            }
             Ok(())
         };
         Ok(block_on(serve::run(config, &loaded.warnings, None, announce))?)

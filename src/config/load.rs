@@ -58,12 +58,14 @@ pub enum LoadError {
         source: std::io::Error,
     },
     /// The file is no TOML.
-    #[error("file {} is no valid TOML", path.display())]
+    #[error("file {} is no valid TOML: line {line}, {problem}", path.display())]
     Syntax {
         /// Which.
         path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
+        /// Where, from 1; what stands there may be a secret.
+        line: usize,
+        /// Why.
+        problem: String,
     },
     /// The file has keys that mean nothing.
     #[error("unknown keys in {}: {}", path.display(), keys.join(", "))]
@@ -101,8 +103,11 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, LoadError> {
     }
     if let Some(path) = sources.file {
         let text = read(path)?;
-        let table: toml::Table = toml::from_str(&text)
-            .map_err(|error| LoadError::Syntax { path: path.to_owned(), source: Box::new(error) })?;
+        let table: toml::Table = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            LoadError::Syntax { path: path.to_owned(), line, problem: error.message().to_owned() }
+        })?;
         let keys: Vec<String> = toml_keys("", &toml::Value::Table(table))
             .into_iter()
             .filter(|key| !known.contains(key))

@@ -124,6 +124,7 @@ class Socket:
             url, subprotocols=["porchlight.v1"], timeout=PATIENCE, suppress_origin=True
         )
         self.closed = None
+        server.sockets.append(self)
         if hello:
             self.send(hello)
             self.hello = self.expect(answer)
@@ -135,6 +136,7 @@ class Socket:
         opcode, data = self.socket.recv_data()
         if opcode == websocket.ABNF.OPCODE_CLOSE:
             self.closed = int.from_bytes(data[:2], "big")
+            self.socket.shutdown()
             return None
         return json.loads(data)
 
@@ -158,6 +160,7 @@ class Server:
 
     def __init__(self):
         self.dir = tempfile.mkdtemp(prefix="porchlight-grpc-")
+        self.sockets = []
         free = "127.0.0.1:0"
         self.process = subprocess.Popen(
             [os.environ["PORCHLIGHT_BIN"], "dev", "--data-dir", self.dir]
@@ -234,6 +237,8 @@ class Server:
             self.process.send_signal(signal.SIGINT)
         else:
             said = {}
+        for socket in self.sockets:
+            socket.close()
         try:
             self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:

@@ -169,7 +169,7 @@ impl Change {
     fn any(rng: &mut Rng, group: &str, state: &State, name: &str) -> Self {
         let (group, request_id) = (group.to_owned(), name.to_owned());
         // A group may have so many good keys, and one that is refused says nothing about a kill.
-        let kinds = if state.labels.len() < limits::API_KEYS { 4 } else { 3 };
+        let kinds = if state.labels.len() < limits::API_KEYS / 2 { 4 } else { 3 };
         match rng.below(kinds) {
             0 => {
                 let terms = v1::Terms { text: name.to_owned(), ..Default::default() };

@@ -160,3 +160,49 @@ async fn no_secret_is_logged_or_counted() {
     }
     assert!(!metrics.contains("C-1"), "no metric names a visitor");
 }
+
+/// However a secret reaches the settings of the process, and whether they are right or wrong, they are shown
+/// without it.
+#[test]
+fn what_prints_settings_keeps_their_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let [file, secret] = ["porchlight.toml", "secret"].map(|name| dir.path().join(name));
+    std::fs::write(&secret, canary::MASTER).unwrap();
+    let run = |command: &str, settings: &str, environment: &[(&str, &str)]| {
+        std::fs::write(&file, settings).unwrap();
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_porchlight"));
+        program.arg(command).arg("--config").arg(&file).envs(environment.iter().copied());
+        let told = program.output().unwrap();
+        (told.status.code(), [told.stdout, told.stderr].concat())
+    };
+    let written = format!("[auth]\nmaster_secret = \"{}\"\n", canary::MASTER);
+    let named = format!("[auth]\nmaster_secret_file = {:?}\n", secret.display().to_string());
+    let wrong = format!("{written}\n[public]\nno_such_key = 1\n");
+    let spoilt = format!("[auth]\nmaster_secret = \"{}!\"\n", canary::MASTER);
+    let broken = format!("[auth]\nmaster_secret = [\"{}\"\n", canary::MASTER);
+    let listed = format!("[auth]\nmaster_secret = [\"{}\"]\n", canary::MASTER);
+    let misplaced = format!("auth = \"{}\"\n", canary::MASTER);
+    let given = [("PORCHLIGHT__AUTH__MASTER_SECRET", canary::MASTER)];
+    let by_file = [("PORCHLIGHT__AUTH__MASTER_SECRET_FILE", secret.to_str().unwrap())];
+    for command in ["print-config", "check-config"] {
+        for (settings, environment, fine) in [
+            (written.as_str(), &[][..], true),
+            (&named, &[], true),
+            ("", &given, true),
+            ("", &by_file, true),
+            (&wrong, &[], false),
+            (&spoilt, &[], false),
+            (&broken, &[], false),
+            (&listed, &[], false),
+            (&misplaced, &[], false),
+        ] {
+            let (code, told) = run(command, settings, environment);
+            let told = String::from_utf8(told).unwrap();
+            assert!(!told.contains(canary::MASTER), "{command} of {settings:?} told: {told}");
+            if fine && command == "print-config" {
+                assert_eq!(code, Some(0), "{told}");
+                assert!(told.contains("<hidden>"), "{told}");
+            }
+        }
+    }
+}

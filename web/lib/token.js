@@ -53,7 +53,7 @@ function renew(token, where) {
  * @property {Where} where
  * @property {(renewed: { token: string, expiresAt: string }) => void} onRenewed
  * @property {(error: RequestError) => void} onError a try at renewing failed; others follow
- * @property {(ending: { expiresAt: string }) => void} onEnding nothing will renew the token: it holds until then
+ * @property {(ending: { expiresAt: string }) => void} [onEnding] nothing will renew the token: it holds until then
  */
 
 /** Holds the newest token and renews it in time, by the server's clock once that is known. */
@@ -126,7 +126,7 @@ export class TokenKeeper {
 
   #end() {
     this.stop();
-    if (this.#expiresAt) this.#options.onEnding({ expiresAt: this.#expiresAt });
+    if (this.#expiresAt) this.#options.onEnding?.({ expiresAt: this.#expiresAt });
   }
 }
 
