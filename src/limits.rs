@@ -255,6 +255,17 @@ pub const ADMIN_CALLS: u32 = 64;
 /// was told: some hundred bytes for each visitor of a group. Back ends hold one or two.
 pub const ADMIN_WATCHES: usize = 64;
 
+/// Streams of events and exports of receipts that operators may have open on a node. Each holds one page of
+/// at most [`EVENT_PAGE_BYTES`]: 64 MiB in the worst case. A connector holds one.
+pub const ADMIN_READERS: usize = 64;
+
+/// Longest time that statistics are made of in one call: a year with some days to compare. Its rows are read
+/// anew for each page.
+pub const STATS_SPAN: Duration = Duration::from_secs(400 * 24 * 3600);
+
+/// The time that statistics are made of when the caller names none.
+pub const STATS_DEFAULT: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// Longest admin call up to its first answer.
 pub const ADMIN_CALL: Duration = Duration::from_secs(30);
 

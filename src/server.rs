@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{AdminListener, AdminService, Operated};
+use crate::admin::{AdminListener, AdminService, Archive, Operated};
 use crate::auth::secret::{MasterSecret, SecretError};
 use crate::clock::{Clock, wall};
 use crate::cluster::memory::{MemoryBus, MemoryDirectory};
@@ -204,6 +204,11 @@ impl Server {
         let service = AdminService::new(
             Arc::new(Operated { hub: Arc::clone(&hub), stop: signals.stop.clone() }),
             Arc::clone(&accounts),
+            Archive {
+                events: Arc::clone(&stores.events),
+                records: Arc::clone(&stores.records),
+                receipts: Arc::clone(&stores.receipts),
+            },
             Arc::clone(&meters),
         );
         let public = Listener {

@@ -104,6 +104,8 @@ metrics_table! {
         "Time that a visitor's acceptance waits for its receipt to be on the disk.";
     ADMIN_WATCHES = "porchlight_admin_watches", Gauge, Count,
         "Watches of presence or sessions that operators hold open.";
+    ADMIN_READERS = "porchlight_admin_readers", Gauge, Count,
+        "Streams of events and exports of receipts that operators have open.";
     BUILD_INFO = "porchlight_build_info", Gauge, Count,
         "Always 1; the version is a label.";
     FILE_LIMIT = "porchlight_process_file_limit", Gauge, Count,
@@ -172,6 +174,8 @@ pub struct Meters {
     pub key_frame_requests: Counter,
     /// See [`ADMIN_WATCHES`].
     pub admin_watches: Gauge,
+    /// See [`ADMIN_READERS`].
+    pub admin_readers: Gauge,
     /// See [`SIGN_IN_SECONDS`].
     pub sign_in_seconds: Histogram,
     /// See [`EVENTS`].
@@ -233,6 +237,7 @@ impl Meters {
             viewers_lagging: gauge(VIEWERS_LAGGING),
             key_frame_requests: counter(KEY_FRAME_REQUESTS),
             admin_watches: gauge(ADMIN_WATCHES),
+            admin_readers: gauge(ADMIN_READERS),
             sign_in_seconds: recorder.register_histogram(&Key::from_static_name(SIGN_IN_SECONDS), &METADATA),
             events: counter(EVENTS),
             events_waiting: gauge(EVENTS_WAITING),

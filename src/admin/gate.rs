@@ -90,7 +90,9 @@ concern_group! {
     ListAssociatedUsersRequest, RemoveAssociationRequest, RevokeTokensRequest,
     LookupVisitorsRequest, ListVisitorsRequest, WatchPresenceRequest, SignalVisitorRequest,
     DisconnectVisitorRequest, ListSessionsRequest, GetSessionRequest, EndSessionRequest,
-    WatchSessionsRequest,
+    WatchSessionsRequest, StreamEventsRequest, ListSessionEventsRequest, ListSessionRecordsRequest,
+    GetSessionRecordRequest, ListSessionStatsRequest, GetConsentReceiptRequest,
+    ExportConsentReceiptsRequest, GetReceiptKeyRequest,
 }
 
 change! {

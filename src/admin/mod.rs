@@ -6,6 +6,7 @@
 mod again;
 mod agents;
 mod convert;
+mod events;
 mod gate;
 mod groups;
 mod json;
@@ -16,6 +17,9 @@ mod nodes;
 mod once;
 mod page;
 mod presence;
+mod readers;
+mod receipts;
+mod records;
 mod refusal;
 mod serve;
 mod service;
@@ -23,12 +27,15 @@ mod sessions;
 mod standing;
 mod status;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Wall;
 use crate::ids::{AgentId, GroupId, ParticipantId, SessionId, VisitorId};
+use crate::store::{EventLog, ReceiptLog, SessionRecords};
 use crate::wire::agent::{Delivery, PresenceState};
 use crate::wire::session::Role;
 use crate::wire::visitor::SessionKind;
@@ -41,6 +48,17 @@ pub use status::{AdminError, Details, Reason, details_of, reason_of};
 /// A field of a request that can't be used.
 fn bad(field: &'static str, problem: impl ToString) -> AdminError {
     AdminError::BadField { field: field.into(), problem: problem.to_string() }
+}
+
+/// What is kept of what happened, for operators to read.
+#[derive(Clone)]
+pub struct Archive {
+    /// The log of events.
+    pub events: Arc<dyn EventLog>,
+    /// The records of sessions.
+    pub records: Arc<dyn SessionRecords>,
+    /// The chains of consent receipts.
+    pub receipts: Arc<dyn ReceiptLog>,
 }
 
 /// What the hub does for operators. Each call concerns one group that exists and that the caller's key

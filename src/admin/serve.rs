@@ -93,7 +93,8 @@ fn tls_config(files: TlsFiles) -> ServerTlsConfig {
 mod tests {
     use super::super::status::reason_of;
     use super::super::{
-        AdminError, AdminHub, Ended, NodeRow, SessionRow, SessionState, SignalRow, VisitorFilter, VisitorRow,
+        AdminError, AdminHub, Archive, Ended, NodeRow, SessionRow, SessionState, SignalRow, VisitorFilter,
+        VisitorRow,
     };
     use super::*;
     use crate::auth::secret::MasterSecret;
@@ -240,6 +241,11 @@ mod tests {
     async fn start() -> (AdminClient<Channel>, [String; 3]) {
         let store = Arc::new(SqliteStore::in_memory().unwrap());
         let master = MasterSecret::from_bytes([4; 32]);
+        let archive = Archive {
+            events: Arc::clone(&store) as _,
+            records: Arc::clone(&store) as _,
+            receipts: Arc::clone(&store) as _,
+        };
         let accounts = Arc::new(Accounts::open(store, master, Clock::start()).await.unwrap());
         let demo = accounts.ensure_demo().await.unwrap();
         let other = GroupId::new("other").unwrap();
@@ -253,7 +259,7 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = socket.local_addr().unwrap();
         let meters = Meters::new().0;
-        let service = AdminService::new(Arc::new(Sample::default()), accounts, meters);
+        let service = AdminService::new(Arc::new(Sample::default()), accounts, archive, meters);
         let listener = AdminListener { socket, service, tls: None, reflection: true };
         tokio::spawn(listener.run(CancellationToken::new(), CancellationToken::new()));
         (AdminClient::connect(format!("http://{addr}")).await.unwrap(), keys)

@@ -11,8 +11,9 @@ use tonic::{Request, Response, Status};
 
 use super::gate::Gate;
 use super::once::Call;
+use super::readers::Readers;
 use super::standing::Standing;
-use super::{AdminHub, agents, groups, keys, nodes, presence, sessions};
+use super::{AdminHub, Archive, agents, events, groups, keys, nodes, presence, receipts, records, sessions};
 use crate::hub::accounts::Accounts;
 use crate::limits;
 use crate::pb::v1;
@@ -25,6 +26,8 @@ pub(super) struct Service {
     pub(super) gate: Gate,
     pub(super) accounts: Arc<Accounts>,
     pub(super) hub: Arc<dyn AdminHub>,
+    pub(super) archive: Archive,
+    pub(super) readers: Readers,
 }
 
 /// The service, for every door it is reached by; a clone is the same one.
@@ -38,9 +41,16 @@ impl std::fmt::Debug for AdminService {
 }
 
 impl AdminService {
-    /// A service over a hub and its accounts.
-    pub fn new(hub: Arc<dyn AdminHub>, accounts: Arc<Accounts>, meters: Arc<Meters>) -> Self {
-        Self(Service { gate: Gate { accounts: Arc::clone(&accounts), meters }, accounts, hub })
+    /// A service over a hub, its accounts, and what is kept of what happened.
+    pub fn new(
+        hub: Arc<dyn AdminHub>,
+        accounts: Arc<Accounts>,
+        archive: Archive,
+        meters: Arc<Meters>,
+    ) -> Self {
+        let readers = Readers::new(Arc::clone(&meters));
+        let gate = Gate { accounts: Arc::clone(&accounts), meters };
+        Self(Service { gate, accounts, hub, archive, readers })
     }
 
     /// As gRPC.
@@ -283,6 +293,78 @@ impl Admin for Service {
         let (within, request) = self.gate.group(request)?;
         let words = sessions::watch_sessions(self, &within, request).await?;
         Ok(Response::new(standing.guard(within.caller().who(), words)))
+    }
+
+    type StreamEventsStream = Answers<v1::StreamEventsResponse>;
+
+    async fn stream_events(
+        &self,
+        request: Request<v1::StreamEventsRequest>,
+    ) -> Answer<Self::StreamEventsStream> {
+        let standing = self.standing(&request);
+        let (within, request) = self.gate.group(request)?;
+        let messages = events::stream_events(self, &within, request).await?;
+        Ok(Response::new(standing.guard_fallible(within.caller().who(), messages)))
+    }
+
+    async fn list_session_events(
+        &self,
+        request: Request<v1::ListSessionEventsRequest>,
+    ) -> Answer<v1::ListSessionEventsResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(events::list_session_events(self, &within, request).await?))
+    }
+
+    async fn list_session_records(
+        &self,
+        request: Request<v1::ListSessionRecordsRequest>,
+    ) -> Answer<v1::ListSessionRecordsResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(records::list_session_records(self, &within, request).await?))
+    }
+
+    async fn get_session_record(
+        &self,
+        request: Request<v1::GetSessionRecordRequest>,
+    ) -> Answer<v1::GetSessionRecordResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(records::get_session_record(self, &within, request).await?))
+    }
+
+    async fn list_session_stats(
+        &self,
+        request: Request<v1::ListSessionStatsRequest>,
+    ) -> Answer<v1::ListSessionStatsResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(records::list_session_stats(self, &within, request).await?))
+    }
+
+    async fn get_consent_receipt(
+        &self,
+        request: Request<v1::GetConsentReceiptRequest>,
+    ) -> Answer<v1::GetConsentReceiptResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(receipts::get_consent_receipt(self, &within, request).await?))
+    }
+
+    type ExportConsentReceiptsStream = Answers<v1::ExportConsentReceiptsResponse>;
+
+    async fn export_consent_receipts(
+        &self,
+        request: Request<v1::ExportConsentReceiptsRequest>,
+    ) -> Answer<Self::ExportConsentReceiptsStream> {
+        let standing = self.standing(&request);
+        let (within, request) = self.gate.group(request)?;
+        let lines = receipts::export_consent_receipts(self, &within, request).await?;
+        Ok(Response::new(standing.guard_fallible(within.caller().who(), lines)))
+    }
+
+    async fn get_receipt_key(
+        &self,
+        request: Request<v1::GetReceiptKeyRequest>,
+    ) -> Answer<v1::GetReceiptKeyResponse> {
+        let (within, _) = self.gate.group(request)?;
+        Ok(Response::new(receipts::get_receipt_key(self, &within)))
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::GetNodeResponse> {

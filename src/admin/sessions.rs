@@ -1,10 +1,11 @@
 //! Sessions: which there are, how they change, and their end.
 
+use super::convert::session_id;
 use super::gate::Within;
 use super::service::Service;
 use super::status::AdminError;
 use super::{Ended, bad};
-use crate::ids::{SessionId, VisitorId};
+use crate::ids::VisitorId;
 use crate::pb::v1;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -53,8 +54,4 @@ fn named_visitor(text: &str) -> Result<Option<VisitorId>, AdminError> {
         return Ok(None);
     }
     VisitorId::new(text).map(Some).map_err(|error| bad("visitor_id", error))
-}
-
-fn session_id(text: &str) -> Result<SessionId, AdminError> {
-    SessionId::parse(text).map_err(|_| bad("session_id", "is no UUID"))
 }

@@ -57,6 +57,15 @@ impl Standing {
         .boxed()
     }
 
+    /// As [`Self::guard`], of a stream that may fail on the way.
+    pub(super) fn guard_fallible<T: Send + 'static>(
+        self,
+        caller: &AdminCaller,
+        stream: BoxStream<'static, Result<T, AdminError>>,
+    ) -> BoxStream<'static, Result<T, Status>> {
+        self.guard(caller, stream).map(|told| told.and_then(|told| told.map_err(Status::from))).boxed()
+    }
+
     /// When the credential ends by itself: only an agent's token does.
     fn expiry(&self) -> Option<Wall> {
         let agent = self.accounts.verify_agent(self.credential.expose_secret()).ok()?;

@@ -13,6 +13,9 @@ const SIGNATURE: usize = 64;
 /// Characters of a signature as text.
 pub const SIGNATURE_TEXT: usize = 86;
 
+/// The algorithm, as others name it.
+pub const ALGORITHM: &str = "Ed25519";
+
 /// A key that signs.
 pub struct SigningKey {
     pair: Ed25519KeyPair,

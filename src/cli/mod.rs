@@ -15,6 +15,7 @@ mod serve;
 mod settings;
 mod tls;
 mod token;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ enum Command {
     Load(load::LoadArgs),
     /// Mints credentials, as a company's back end would.
     Token(token::TokenArgs),
+    /// Verifies a file of consent receipts; needs no server.
+    VerifyReceipts(verify::VerifyArgs),
     /// Reads the settings and tells everything that is wrong with them.
     CheckConfig(settings::SettingsArgs),
     /// Prints the settings as the server would use them, secrets hidden.
@@ -103,6 +106,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Admin(args) => block_on(async { Ok(args.run().await) })?,
         Command::Load(args) => Ok(block_on(args.run())?),
         Command::Token(args) => Ok(args.run()?),
+        Command::VerifyReceipts(args) => args.run(),
         Command::CheckConfig(args) => args.check(),
         Command::PrintConfig(args) => args.print(),
         Command::Completions { shell } => {
@@ -170,6 +174,20 @@ mod tests {
             "admin revoke-tokens --all",
             "admin list-nodes --key-file - --addr 127.0.0.1:7402",
             "admin drain",
+            "admin stream-events --after 0190b2f0-0000-7000-8000-000000000000 --kind session.started",
+            "admin stream-events --after-sequence 7 --json",
+            "admin stream-events --from-now",
+            "admin list-session-events 0190b2f0-0000-7000-8000-000000000000",
+            "admin list-session-records --from 2026-01-01 --until 2026-02-01T00:00:00Z --agent alice \
+             --visitor C-1 --record Case/500 --kind screen --outcome declined --state ended --csv",
+            "admin list-session-records --ndjson --limit 3",
+            "admin session-record 0190b2f0-0000-7000-8000-000000000000",
+            "admin session-stats --from 2026-01-01 --csv",
+            "admin get-consent-receipt 0190b2f0-0000-7000-8000-000000000000",
+            "admin export-consent-receipts receipts.ndjson",
+            "admin receipt-key",
+            "verify-receipts receipts.ndjson --key abc",
+            "verify-receipts - --key-file keys",
             "load visitors --dev-json .porchlight --count 10",
             "token login-key --group 12345 --user u1 --secret-file secret",
             "token visitor --visitor C-1 --key-id k1 --secret-file secret",
@@ -201,6 +219,12 @@ mod tests {
             "admin set-permissions alice user --none",
             "admin import-settings acme.toml --yes --dry-run",
             "admin set",
+            "admin stream-events --after x --from-now",
+            "admin stream-events --kind session",
+            "admin list-session-records --csv --ndjson",
+            "admin list-session-records --record 500",
+            "admin session-stats --from yesterday",
+            "verify-receipts receipts.ndjson",
             // No secret is an argument.
             "admin node --key abc",
             "admin upsert-agent alice --password abc",
@@ -221,6 +245,9 @@ mod tests {
             ("disconnect-visitor", "disconnect"),
             ("get-session", "session"),
             ("get-node", "node"),
+            ("get-session-record", "session-record"),
+            ("list-session-stats", "session-stats"),
+            ("get-receipt-key", "receipt-key"),
         ];
         let cli = Cli::command();
         let admin = cli.find_subcommand("admin").expect("there is admin");

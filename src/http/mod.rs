@@ -11,6 +11,7 @@ mod error;
 mod health;
 mod listener;
 mod ops;
+mod receipts;
 mod routes;
 
 use std::net::SocketAddr;

@@ -14,6 +14,7 @@ use super::assets::{self, Use};
 use super::auth;
 use super::error::ApiError;
 use super::health::Health;
+use super::receipts;
 use crate::hub::accounts::Accounts;
 use crate::telemetry::Meters;
 
@@ -43,6 +44,7 @@ pub fn public_router(state: PublicState) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/v1/auth/agent", post(auth::sign_in).options(auth::preflight))
+        .route("/v1/receipts/key", get(receipts::key))
         .route("/web/{*path}", get(web))
         .route("/settings", get(|headers: HeaderMap| async move { page("settings", "index", &headers) }));
     for script in SCRIPTS {
@@ -113,7 +115,7 @@ fn version(query: Option<&str>) -> Option<&str> {
 }
 
 /// The first value of a parameter that needs no decoding; empty when it has none.
-fn parameter<'q>(query: Option<&'q str>, wanted: &str) -> Option<&'q str> {
+pub(super) fn parameter<'q>(query: Option<&'q str>, wanted: &str) -> Option<&'q str> {
     query?.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (name == wanted).then_some(value)

@@ -25,12 +25,15 @@ ASKED = {
     "DisconnectVisitor": {"visitorId": "R-1"},
     "GetSession": {"sessionId": "SESSION"},
     "EndSession": {"sessionId": "SESSION"},
+    "ListSessionEvents": {"sessionId": "SESSION"},
+    "GetSessionRecord": {"sessionId": "SESSION"},
+    "GetConsentReceipt": {"receiptId": "RECEIPT"},
     "GetNode": {},
     "ListNodes": {},
     "Drain": {},
 }
 # These do not end by themselves.
-ENDLESS = {"WatchPresence", "WatchSessions"}
+ENDLESS = {"WatchPresence", "WatchSessions", "StreamEvents"}
 # In this order: what is made first is asked for later, and the server ends last.
 FIRST, LAST = ["CreateApiKey", "UpsertAgent"], ["DisconnectVisitor", "EndSession", "DeleteAgent", "Drain"]
 
@@ -106,4 +109,6 @@ class Reflection(Case):
                 made = json.loads(done.stdout)
                 known["KEY"] = made["apiKey"]["keyId"]
                 self.server.secret(made["secret"])
+            if name == "GetSessionRecord":
+                known["RECEIPT"] = json.loads(done.stdout)["record"]["receiptId"]
         self.assertEqual(self.server.process.wait(30), 0, "the drain ended it")

@@ -13,72 +13,72 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::common::site::group_id;
 use crate::common::{Site, Value, http, json, within};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_porchlight");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_porchlight");
 
 /// What a command came to.
 #[derive(Debug)]
-struct Told {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Told {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Told {
     #[track_caller]
-    fn good(self) -> Self {
+    pub fn good(self) -> Self {
         assert_eq!(self.code, 0, "{self:?}");
         self
     }
 
     /// It ended with this code and said this.
     #[track_caller]
-    fn refused(self, code: i32, said: &str) -> Self {
+    pub fn refused(self, code: i32, said: &str) -> Self {
         assert_eq!(self.code, code, "{self:?}");
         assert!(self.err.contains(said), "{said} in {self:?}");
         self
     }
 
     #[track_caller]
-    fn says(self, text: &str) -> Self {
+    pub fn says(self, text: &str) -> Self {
         assert!(self.out.contains(text), "{text} in {self:?}");
         self
     }
 
     /// The lines as JSON.
-    fn lines(&self) -> Vec<Value> {
+    pub fn lines(&self) -> Vec<Value> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn line(&self) -> Value {
+    pub fn line(&self) -> Value {
         let [line] = &self.lines()[..] else { panic!("{self:?}") };
         line.clone()
     }
 }
 
 /// A shell's user, somewhere no trial has left its file.
-struct User {
+pub struct User {
     dir: tempfile::TempDir,
     addr: SocketAddr,
     key: String,
 }
 
 impl User {
-    fn operator(site: &Site) -> Self {
+    pub fn operator(site: &Site) -> Self {
         Self::with_key(site, &site.running.demo.as_ref().unwrap().admin_key)
     }
 
-    fn with_key(site: &Site, key: &str) -> Self {
+    pub fn with_key(site: &Site, key: &str) -> Self {
         Self { dir: tempfile::tempdir().unwrap(), addr: site.running.admin, key: key.to_owned() }
     }
 
-    fn command(&self, line: &str) -> Command {
+    pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(BINARY);
         self.prepare(&mut command);
         command.arg("admin").args(line.split_whitespace());
         command
     }
 
-    fn prepare(&self, command: &mut Command) {
+    pub fn prepare(&self, command: &mut Command) {
         command.current_dir(self.dir.path());
         command.env("PORCHLIGHT_ADMIN_KEY", &self.key).env("PORCHLIGHT_ADMIN_ADDR", self.addr.to_string());
         command.env_remove("PORCHLIGHT_ADMIN_KEY_FILE");
@@ -86,20 +86,20 @@ impl User {
     }
 
     /// Runs `porchlight admin …`; words are split at spaces.
-    async fn run(&self, line: &str) -> Told {
+    pub async fn run(&self, line: &str) -> Told {
         self.run_with(line, "").await
     }
 
-    async fn run_with(&self, line: &str, input: &str) -> Told {
+    pub async fn run_with(&self, line: &str, input: &str) -> Told {
         told(self.command(line), input).await
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 }
 
-async fn told(mut command: Command, input: &str) -> Told {
+pub async fn told(mut command: Command, input: &str) -> Told {
     let input = input.to_owned();
     let run = tokio::task::spawn_blocking(move || {
         let mut child = command.spawn().unwrap();
@@ -116,16 +116,16 @@ async fn told(mut command: Command, input: &str) -> Told {
 }
 
 /// A command that goes on until it is stopped.
-struct Watching(Child, Option<BufReader<std::process::ChildStdout>>);
+pub struct Watching(Child, Option<BufReader<std::process::ChildStdout>>);
 
 impl Watching {
-    fn start(mut command: Command) -> Self {
+    pub fn start(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         Self(child, Some(out))
     }
 
-    async fn line(&mut self) -> String {
+    pub async fn line(&mut self) -> String {
         let mut out = self.1.take().unwrap();
         let read = tokio::task::spawn_blocking(move || {
             let mut line = String::new();

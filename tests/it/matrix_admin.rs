@@ -57,6 +57,13 @@ fn rule(call: &str) -> Option<(For, Value)> {
         "DisconnectVisitor" | "ListSessions" | "WatchSessions" => (For::Group, visitor),
         "ListVisitors" => (For::Group, json!({})),
         "GetSession" | "EndSession" => (For::Group, json!({"sessionId": NOBODY})),
+        "StreamEvents"
+        | "ListSessionRecords"
+        | "ListSessionStats"
+        | "ExportConsentReceipts"
+        | "GetReceiptKey" => (For::Group, json!({})),
+        "ListSessionEvents" | "GetSessionRecord" => (For::Group, json!({"sessionId": NOBODY})),
+        "GetConsentReceipt" => (For::Group, json!({"receiptId": NOBODY})),
         "GetNode" | "ListNodes" | "Drain" => (For::Operators, json!({})),
         _ => return None,
     })

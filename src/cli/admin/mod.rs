@@ -6,12 +6,16 @@
 
 mod agents;
 mod call;
+mod csv;
 mod diff;
 mod document;
+mod events;
 mod groups;
 mod keys;
 mod nodes;
 mod presence;
+mod receipts;
+mod records;
 mod refusal;
 mod rows;
 mod sessions;
@@ -84,6 +88,12 @@ enum AdminCommand {
     #[command(flatten)]
     Sessions(sessions::Command),
     #[command(flatten)]
+    Events(events::Command),
+    #[command(flatten)]
+    Records(records::Command),
+    #[command(flatten)]
+    Receipts(receipts::Command),
+    #[command(flatten)]
     Nodes(nodes::Command),
 }
 
@@ -109,6 +119,9 @@ impl AdminArgs {
             AdminCommand::Agents(command) => command.run(&server).await,
             AdminCommand::Presence(command) => command.run(&server).await,
             AdminCommand::Sessions(command) => command.run(&server).await,
+            AdminCommand::Events(command) => command.run(&server).await,
+            AdminCommand::Records(command) => command.run(&server).await,
+            AdminCommand::Receipts(command) => command.run(&server).await,
             AdminCommand::Nodes(command) => command.run(&server).await,
         }
     }

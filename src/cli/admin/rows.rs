@@ -1,9 +1,13 @@
 //! Tables for people and JSON lines for programs, from the answers of the admin service.
 
+mod past;
+
 use std::io::Write as _;
 
 use prost::{Message, Name};
 use prost_types::Timestamp;
+
+pub(super) use past::{EVENTS, RECORDS, RECORDS_CSV, STATS, STATS_CSV, record};
 
 use super::super::Failure;
 use super::Server;

@@ -86,13 +86,18 @@ pub fn encode(logged: &Logged) -> v1::SessionEvent {
         session_id: event.session.map(|id| id.to_string()).unwrap_or_default(),
         request_id: event.request.map(|id| id.to_string()).unwrap_or_default(),
         actor: Some(actor(&event.actor)),
-        record: event.record.as_ref().map(|record| v1::RecordReference {
-            object: record.object.to_string(),
-            id: record.id.to_string(),
-            name: record.name.as_deref().unwrap_or_default().to_owned(),
-            url: record.url.as_deref().unwrap_or_default().to_owned(),
-        }),
+        record: event.record.as_ref().map(record_reference),
         details: details(&event.what),
+    }
+}
+
+/// A CRM record as others read it.
+pub fn record_reference(record: &Record) -> v1::RecordReference {
+    v1::RecordReference {
+        object: record.object.to_string(),
+        id: record.id.to_string(),
+        name: record.name.as_deref().unwrap_or_default().to_owned(),
+        url: record.url.as_deref().unwrap_or_default().to_owned(),
     }
 }
 
