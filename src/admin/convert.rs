@@ -1,6 +1,7 @@
 //! Between the plain types of the seam and protobuf.
 
 mod accounts;
+mod feed;
 mod settings;
 
 use prost_types::value::Kind;
@@ -8,6 +9,7 @@ use prost_types::{Struct, Timestamp, Value};
 use serde_json::Map;
 
 pub(super) use accounts::{agent_message, agent_of, api_key_message, group_message};
+pub(super) use feed::{feed_item, lead_message};
 pub(super) use settings::{proto_path, settings_message, settings_of};
 
 use super::{NodeRow, ParticipantRow, SessionRow, SessionState, VisitorRow};

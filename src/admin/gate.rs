@@ -90,13 +90,14 @@ concern_group! {
     ListAssociatedUsersRequest, RemoveAssociationRequest, RevokeTokensRequest,
     LookupVisitorsRequest, ListVisitorsRequest, WatchPresenceRequest, SignalVisitorRequest,
     DisconnectVisitorRequest, ListSessionsRequest, GetSessionRequest, EndSessionRequest,
-    WatchSessionsRequest,
+    WatchSessionsRequest, ListFeedRequest, PostFeedRequest, ListLeadsRequest,
 }
 
 change! {
     CreateGroupRequest, UpdateSettingsRequest, CreateApiKeyRequest, RevokeApiKeyRequest,
     UpsertAgentRequest, DeleteAgentRequest, SetPermissionsRequest, RemoveAssociationRequest,
     RevokeTokensRequest, SignalVisitorRequest, DisconnectVisitorRequest, EndSessionRequest, DrainRequest,
+    PostFeedRequest,
 }
 
 /// Stands before every call.

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use super::gate::Gate;
 use super::once::Call;
 use super::standing::Standing;
-use super::{AdminHub, agents, groups, keys, nodes, presence, sessions};
+use super::{AdminHub, agents, feed, groups, keys, nodes, presence, sessions};
 use crate::hub::accounts::Accounts;
 use crate::limits;
 use crate::pb::v1;
@@ -283,6 +283,23 @@ impl Admin for Service {
         let (within, request) = self.gate.group(request)?;
         let words = sessions::watch_sessions(self, &within, request).await?;
         Ok(Response::new(standing.guard(within.caller().who(), words)))
+    }
+
+    async fn list_feed(&self, request: Request<v1::ListFeedRequest>) -> Answer<v1::ListFeedResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(feed::list_feed(self, &within, request).await?))
+    }
+
+    async fn post_feed(&self, request: Request<v1::PostFeedRequest>) -> Answer<v1::PostFeedResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::within("PostFeed", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { feed::post_feed(&this, &within, request).await }).await
+    }
+
+    async fn list_leads(&self, request: Request<v1::ListLeadsRequest>) -> Answer<v1::ListLeadsResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(feed::list_leads(self, &within, request).await?))
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::GetNodeResponse> {

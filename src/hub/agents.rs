@@ -1,5 +1,7 @@
 //! The agent's door: what an agent's page may ask for, and what it hears of.
 
+mod feed;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -193,9 +195,9 @@ impl AgentSeat {
             FromAgent::Show(_) => Err(unsupported("show")),
             FromAgent::View(_) => Err(unsupported("view")),
             FromAgent::Invite(_) => Err(unsupported("invite")),
-            FromAgent::Follow(_) | FromAgent::Unfollow(_) | FromAgent::Feed(_) => {
-                Err(unsupported("the feed"))
-            }
+            FromAgent::Follow(RecordRef { record }) => self.follow(&record, id).await,
+            FromAgent::Unfollow(RecordRef { record }) => self.unfollow(&record, id).await,
+            FromAgent::Feed(wanted) => self.feed(wanted, id).await,
         }
     }
 
@@ -397,6 +399,11 @@ impl AgentSeat {
             agent: self.identity.agent.clone(),
             name: Arc::clone(&self.identity.name),
         };
+        if let Some(wanted) = join.session_id {
+            let (session, state) = self.hub.ask_into(&group.id, wanted, asker)?;
+            self.asked.insert(session.id);
+            return Ok(self.hub.request_text(&session, state, id));
+        }
         let terms = group.settings.terms_shown();
         let deadline = group.settings.offer_deadline();
         let record = self.record_of(&join, &key.visitor);
@@ -477,6 +484,7 @@ impl AgentSeat {
 impl Drop for AgentSeat {
     fn drop(&mut self) {
         self.hub.agents.remove(&self.connection.id);
+        self.hub.feed_leaves(&self.me(), self.connection.id);
         for visitor in &self.watched {
             self.hub.watchers.unwatch(&self.key(visitor), self.connection.id);
         }

@@ -25,6 +25,8 @@ ASKED = {
     "DisconnectVisitor": {"visitorId": "R-1"},
     "GetSession": {"sessionId": "SESSION"},
     "EndSession": {"sessionId": "SESSION"},
+    "ListFeed": {"record": {"object": "Case", "id": "1"}},
+    "PostFeed": {"record": {"object": "Case", "id": "1"}, "text": "curl"},
     "GetNode": {},
     "ListNodes": {},
     "Drain": {},

@@ -17,6 +17,7 @@ mod changes;
 mod cli;
 mod drain;
 mod events;
+mod feed;
 mod identity;
 mod identity_login;
 mod isolation;

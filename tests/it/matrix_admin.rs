@@ -57,6 +57,9 @@ fn rule(call: &str) -> Option<(For, Value)> {
         "DisconnectVisitor" | "ListSessions" | "WatchSessions" => (For::Group, visitor),
         "ListVisitors" => (For::Group, json!({})),
         "GetSession" | "EndSession" => (For::Group, json!({"sessionId": NOBODY})),
+        "ListFeed" => (For::Group, json!({"record": {"object": "Case", "id": "1"}})),
+        "PostFeed" => (For::Group, json!({"record": {"object": "Case", "id": "1"}, "text": "matrix"})),
+        "ListLeads" => (For::Group, json!({})),
         "GetNode" | "ListNodes" | "Drain" => (For::Operators, json!({})),
         _ => return None,
     })

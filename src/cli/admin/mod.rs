@@ -8,6 +8,7 @@ mod agents;
 mod call;
 mod diff;
 mod document;
+mod feed;
 mod groups;
 mod keys;
 mod nodes;
@@ -84,6 +85,8 @@ enum AdminCommand {
     #[command(flatten)]
     Sessions(sessions::Command),
     #[command(flatten)]
+    Feed(feed::Command),
+    #[command(flatten)]
     Nodes(nodes::Command),
 }
 
@@ -109,6 +112,7 @@ impl AdminArgs {
             AdminCommand::Agents(command) => command.run(&server).await,
             AdminCommand::Presence(command) => command.run(&server).await,
             AdminCommand::Sessions(command) => command.run(&server).await,
+            AdminCommand::Feed(command) => command.run(&server).await,
             AdminCommand::Nodes(command) => command.run(&server).await,
         }
     }
