@@ -26,6 +26,7 @@ use crate::http::{
 };
 use crate::hub::accounts::{Accounts, Demo};
 use crate::hub::events::{Events, end_lost};
+use crate::hub::feed::FeedStores;
 use crate::hub::{Hub, Parts};
 use crate::limits;
 use crate::store::events::Retention;
@@ -190,6 +191,11 @@ impl Server {
             bus: Arc::<MemoryBus>::default(),
             events: events.clone(),
             receipts: Arc::clone(&stores.receipts),
+            feeds: FeedStores {
+                feed: Arc::clone(&store) as _,
+                leads: Arc::clone(&store) as _,
+                log: Arc::clone(&stores.events),
+            },
             meters: Arc::clone(&meters),
             limits: Arc::new(config.limits.clone()),
         });

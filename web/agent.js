@@ -18,7 +18,7 @@ import { serverUrl, signIn, TokenKeeper } from "./lib/token.js";
 
 export { RequestError as PorchlightError, signIn };
 
-/** @import { Welcome, Visitor, RecordRef, RecordInput, OpenRecord, JoinRequest, JoinInput, Ready, Waiting,
+/** @import { Welcome, Visitor, FeedItem, RecordRef, RecordInput, OpenRecord, JoinRequest, JoinInput, Ready, Waiting,
  *    LiveQuery, LivePage, LiveDiff, SessionEnded } from "./lib/wire.js" */
 /** @import { Message, Closing, SocketState, Environment } from "./lib/socket.js" */
 
@@ -50,7 +50,7 @@ const WATCH_CHUNK = 500;
  * @property {Ready} ready a session waits for this agent to attach
  * @property {SessionEnded} sessionEnded
  * @property {{ visitorId: string, name: string, data: any }} message from a watched visitor
- * @property {{ item: any }} feedItem of a followed record
+ * @property {{ item: FeedItem }} feedItem of a followed record
  * @property {Record<string, any>} settings of the group changed
  * @property {RequestError} error about the connection, or about an interest the server refused after a reconnect
  */
@@ -245,21 +245,21 @@ export class AgentClient extends Emitter {
     await this.#stand(`follow ${recordKey(record)}`, { type: "follow", record }, () => {});
   }
 
-  /** @param {RecordRef} record */
+  /** The server remembers follows, so that this one has to hear of it: it rejects while offline. @param {RecordRef} record */
   async unfollow(record) {
     this.#interests.delete(`follow ${recordKey(record)}`);
-    await this.#takeBack({ type: "unfollow", record });
+    await this.#ask({ type: "unfollow", record });
   }
 
   /**
-   * Reads a page of a record's feed.
+   * Reads a page of a record's feed, newest first, and whether this agent follows it.
    * @param {RecordRef} record
    * @param {{ before?: string, after?: string, limit?: number }} [range]
-   * @returns {Promise<{ items: any[], more: boolean }>}
+   * @returns {Promise<{ items: FeedItem[], more: boolean, following: boolean }>}
    */
   async feed(record, range = {}) {
-    const { items, more } = await this.#ask({ type: "feed", record, ...range });
-    return { items, more };
+    const { items, more, following } = await this.#ask({ type: "feed", record, ...range });
+    return { items, more, following };
   }
 
   // --- Sessions ------------------------------------------------------------------------------------------------

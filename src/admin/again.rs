@@ -36,7 +36,7 @@ macro_rules! as_they_are {
 as_they_are! {
     CreateGroupResponse, RevokeApiKeyResponse, UpsertAgentResponse, DeleteAgentResponse,
     SetPermissionsResponse, RemoveAssociationResponse, RevokeTokensResponse, SignalVisitorResponse,
-    DisconnectVisitorResponse, EndSessionResponse, DrainResponse,
+    DisconnectVisitorResponse, EndSessionResponse, DrainResponse, PostFeedResponse,
 }
 
 impl Again for v1::CreateApiKeyResponse {

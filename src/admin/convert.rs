@@ -1,6 +1,7 @@
 //! Between the plain types of the seam and protobuf.
 
 mod accounts;
+mod feed;
 mod records;
 mod settings;
 
@@ -9,6 +10,7 @@ use prost_types::{Struct, Timestamp, Value};
 use serde_json::Map;
 
 pub(super) use accounts::{agent_message, agent_of, api_key_message, group_message};
+pub(super) use feed::{feed_item, lead_message};
 pub(super) use records::{
     asked_kind, asked_outcome, asked_status, receipt_message, session_id, stats_message, wall,
 };

@@ -92,13 +92,14 @@ concern_group! {
     DisconnectVisitorRequest, ListSessionsRequest, GetSessionRequest, EndSessionRequest,
     WatchSessionsRequest, StreamEventsRequest, ListSessionEventsRequest, ListSessionRecordsRequest,
     GetSessionRecordRequest, ListSessionStatsRequest, GetConsentReceiptRequest,
-    ExportConsentReceiptsRequest, GetReceiptKeyRequest,
+    ExportConsentReceiptsRequest, GetReceiptKeyRequest, ListFeedRequest, PostFeedRequest, ListLeadsRequest,
 }
 
 change! {
     CreateGroupRequest, UpdateSettingsRequest, CreateApiKeyRequest, RevokeApiKeyRequest,
     UpsertAgentRequest, DeleteAgentRequest, SetPermissionsRequest, RemoveAssociationRequest,
     RevokeTokensRequest, SignalVisitorRequest, DisconnectVisitorRequest, EndSessionRequest, DrainRequest,
+    PostFeedRequest,
 }
 
 /// Stands before every call.

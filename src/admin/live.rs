@@ -13,10 +13,13 @@ use super::{
 };
 use crate::cluster::{NodeFacts, PresenceSource as _};
 use crate::hub::Hub;
+use crate::hub::feed::NewPost;
 use crate::hub::operators::{PresenceWatch, SessionWatch};
-use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
+use crate::ids::{EventId, GroupId, SessionId, VisitorId, VisitorKey};
+use crate::model::feed::{Item, Place};
 use crate::model::session::{EndReason, View};
 use crate::model::visitor::Snapshot;
+use crate::store::feed::{LeadRow, Posts, PostsQuery};
 use crate::wire::agent::{Delivery, RequestState};
 use crate::wire::error::ErrorCode;
 use crate::wire::message::Raw;
@@ -138,6 +141,27 @@ impl AdminHub for Operated {
             Some((row, watch))
         };
         Ok(stream::unfold(watch, next).boxed())
+    }
+
+    async fn feed(
+        &self,
+        group: &GroupId,
+        place: &Place,
+        query: PostsQuery,
+    ) -> Result<Option<Posts>, AdminError> {
+        Ok(self.hub.feed(group, place, query).await?)
+    }
+
+    async fn feed_post(&self, group: &GroupId, id: EventId) -> Result<Option<Item>, AdminError> {
+        Ok(self.hub.feed_post(group, id).await?)
+    }
+
+    async fn post_feed(&self, group: &GroupId, id: EventId, post: NewPost) -> Result<Item, AdminError> {
+        Ok(self.hub.post_feed(group, id, post).await?)
+    }
+
+    async fn leads(&self, group: &GroupId, after: u64, most: usize) -> Result<Vec<LeadRow>, AdminError> {
+        Ok(self.hub.leads(group, after, most).await?)
     }
 
     async fn node(&self) -> NodeRow {

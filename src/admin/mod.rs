@@ -7,6 +7,7 @@ mod again;
 mod agents;
 mod convert;
 mod events;
+mod feed;
 mod gate;
 mod groups;
 mod json;
@@ -34,7 +35,10 @@ use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Wall;
-use crate::ids::{AgentId, GroupId, ParticipantId, SessionId, VisitorId};
+use crate::hub::feed::NewPost;
+use crate::ids::{AgentId, EventId, GroupId, ParticipantId, SessionId, VisitorId};
+use crate::model::feed::{Item, Place};
+use crate::store::feed::{LeadRow, Posts, PostsQuery};
 use crate::store::{EventLog, ReceiptLog, SessionRecords};
 use crate::wire::agent::{Delivery, PresenceState};
 use crate::wire::session::Role;
@@ -118,6 +122,23 @@ pub trait AdminHub: Send + Sync + 'static {
         group: &GroupId,
         visitor: Option<&VisitorId>,
     ) -> Result<BoxStream<'static, SessionRow>, AdminError>;
+
+    /// Posts of a record's feed; none when the post to read on from is not there.
+    async fn feed(
+        &self,
+        group: &GroupId,
+        place: &Place,
+        query: PostsQuery,
+    ) -> Result<Option<Posts>, AdminError>;
+
+    /// One post.
+    async fn feed_post(&self, group: &GroupId, id: EventId) -> Result<Option<Item>, AdminError>;
+
+    /// Posts to a record's feed, once however often it is asked for with the same id.
+    async fn post_feed(&self, group: &GroupId, id: EventId, post: NewPost) -> Result<Item, AdminError>;
+
+    /// Leads behind a place, oldest first, at most so many.
+    async fn leads(&self, group: &GroupId, after: u64, most: usize) -> Result<Vec<LeadRow>, AdminError>;
 
     /// This node, now.
     async fn node(&self) -> NodeRow;

@@ -100,10 +100,13 @@ mod tests {
     use crate::auth::secret::MasterSecret;
     use crate::clock::{Clock, Wall};
     use crate::hub::accounts::Accounts;
-    use crate::ids::{GroupId, SessionId, VisitorId};
+    use crate::hub::feed::NewPost;
+    use crate::ids::{EventId, GroupId, SessionId, VisitorId};
+    use crate::model::feed::{Item, Place};
     use crate::model::settings::Settings;
     use crate::pb::v1;
     use crate::pb::v1::admin_client::AdminClient;
+    use crate::store::feed::{LeadRow, Posts, PostsQuery};
     use crate::store::sqlite::SqliteStore;
     use crate::telemetry::Meters;
     use crate::wire::agent::{Delivery, PresenceState};
@@ -210,6 +213,27 @@ mod tests {
         ) -> Result<BoxStream<'static, SessionRow>, AdminError> {
             let row = self.session(group, SESSION).await?;
             Ok(futures_util::stream::iter([row]).boxed())
+        }
+
+        async fn feed(
+            &self,
+            _group: &GroupId,
+            _place: &Place,
+            _query: PostsQuery,
+        ) -> Result<Option<Posts>, AdminError> {
+            Ok(None)
+        }
+
+        async fn feed_post(&self, _group: &GroupId, _id: EventId) -> Result<Option<Item>, AdminError> {
+            Ok(None)
+        }
+
+        async fn post_feed(&self, _group: &GroupId, _id: EventId, _: NewPost) -> Result<Item, AdminError> {
+            Err(AdminError::Unavailable)
+        }
+
+        async fn leads(&self, _group: &GroupId, _: u64, _: usize) -> Result<Vec<LeadRow>, AdminError> {
+            Ok(Vec::new())
         }
 
         async fn nodes(&self) -> Result<Vec<NodeRow>, AdminError> {

@@ -13,7 +13,9 @@ use super::gate::Gate;
 use super::once::Call;
 use super::readers::Readers;
 use super::standing::Standing;
-use super::{AdminHub, Archive, agents, events, groups, keys, nodes, presence, receipts, records, sessions};
+use super::{
+    AdminHub, Archive, agents, events, feed, groups, keys, nodes, presence, receipts, records, sessions,
+};
 use crate::hub::accounts::Accounts;
 use crate::limits;
 use crate::pb::v1;
@@ -365,6 +367,23 @@ impl Admin for Service {
     ) -> Answer<v1::GetReceiptKeyResponse> {
         let (within, _) = self.gate.group(request)?;
         Ok(Response::new(receipts::get_receipt_key(self, &within)))
+    }
+
+    async fn list_feed(&self, request: Request<v1::ListFeedRequest>) -> Answer<v1::ListFeedResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(feed::list_feed(self, &within, request).await?))
+    }
+
+    async fn post_feed(&self, request: Request<v1::PostFeedRequest>) -> Answer<v1::PostFeedResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::within("PostFeed", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { feed::post_feed(&this, &within, request).await }).await
+    }
+
+    async fn list_leads(&self, request: Request<v1::ListLeadsRequest>) -> Answer<v1::ListLeadsResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(feed::list_leads(self, &within, request).await?))
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::GetNodeResponse> {

@@ -46,6 +46,7 @@ pub fn public_router(state: PublicState) -> Router {
         .route("/v1/auth/agent", post(auth::sign_in).options(auth::preflight))
         .route("/v1/receipts/key", get(receipts::key))
         .route("/web/{*path}", get(web))
+        .route("/s/{session}", get(|headers: HeaderMap| async move { page("session", "index", &headers) }))
         .route("/settings", get(|headers: HeaderMap| async move { page("settings", "index", &headers) }));
     for script in SCRIPTS {
         let serve = move |RawQuery(query): RawQuery, headers: HeaderMap| async move {
@@ -165,6 +166,7 @@ mod tests {
             "/web/lib/socket.js",
             "/web/style/base.css",
             "/settings",
+            "/s/00000000-0000-0000-0000-000000000000",
             "/demo/site",
             "/demo/site/cart.html",
             "/demo/agent",

@@ -1,5 +1,8 @@
 //! The agent's door: what an agent's page may ask for, and what it hears of.
 
+mod ends;
+mod feed;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -9,7 +12,7 @@ use super::Hub;
 use super::accounts::{AgentIdentity, Group};
 use super::changes::{SignedIn, agent_settings};
 use super::registry::Connection;
-use super::sessions::{LiveSession, Wish};
+use super::sessions::Wish;
 use super::visitors::Caller;
 use super::watch::{LiveList, RecordWatch, raw};
 use crate::cluster::{DirectoryError, PresenceSource};
@@ -18,12 +21,11 @@ use crate::limits;
 use crate::model::buttons;
 use crate::model::event::Door;
 use crate::model::live::{Cursor, Filter, LiveView, Pager};
-use crate::model::session::{Asker, EndReason, Input};
+use crate::model::session::{Asker, Input};
 use crate::model::settings::Audience;
 use crate::model::visitor::{Snapshot, State};
 use crate::wire::agent::{
-    AgentView, Cancel, Connect, EndSession, FromAgent, Join, OpenRecord, Record, RecordRef, ToAgent,
-    VisitorIds, WatchLive,
+    AgentView, Connect, FromAgent, Join, OpenRecord, Record, RecordRef, ToAgent, VisitorIds, WatchLive,
 };
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
@@ -193,9 +195,9 @@ impl AgentSeat {
             FromAgent::Show(_) => Err(unsupported("show")),
             FromAgent::View(_) => Err(unsupported("view")),
             FromAgent::Invite(_) => Err(unsupported("invite")),
-            FromAgent::Follow(_) | FromAgent::Unfollow(_) | FromAgent::Feed(_) => {
-                Err(unsupported("the feed"))
-            }
+            FromAgent::Follow(RecordRef { record }) => self.follow(&record, id).await,
+            FromAgent::Unfollow(RecordRef { record }) => self.unfollow(&record, id).await,
+            FromAgent::Feed(wanted) => self.feed(wanted, id).await,
         }
     }
 
@@ -397,6 +399,11 @@ impl AgentSeat {
             agent: self.identity.agent.clone(),
             name: Arc::clone(&self.identity.name),
         };
+        if let Some(wanted) = join.session_id {
+            let (session, state) = self.hub.ask_into(&group.id, wanted, asker)?;
+            self.asked.insert(session.id);
+            return Ok(self.hub.request_text(&session, state, id));
+        }
         let terms = group.settings.terms_shown();
         let deadline = group.settings.offer_deadline();
         let record = self.record_of(&join, &key.visitor);
@@ -443,40 +450,12 @@ impl AgentSeat {
             )),
         }
     }
-
-    fn cancel(&self, cancel: Cancel, id: Option<u64>) -> Result<Text, Refusal> {
-        let session = self
-            .hub
-            .sessions
-            .by_request(&self.identity.group, cancel.request_id)
-            .ok_or_else(|| Refusal::not_found("request"))?;
-        let input = Input::Cancel { request: cancel.request_id, by: self.connection.id };
-        self.hub.drive(&session, input)?;
-        Ok(Text::answer(id, &ToAgent::Ok {}))
-    }
-
-    fn end_session(&self, end: EndSession, id: Option<u64>) -> Result<Text, Refusal> {
-        self.may_help()?;
-        let session = self
-            .hub
-            .sessions
-            .get(&self.identity.group, end.session_id)
-            .filter(|session| self.takes_part(session))
-            .ok_or_else(|| Refusal::not_found("session"))?;
-        self.hub.end_session(&session, EndReason::AgentEnded);
-        Ok(Text::answer(id, &ToAgent::Ok {}))
-    }
-
-    /// Whether this agent asked for the session or is in it: others' sessions are not its to end.
-    fn takes_part(&self, session: &LiveSession) -> bool {
-        let view = session.view();
-        view.ended.is_none() && view.agents.contains(&self.identity.agent)
-    }
 }
 
 impl Drop for AgentSeat {
     fn drop(&mut self) {
         self.hub.agents.remove(&self.connection.id);
+        self.hub.feed_leaves(&self.me(), self.connection.id);
         for visitor in &self.watched {
             self.hub.watchers.unwatch(&self.key(visitor), self.connection.id);
         }

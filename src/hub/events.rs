@@ -77,18 +77,23 @@ impl Events {
 
     /// Queues an event. Never waits.
     pub fn write(&self, event: Event) {
+        self.write_together(vec![event]);
+    }
+
+    /// Queues events that one word made, posts last. A post is written in one commit with what it tells of.
+    pub fn write_together(&self, events: Vec<Event>) {
         let mut queue = self.inner.queue.lock();
-        if queue.closed || queue.waiting.len() >= limits::EVENT_QUEUE {
+        if queue.closed || queue.waiting.len() + events.len() > limits::EVENT_QUEUE {
             let first = !std::mem::replace(&mut queue.overflowing, true);
             drop(queue);
-            self.inner.meters.events_refused.increment(1);
+            self.inner.meters.events_refused.increment(events.len() as u64);
             if first {
                 let limit = limits::EVENT_QUEUE;
                 tracing::error!(limit, "events cannot be written and no more can wait, they are refused");
             }
             return;
         }
-        queue.waiting.push_back(event);
+        queue.waiting.extend(events);
         self.inner.meters.events_waiting.set(queue.waiting.len() as f64);
         drop(queue);
         self.inner.wake.notify_one();
@@ -162,7 +167,12 @@ async fn write_all(inner: Arc<Inner>, log: Arc<dyn EventLog>) {
             if queue.waiting.is_empty() && queue.closed {
                 return;
             }
-            queue.waiting.iter().take(most).cloned().collect()
+            let tells_on = |event: &Event| matches!(event.what, What::FeedPosted(_));
+            let mut count = most.min(queue.waiting.len());
+            while queue.waiting.get(count).is_some_and(tells_on) {
+                count += 1;
+            }
+            queue.waiting.range(..count).cloned().collect()
         };
         let count = batch.len();
         if count == 0 {
@@ -191,15 +201,15 @@ async fn write_all(inner: Arc<Inner>, log: Arc<dyn EventLog>) {
             }
             Err(StoreError::Closed) => return,
             // One of them will never be taken: alone it is found.
-            Err(_) if count > 1 => most = 1,
+            Err(_) if count > 1 && most > 1 => most = 1,
             Err(error) => {
                 inner.meters.event_failures.increment(1);
-                inner.meters.events_refused.increment(1);
+                inner.meters.events_refused.increment(count as u64);
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "an event cannot be written, it is refused"
                 );
-                inner.done(1);
+                inner.done(count);
             }
         }
     }

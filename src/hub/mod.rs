@@ -9,6 +9,7 @@ pub mod agents;
 pub mod changes;
 pub mod driver;
 pub mod events;
+pub mod feed;
 pub mod newest;
 mod notes;
 pub mod operators;
@@ -38,6 +39,7 @@ use crate::cluster::{Bus, Directory, DirectoryError, Hint, NodeFacts, NodeId, Pr
 use crate::hub::accounts::Accounts;
 use crate::hub::changes::SignedIn;
 use crate::hub::events::Events;
+use crate::hub::feed::{FeedStores, Feeds};
 use crate::hub::operators::OperatorWishes;
 use crate::hub::registry::Registry;
 use crate::hub::sessions::Sessions;
@@ -72,6 +74,8 @@ pub struct Parts {
     pub events: Events,
     /// Where proofs of consent are kept.
     pub receipts: Arc<dyn ReceiptLog>,
+    /// Where feeds and leads are kept.
+    pub feeds: FeedStores,
     /// What is counted.
     pub meters: Arc<Meters>,
     /// What everything is bounded by.
@@ -99,6 +103,7 @@ pub struct Hub {
     bus: Arc<dyn Bus>,
     events: Events,
     receipts: Arc<dyn ReceiptLog>,
+    feeds: Feeds,
     /// Where work runs that has to wait.
     runtime: Handle,
     meters: Arc<Meters>,
@@ -128,6 +133,7 @@ impl Hub {
             bus: parts.bus,
             events: parts.events,
             receipts: parts.receipts,
+            feeds: Feeds::new(parts.feeds),
             runtime: Handle::current(),
             meters: parts.meters,
             limits: parts.limits,

@@ -9,13 +9,16 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use smallvec::SmallVec;
+
 use super::Hub;
 use super::driver::Flow;
 use super::sessions::LiveSession;
 use crate::ids::{EventId, ReceiptId};
 use crate::limits;
 use crate::model::event::told::{self, Around, Subject};
-use crate::model::event::{Event, ReceiptRef};
+use crate::model::event::{Actor, Event, ReceiptRef, What};
+use crate::model::feed::Draft;
 use crate::model::receipt::{Consent, Link, terms_hash};
 use crate::model::session::{Accepted, EndReason, Happened};
 use crate::store::receipts::Seal;
@@ -85,7 +88,17 @@ impl Hub {
         self.resume(session);
     }
 
-    /// Writes the events of a session's word, and a line to the log. Ids only in the line: no name, no page,
+    /// What a session's word posts to the feed of its record.
+    fn posts(&self, session: &LiveSession, happened: &Happened) -> SmallVec<[Draft; 1]> {
+        if session.record.is_none() {
+            return SmallVec::new();
+        }
+        let group = self.accounts.group(&session.key.group);
+        let on = group.is_some_and(|group| group.settings.chatter_on_start);
+        session.chatter.lock().handle(happened, on)
+    }
+
+    /// Writes the events of a session's word with the posts that they make, and a line to the log. Ids only in the line: no name, no page,
     /// no secret.
     fn write_down(&self, session: &LiveSession, happened: &Happened, receipt: Option<ReceiptRef>) {
         let agents = session.view().agents;
@@ -112,17 +125,22 @@ impl Hub {
             control: session.control,
         };
         let around = Around { agents, receipt, relayed: session.relay.relayed() };
-        for (actor, what) in told::events(happened, &subject, around) {
-            self.events.write(Event {
-                id: EventId::fresh(),
-                group: session.key.group.clone(),
-                at,
-                session: Some(session.id),
-                request: Some(session.request),
-                actor,
-                record: session.record.clone(),
-                what,
-            });
-        }
+        let event = |id, actor, what| Event {
+            id,
+            group: session.key.group.clone(),
+            at,
+            session: Some(session.id),
+            request: Some(session.request),
+            actor,
+            record: session.record.clone(),
+            what,
+        };
+        let words = told::events(happened, &subject, around);
+        let posts = self.posts(session, happened).into_iter().map(|draft| {
+            let (id, agent) = (EventId::fresh(), draft.agent.clone());
+            event(id, Actor::Agent(agent), What::FeedPosted(draft.post(id)))
+        });
+        let words = words.into_iter().map(|(actor, what)| event(EventId::fresh(), actor, what));
+        self.events.write_together(words.chain(posts).collect());
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use parking_lot::Mutex;
 
 use super::driver::{Driver, Flow};
 use super::operators::SessionWord;
@@ -14,6 +15,7 @@ use super::{Hub, SystemChance};
 use crate::clock::Tick;
 use crate::ids::{AgentId, ConnectionId, GroupId, RequestId, SessionId, VisitorId, VisitorKey};
 use crate::limits;
+use crate::model::feed::Chatter;
 use crate::model::presence;
 use crate::model::request::Question;
 use crate::model::session::{Answer, Asker, EndReason, Input, Output, Session, SessionError, Setup, View};
@@ -46,6 +48,8 @@ pub struct LiveSession {
     pub logged: bool,
     /// Its frames.
     pub relay: Arc<Relay>,
+    /// What it posts to the record's feed.
+    pub(super) chatter: Mutex<Chatter>,
     /// Its consent could not be proven: no ticket is handed out any more.
     pub(super) barred: AtomicBool,
     driver: Driver<Session, Output>,
@@ -185,6 +189,23 @@ impl Hub {
         }
     }
 
+    /// An agent wants into this very session. What is over stays over: no other is joined in its place, and
+    /// nobody is asked anew.
+    pub(super) fn ask_into(
+        self: &Arc<Self>,
+        group: &GroupId,
+        id: SessionId,
+        asker: Asker,
+    ) -> Result<(Arc<LiveSession>, RequestState), Refusal> {
+        let session = self.sessions.get(group, id).ok_or_else(|| Refusal::not_found("session"))?;
+        match self.drive(&session, Input::Join(asker)) {
+            Ok(Answer::Request(state)) => Ok((session, state)),
+            Ok(_) => Err(Refusal::new(ErrorCode::WrongState, "the session cannot be joined")),
+            Err(SessionError::Ended(_)) => Err(Refusal::not_found("session")),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Makes a session unless the visitor has one by now.
     fn start(self: &Arc<Self>, wish: &Wish, asker: Asker) -> Result<Option<Arc<LiveSession>>, Refusal> {
         if self.sessions.len() >= limits::SESSIONS_PER_NODE {
@@ -202,6 +223,8 @@ impl Hub {
         let question = Question { request, session: id, terms: terms.clone(), deadline: *deadline };
         let (asked_first, kind, control) = (asker.agent.clone(), *kind, *control);
         let (visitor, limits) = (key.visitor.clone(), Arc::clone(&self.limits));
+        let first = (asker.agent.clone(), Arc::clone(&asker.name));
+        let chatter = Mutex::new(Chatter::new(id, key.visitor.clone(), first));
         let setup = Setup { kind, visitor, question, asker, control, focus, limits };
         let mut out = Vec::new();
         let machine = Session::start(setup, self.clock.now(), &mut SystemChance, &mut out);
@@ -215,6 +238,7 @@ impl Hub {
             record: record.clone(),
             asker: asked_first,
             logged: *logged,
+            chatter,
             barred: AtomicBool::new(false),
             relay: Arc::new(Relay::new(Arc::clone(&self.limits))),
             driver: Driver::new(machine, out),
@@ -470,6 +494,7 @@ impl Hub {
 
     /// A visitor's id and session for a connection that asked by session id.
     pub(super) fn visitor_of_session(&self, group: &GroupId, id: SessionId) -> Option<VisitorId> {
-        self.sessions.get(group, id).map(|session| session.key.visitor.clone())
+        let running = self.sessions.get(group, id).filter(|session| session.view().ended.is_none());
+        running.map(|session| session.key.visitor.clone())
     }
 }

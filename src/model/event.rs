@@ -273,6 +273,9 @@ pub struct Post {
     /// Where it leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
+    /// Its author's name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
 }
 
 /// A guest who became a lead.
@@ -404,7 +407,12 @@ pub(crate) mod samples {
                 reason: EndReason::GuestEnded,
                 relayed: Relayed { frames: 10, bytes: 1 << 40 },
             }),
-            What::FeedPosted(Post { post: "p1".into(), text: "Hello".into(), link: Some("/s/1".into()) }),
+            What::FeedPosted(Post {
+                post: "p1".into(),
+                text: "Hello".into(),
+                link: Some("/s/1".into()),
+                author: Some("Alice".into()),
+            }),
             What::LeadCreated(Lead { lead: "l1".into(), email: "a@b.c".into(), name: None }),
             What::RecordLogged,
             What::SyncStarted(sync(None)),

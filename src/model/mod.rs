@@ -8,6 +8,8 @@ pub mod codes;
 pub mod control;
 pub mod event;
 pub mod facts;
+pub mod feed;
+pub mod lead;
 pub mod lease;
 pub mod live;
 pub mod origin;

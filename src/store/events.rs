@@ -60,7 +60,8 @@ pub struct Retention {
 pub trait EventLog: Send + Sync + 'static {
     /// Appends events in the order given, all or none, and returns their sequences. An event whose id is
     /// there already is not appended again: it keeps its sequence, so that an append whose answer was lost
-    /// may be repeated.
+    /// may be repeated. Nor is one that would post or make a lead once more ([`super::feed`]): it is answered
+    /// with the sequence of the first.
     async fn append(&self, events: Vec<Event>) -> Result<Vec<u64>, StoreError>;
 
     /// Reads on from a place.

@@ -1,5 +1,5 @@
 //! What outlives the process: groups with their settings, agents, API keys, revocations ([`Store`]); what
-//! happened ([`EventLog`], [`SessionRecords`]); what was consented to ([`ReceiptLog`]).
+//! happened ([`EventLog`], [`SessionRecords`], [`Feed`], [`Leads`]); what was consented to ([`ReceiptLog`]).
 //!
 //! Decides what is kept and what an acknowledgement means: when a call returns `Ok`, what it wrote survives
 //! the death of the process and of the machine. Does not decide who may do what; the hub does, the only
@@ -8,6 +8,7 @@
 //! Two implementations, one suite of obligations (`suite`): SQLite for one node, Redis for a cluster.
 
 pub mod events;
+pub mod feed;
 pub mod receipts;
 pub mod records;
 pub mod sqlite;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use events::EventLog;
+pub use feed::{Feed, Leads};
 pub use receipts::ReceiptLog;
 pub use records::SessionRecords;
 

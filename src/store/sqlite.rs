@@ -5,6 +5,7 @@
 mod calls;
 mod engine;
 mod events;
+mod feed;
 mod receipts;
 mod records;
 mod schema;
@@ -228,6 +229,10 @@ impl Store for SqliteStore {
         self.engine
             .write(move |db| {
                 revoke(db, &key.group, Some(&key.agent))?;
+                db.execute(
+                    "DELETE FROM feed_follows WHERE grp = ?1 AND agent = ?2",
+                    params![key.group.as_str(), key.agent.as_str()],
+                )?;
                 let removed = db.execute(
                     "DELETE FROM agents WHERE grp = ?1 AND agent = ?2",
                     params![key.group.as_str(), key.agent.as_str()],
@@ -489,6 +494,13 @@ mod tests {
         (SqliteStore::in_memory().unwrap(), ())
     });
     crate::store::records::suite::obligations!(records_in_a_file, async || {
+        let folder = TempDir::new().unwrap();
+        (SqliteStore::open(&folder.path().join("store.db")).unwrap(), folder)
+    });
+    crate::store::feed::suite::obligations!(feed_in_memory, async || {
+        (SqliteStore::in_memory().unwrap(), ())
+    });
+    crate::store::feed::suite::obligations!(feed_in_a_file, async || {
         let folder = TempDir::new().unwrap();
         (SqliteStore::open(&folder.path().join("store.db")).unwrap(), folder)
     });

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::feed::FeedItem;
 use super::message::{Empty, Raw, incoming};
 pub use super::record::{Fields, OpenRecord, Record, RecordRef};
 use super::session::Role;
@@ -465,6 +466,20 @@ pub enum ToAgent<'a> {
         visitor_id: Option<VisitorId>,
         /// Why.
         reason: &'static str,
+    },
+    /// A post in the feed of a record that the agent follows.
+    FeedItem {
+        /// The post.
+        item: FeedItem<'a>,
+    },
+    /// Answers `feed`.
+    Feed {
+        /// The posts, newest first.
+        items: Vec<FeedItem<'a>>,
+        /// Whether there are more in the direction that was read.
+        more: bool,
+        /// Whether the agent follows the record.
+        following: bool,
     },
     /// Settings changed.
     Settings {

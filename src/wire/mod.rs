@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod close;
 pub mod error;
+pub mod feed;
 pub mod frame;
 pub mod message;
 pub mod record;

@@ -29,7 +29,9 @@ async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: &Caller) -> R
     let first = first::<FromAgent>(hub, link).await?;
     match first.message {
         Ok(FromAgent::Connect(hello)) => {
-            Ok(hub.agent_arrives(link.connection(), caller, &hello, first.id)?)
+            let seat = hub.agent_arrives(link.connection(), caller, &hello, first.id)?;
+            seat.follow_again().await;
+            Ok(seat)
         }
         _ => Err(out_of_order().into()),
     }

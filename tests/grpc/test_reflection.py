@@ -28,6 +28,8 @@ ASKED = {
     "ListSessionEvents": {"sessionId": "SESSION"},
     "GetSessionRecord": {"sessionId": "SESSION"},
     "GetConsentReceipt": {"receiptId": "RECEIPT"},
+    "ListFeed": {"record": {"object": "Case", "id": "1"}},
+    "PostFeed": {"record": {"object": "Case", "id": "1"}, "text": "curl"},
     "GetNode": {},
     "ListNodes": {},
     "Drain": {},

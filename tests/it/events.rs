@@ -101,6 +101,7 @@ async fn a_session_is_told_from_the_question_to_the_end() {
             Kind::Waiting,
             Kind::Joined,
             Kind::Started,
+            Kind::FeedPosted,
             Kind::Joined,
             Kind::ControlGranted,
             Kind::ControlRevoked,

@@ -19,6 +19,7 @@ mod cli_events;
 mod drain;
 mod event_api;
 mod events;
+mod feed;
 mod identity;
 mod identity_login;
 mod isolation;

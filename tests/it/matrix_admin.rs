@@ -64,6 +64,9 @@ fn rule(call: &str) -> Option<(For, Value)> {
         | "GetReceiptKey" => (For::Group, json!({})),
         "ListSessionEvents" | "GetSessionRecord" => (For::Group, json!({"sessionId": NOBODY})),
         "GetConsentReceipt" => (For::Group, json!({"receiptId": NOBODY})),
+        "ListFeed" => (For::Group, json!({"record": {"object": "Case", "id": "1"}})),
+        "PostFeed" => (For::Group, json!({"record": {"object": "Case", "id": "1"}, "text": "matrix"})),
+        "ListLeads" => (For::Group, json!({})),
         "GetNode" | "ListNodes" | "Drain" => (For::Operators, json!({})),
         _ => return None,
     })

@@ -75,7 +75,7 @@ fn agents(kind: &str, visitor: &str, session: &str, asked: &str) -> (Plain, Valu
         "cancel" => (Plain::NotFound, json!({"type": kind, "requestId": asked})),
         "show" | "view" => (Plain::Unsupported, json!({"type": kind})),
         "invite" => (Plain::Unsupported, json!({"type": kind, "sessionId": session})),
-        "follow" | "unfollow" | "feed" => (Plain::Unsupported, json!({"type": kind, "record": record})),
+        "follow" | "unfollow" | "feed" => (Plain::May, json!({"type": kind, "record": record})),
         other => unruled(other),
     }
 }

@@ -12,6 +12,7 @@ use porchlight::http::{
 };
 use porchlight::hub::accounts::{Accounts, Demo};
 use porchlight::hub::events::Events;
+use porchlight::hub::feed::FeedStores;
 use porchlight::hub::{Hub, Parts};
 use porchlight::ids::{GroupId, VisitorId};
 use porchlight::model::visitor::Snapshot;
@@ -71,6 +72,11 @@ impl Cluster {
                 bus: bus.clone(),
                 events: Events::start(Arc::clone(&store) as _, Arc::clone(&meters)),
                 receipts: Arc::clone(&receipts),
+                feeds: FeedStores {
+                    feed: Arc::clone(&store) as _,
+                    leads: Arc::clone(&store) as _,
+                    log: Arc::clone(&store) as _,
+                },
                 meters: Arc::clone(&meters),
                 limits: Arc::default(),
             });

@@ -29,6 +29,18 @@
 /** A row of a CRM object. @typedef {{ object: string, id: string, name?: string, url?: string }} RecordRef */
 
 /**
+ * A post in a record's feed.
+ * @typedef {object} FeedItem
+ * @property {string} id
+ * @property {RecordRef} record
+ * @property {string} time RFC 3339
+ * @property {{ type: string, id?: string, name?: string }} author
+ * @property {string} text
+ * @property {string} [link]
+ * @property {string} [sessionId]
+ */
+
+/**
  * @typedef {object} RecordInput
  * @property {RecordRef} record
  * @property {Record<string, DataValue | null>} [fields]

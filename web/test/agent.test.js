@@ -177,8 +177,8 @@ describe("conversation", () => {
       "feed",
       (c) => c.feed(RECORD, { limit: 5 }),
       { type: "feed", record: RECORD, limit: 5 },
-      { type: "feed", items: [1], more: true },
-      { items: [1], more: true },
+      { type: "feed", items: [1], more: true, following: true },
+      { items: [1], more: true, following: true },
     ],
     [
       "watch",

@@ -10,6 +10,7 @@ mod csv;
 mod diff;
 mod document;
 mod events;
+mod feed;
 mod groups;
 mod keys;
 mod nodes;
@@ -94,6 +95,8 @@ enum AdminCommand {
     #[command(flatten)]
     Receipts(receipts::Command),
     #[command(flatten)]
+    Feed(feed::Command),
+    #[command(flatten)]
     Nodes(nodes::Command),
 }
 
@@ -122,6 +125,7 @@ impl AdminArgs {
             AdminCommand::Events(command) => command.run(&server).await,
             AdminCommand::Records(command) => command.run(&server).await,
             AdminCommand::Receipts(command) => command.run(&server).await,
+            AdminCommand::Feed(command) => command.run(&server).await,
             AdminCommand::Nodes(command) => command.run(&server).await,
         }
     }

@@ -207,6 +207,32 @@ pub(super) fn session(session: &v1::Session) -> String {
     format!("{told}\n{}", table(PARTICIPANTS.heading, &people))
 }
 
+pub(super) const FEED: Columns<v1::FeedItem, 5> = Columns {
+    heading: ["POST", "TIME", "AUTHOR", "TEXT", "LINK"],
+    row: |item| {
+        [
+            plain(&item.post_id),
+            moment(item.time.as_ref()),
+            plain(&item.author_name),
+            plain(&item.text),
+            plain(&item.link),
+        ]
+    },
+};
+
+pub(super) const LEADS: Columns<v1::Lead, 5> = Columns {
+    heading: ["LEAD", "EMAIL", "NAME", "CREATED", "SESSION"],
+    row: |lead| {
+        [
+            plain(&lead.lead_id),
+            plain(&lead.email),
+            plain(&lead.name),
+            moment(lead.created_at.as_ref()),
+            plain(&lead.session_id),
+        ]
+    },
+};
+
 pub(super) const NODES: Columns<v1::Node, 7> = Columns {
     heading: ["NODE", "VERSION", "STARTED", "DRAINING", "CONNECTIONS", "VISITORS", "SESSIONS"],
     row: |node| {

@@ -101,7 +101,8 @@ pub fn record_reference(record: &Record) -> v1::RecordReference {
     }
 }
 
-fn actor(actor: &Actor) -> v1::Actor {
+/// Who did it, as others read it.
+pub fn actor(actor: &Actor) -> v1::Actor {
     let (kind, id) = match actor {
         Actor::Server => (v1::ActorKind::Server, String::new()),
         Actor::Visitor(id) => (v1::ActorKind::Visitor, id.to_string()),
@@ -159,6 +160,7 @@ fn details(what: &What) -> Option<Details> {
             post_id: post.post.clone(),
             text: post.text.clone(),
             link: post.link.clone().unwrap_or_default(),
+            author: post.author.clone().unwrap_or_default(),
         }),
         What::LeadCreated(lead) => Details::Lead(v1::LeadDetails {
             lead_id: lead.lead.clone(),
@@ -310,9 +312,12 @@ fn what(kind: Kind, details: Option<Details>) -> Result<What, NotAnEvent> {
             reason: EndReason::parse(&ended.reason).ok_or(NotAnEvent::Field("reason"))?,
             relayed: Relayed { frames: ended.frames, bytes: ended.bytes },
         }),
-        (Kind::FeedPosted, Some(Details::Post(post))) => {
-            What::FeedPosted(Post { post: post.post_id, text: post.text, link: given(post.link) })
-        }
+        (Kind::FeedPosted, Some(Details::Post(post))) => What::FeedPosted(Post {
+            post: post.post_id,
+            text: post.text,
+            link: given(post.link),
+            author: given(post.author),
+        }),
         (Kind::LeadCreated, Some(Details::Lead(lead))) => {
             What::LeadCreated(Lead { lead: lead.lead_id, email: lead.email, name: given(lead.name) })
         }

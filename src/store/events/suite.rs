@@ -134,8 +134,11 @@ pub(crate) async fn pages_are_bounded(log: Subject) {
     // Few that are big: a page ends at its bytes, but never before its first event.
     let text = "x".repeat(limits::EVENT_PAGE_BYTES * 2 / 3);
     for number in 1..=3 {
-        let post = crate::model::event::Post { post: "p".into(), text: text.clone(), link: None };
-        log.append(vec![samples::event("b", number, What::FeedPosted(post))]).await.unwrap();
+        let post =
+            crate::model::event::Post { post: "p".into(), text: text.clone(), link: None, author: None };
+        // On no session, where an agent would post once.
+        let event = samples::event("b", number, What::FeedPosted(post));
+        log.append(vec![Event { session: None, ..event }]).await.unwrap();
     }
     assert_eq!(log.read(&gid("b"), After::Start).await.unwrap().events.len(), 1);
     assert_eq!(read_all(&log, "b", After::Start).await, [1, 2, 3]);

@@ -1,4 +1,4 @@
-//! The event log in SQLite, and the session records that are folded from it in the same transaction.
+//! The event log in SQLite, and what is folded from it in the same transaction: session records, posts, leads.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::super::StoreError;
 use super::super::events::{After, EventLog, Page, Retention};
-use super::{SqliteStore, records, signed, unreadable, unsigned};
+use super::{SqliteStore, feed, records, signed, unreadable, unsigned};
 use crate::clock::Wall;
 use crate::ids::{EventId, GroupId, SessionId};
 use crate::limits;
@@ -90,6 +90,10 @@ fn append(db: &Connection, events: Vec<Event>) -> Result<Vec<u64>, StoreError> {
             ends.insert(event.group.clone(), ends_of(db, &event.group)?);
         }
         let end = ends.get_mut(&event.group).expect("it was just put there");
+        if let Some(known) = feed::known(db, &event)? {
+            sequences.push(known);
+            continue;
+        }
         let text = serde_json::to_string(&event).expect("names, numbers and texts have a JSON form");
         let added = insert.execute(params![
             event.group.as_str(),
@@ -106,6 +110,7 @@ fn append(db: &Connection, events: Vec<Event>) -> Result<Vec<u64>, StoreError> {
         }
         end.head += 1;
         sequences.push(end.head);
+        feed::fold(db, end.head, &event, &text)?;
         if let Some(session) = event.session.filter(|_| concerns(event.what.kind())) {
             let key = (event.group.clone(), session);
             let before = match folded.remove(&key) {

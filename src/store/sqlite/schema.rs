@@ -2,7 +2,7 @@
 
 use rusqlite_migration::{M, Migrations};
 
-const STEPS: &[M<'_>] = &[M::up(ACCOUNTS), M::up(CALLS), M::up(EVENTS)];
+const STEPS: &[M<'_>] = &[M::up(ACCOUNTS), M::up(CALLS), M::up(EVENTS), M::up(FEED)];
 
 const ACCOUNTS: &str = "
     CREATE TABLE groups (
@@ -132,6 +132,39 @@ const EVENTS: &str = "
         line TEXT NOT NULL,
         PRIMARY KEY (grp, number),
         UNIQUE (grp, id)
+    ) STRICT, WITHOUT ROWID;
+    ";
+
+const FEED: &str = "
+    CREATE TABLE feed_posts (
+        grp TEXT NOT NULL,
+        object TEXT NOT NULL,
+        object_id TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        id BLOB NOT NULL,
+        session BLOB,
+        agent TEXT,
+        event TEXT NOT NULL,
+        PRIMARY KEY (grp, object, object_id, sequence),
+        UNIQUE (grp, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX feed_posts_on_session ON feed_posts (grp, session, agent) WHERE session IS NOT NULL;
+
+    CREATE TABLE feed_follows (
+        grp TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        object TEXT NOT NULL,
+        object_id TEXT NOT NULL,
+        PRIMARY KEY (grp, agent, object, object_id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE leads (
+        grp TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        folded TEXT NOT NULL,
+        event TEXT NOT NULL,
+        PRIMARY KEY (grp, sequence),
+        UNIQUE (grp, folded)
     ) STRICT, WITHOUT ROWID;
     ";
 

@@ -5,6 +5,7 @@
 
 import { AnswerPanel } from "./answer.js";
 import { fill, h, set, write } from "./dom.js";
+import { FeedPanel } from "./feed.js";
 import { icon, lantern } from "./icons.js";
 import { RecordForm } from "./record-form.js";
 import { RecordPanel } from "./record.js";
@@ -43,6 +44,7 @@ export class Console {
   #form;
   #panel;
   #answer = new AnswerPanel();
+  #feed;
   /** @type {OpenRecord | null} */
   #record = null;
   /** @type {JoinRequest | null} */
@@ -99,6 +101,7 @@ export class Console {
       onCancel: () => this.#cancel(),
       onClose: () => this.closeRecord(),
     });
+    this.#feed = new FeedPanel({ client: this.#client, onError });
     this.#formCard = h(
       "section",
       { class: "opener card", "aria-label": "Record simulator" },
@@ -120,6 +123,7 @@ export class Console {
           { class: "work" },
           welcome(),
           this.#panel.element,
+          this.#feed.element,
           this.#handout,
           this.#sessionSlot,
           this.#answer.element,
@@ -149,6 +153,7 @@ export class Console {
       write(this.#group, group);
       set(this.#settings, "hidden", !agent.permissions?.includes("admin"));
       this.#resumeRequest();
+      this.#feed.refresh();
     });
     client.on("live", (page) => this.#table.replace(page));
     client.on("liveDiff", (diff) => this.#table.apply(diff));
@@ -166,7 +171,10 @@ export class Console {
     });
     client.on("error", (error) => this.#toasts.error("Server", error));
     this.#drawConnection(client.state);
-    this.#clock = setInterval(() => this.#record && this.#panel.draw(this.#record), CLOCK_MS);
+    this.#clock = setInterval(() => {
+      if (this.#record) this.#panel.draw(this.#record);
+      this.#feed.tick();
+    }, CLOCK_MS);
     document.addEventListener("keydown", this.#onKey);
     // A refusal arrives as `signedOut`, which leads back to the sign-in form.
     client.connect().then(
@@ -206,6 +214,7 @@ export class Console {
     this.#record = null;
     this.#panel.draw(null);
     this.#answer.draw(null);
+    this.#feed.open(null);
     this.#setRequest(null);
     this.#table.markOpen(null);
     set(this.element, "data-record", "none");
@@ -217,6 +226,7 @@ export class Console {
     this.#record = answer;
     this.#panel.draw(answer);
     this.#answer.draw(answer);
+    this.#feed.open(answer.record);
     this.#table.markOpen(answer.visitorId ?? null);
     set(this.element, "data-record", "open");
   }

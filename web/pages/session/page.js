@@ -1,0 +1,173 @@
+// One session on a page of its own, for an agent who followed a post's link.
+//
+// Decides when the session is joined and what is said when it can't be. Does not decide how the session looks
+// (../agent/session.js), nor who may join: the server answers alike for a session that is over and for one of others.
+
+import { fill, h, set, write } from "../agent/dom.js";
+import { icon, lantern } from "../agent/icons.js";
+import { isPending } from "../agent/request.js";
+import { SessionPanel } from "../agent/session.js";
+import { Toasts } from "../agent/toasts.js";
+import { REQUEST } from "../agent/words.js";
+
+/** @import { AgentClient } from "../../agent.js" */
+/** @import { JoinRequest, Ready } from "../../lib/wire.js" */
+
+/** The signed-in page. */
+export class SessionPage {
+  #options;
+  #client;
+  #toasts = new Toasts();
+  /** @type {SessionPanel | null} */
+  #panel = null;
+  /** It was joined once: coming back is the agent's own wish from then on. */
+  #joined = false;
+  #agent = h("span", { class: "agent truncate", "data-test": "agent-name" });
+  #stage = h("main", { class: "session-slot", "data-test": "session-page" });
+  element;
+
+  /**
+   * @param {object} options
+   * @param {AgentClient} options.client
+   * @param {string} options.sessionId
+   * @param {HTMLElement} options.theme
+   * @param {() => void} options.onSignOut
+   */
+  constructor(options) {
+    this.#options = options;
+    this.#client = options.client;
+    this.element = h("div", { class: "session-page" }, this.#topBar(), this.#stage, this.#toasts.element);
+    this.#say("opening", "Opening the session", "Taking your seat.");
+  }
+
+  /** Connects and joins. */
+  start() {
+    const client = this.#client;
+    client.on("connected", ({ agent }) => {
+      write(this.#agent, agent.name);
+      if (!this.#joined) this.#join();
+    });
+    client.on("request", (request) => this.#requestChanged(request));
+    client.on("ready", (ready) => this.#ready(ready));
+    client.on("sessionEnded", ({ sessionId, reason }) => {
+      if (sessionId !== this.#options.sessionId) return;
+      if (this.#panel) this.#panel.viewer.ended(reason);
+      else this.#over();
+    });
+    client.on("error", (error) => this.#toasts.error("Server", error));
+    // A refusal arrives as `signedOut`, which leads back to the sign-in form.
+    client.connect().catch(() => {});
+  }
+
+  close() {
+    this.#panel?.close();
+    this.#client.close();
+  }
+
+  async #join() {
+    this.#say("opening", "Opening the session", "Taking your seat.");
+    try {
+      this.#requestChanged(await this.#client.join({ sessionId: this.#options.sessionId }));
+    } catch (error) {
+      const { code, message } = /** @type {import("../../agent.js").PorchlightError} */ (error);
+      if (code === "lost" || code === "timeout") return;
+      // `bad_message`: the address holds no session's ID.
+      if (code === "not_found" || code === "bad_message") this.#over();
+      else this.#say("refused", "This session can’t be opened", message);
+    }
+  }
+
+  /** @param {JoinRequest} request */
+  #requestChanged({ sessionId, state }) {
+    if (sessionId !== this.#options.sessionId || this.#panel) return;
+    if (["offered", "displayed"].includes(state)) {
+      this.#say("opening", "The visitor is being asked", "The session opens as soon as they accept.");
+    } else if (!isPending(state) && state !== "active") {
+      this.#say("over", REQUEST[state] ?? "This session has ended", "Nothing is shared here any more.");
+    }
+  }
+
+  /** @param {Ready} ready */
+  #ready(ready) {
+    if (ready.sessionId !== this.#options.sessionId || ready.role !== "viewer") return;
+    this.#panel?.close();
+    this.#joined = true;
+    const panel = new SessionPanel({
+      ready,
+      onEnd: () => this.#client.endSession(ready.sessionId),
+      onEnded: (reason) => reason === "left" && queueMicrotask(() => this.#leave(panel)),
+      onClose: () => this.#leave(panel),
+      onError: (title, error) => this.#toasts.error(title, error),
+    });
+    this.#panel = panel;
+    fill(this.#stage, panel.element);
+    panel.open();
+  }
+
+  /** @param {SessionPanel} panel */
+  #leave(panel) {
+    if (this.#panel !== panel) return;
+    this.#panel = null;
+    panel.close();
+    const again = () => this.#join();
+    this.#say("left", "You are out of the session", "It may still be running.", again);
+  }
+
+  /** One answer for what is over and for what is not this agent's to see. */
+  #over() {
+    const text = "It is over, or it is not one that you may open. Ask the agent who posted it.";
+    this.#say("over", "There is no such session any more", text);
+  }
+
+  /**
+   * @param {"opening" | "over" | "refused" | "left"} state @param {string} title @param {string} text
+   * @param {() => void} [again]
+   */
+  #say(state, title, text, again) {
+    const mark =
+      state === "opening" ? h("span", { class: "spinner", "aria-hidden": "true" }) : icon(state === "left" ? "leave" : "info");
+    const button =
+      again &&
+      h(
+        "button",
+        { class: "button primary", type: "button", "data-test": "join-again", onclick: again },
+        "Join again",
+      );
+    set(this.#stage, "data-state", state);
+    fill(
+      this.#stage,
+      h(
+        "section",
+        { class: "session-note card", role: "status", "data-test": "session-note", "data-state": state },
+        mark,
+        h("h1", {}, title),
+        h("p", {}, text),
+        button,
+      ),
+    );
+    button?.focus();
+  }
+
+  #topBar() {
+    return h(
+      "header",
+      { class: "top" },
+      h("div", { class: "logo", "data-light": "lit" }, lantern(), h("span", {}, "Porchlight")),
+      h("div", { class: "spacer" }),
+      this.#agent,
+      this.#options.theme,
+      h(
+        "button",
+        {
+          class: "button quiet icon",
+          type: "button",
+          "data-test": "sign-out",
+          "aria-label": "Sign out",
+          title: "Sign out",
+          onclick: () => this.#options.onSignOut(),
+        },
+        icon("signOut"),
+      ),
+    );
+  }
+}
