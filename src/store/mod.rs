@@ -13,6 +13,7 @@ pub mod records;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;
+pub mod sync;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 pub use events::EventLog;
 pub use receipts::ReceiptLog;
 pub use records::SessionRecords;
+pub use sync::SyncStore;
 
 use crate::auth::password::PasswordHash;
 use crate::clock::Wall;
