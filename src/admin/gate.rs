@@ -91,12 +91,15 @@ concern_group! {
     LookupVisitorsRequest, ListVisitorsRequest, WatchPresenceRequest, SignalVisitorRequest,
     DisconnectVisitorRequest, ListSessionsRequest, GetSessionRequest, EndSessionRequest,
     WatchSessionsRequest,
+    SyncNowRequest, ListSyncRunsRequest, GetSyncStatusRequest, PutSinkRequest, ListSinksRequest,
+    DeleteSinkRequest, TestSinkRequest, ReplayDeadLettersRequest,
 }
 
 change! {
     CreateGroupRequest, UpdateSettingsRequest, CreateApiKeyRequest, RevokeApiKeyRequest,
     UpsertAgentRequest, DeleteAgentRequest, SetPermissionsRequest, RemoveAssociationRequest,
     RevokeTokensRequest, SignalVisitorRequest, DisconnectVisitorRequest, EndSessionRequest, DrainRequest,
+    SyncNowRequest, PutSinkRequest, DeleteSinkRequest, TestSinkRequest, ReplayDeadLettersRequest,
 }
 
 /// Stands before every call.

@@ -96,9 +96,11 @@ mod tests {
         AdminError, AdminHub, Ended, NodeRow, SessionRow, SessionState, SignalRow, VisitorFilter, VisitorRow,
     };
     use super::*;
+    use crate::admin::Syncing;
     use crate::auth::secret::MasterSecret;
     use crate::clock::{Clock, Wall};
     use crate::hub::accounts::Accounts;
+    use crate::hub::sync::{Offers, SyncDoor};
     use crate::ids::{GroupId, SessionId, VisitorId};
     use crate::model::settings::Settings;
     use crate::pb::v1;
@@ -240,6 +242,8 @@ mod tests {
     async fn start() -> (AdminClient<Channel>, [String; 3]) {
         let store = Arc::new(SqliteStore::in_memory().unwrap());
         let master = MasterSecret::from_bytes([4; 32]);
+        let (door, _) = SyncDoor::new(Offers::default());
+        let syncing = Syncing { store: Arc::clone(&store) as _, door };
         let accounts = Arc::new(Accounts::open(store, master, Clock::start()).await.unwrap());
         let demo = accounts.ensure_demo().await.unwrap();
         let other = GroupId::new("other").unwrap();
@@ -253,7 +257,7 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = socket.local_addr().unwrap();
         let meters = Meters::new().0;
-        let service = AdminService::new(Arc::new(Sample::default()), accounts, meters);
+        let service = AdminService::new(Arc::new(Sample::default()), accounts, meters, syncing);
         let listener = AdminListener { socket, service, tls: None, reflection: true };
         tokio::spawn(listener.run(CancellationToken::new(), CancellationToken::new()));
         (AdminClient::connect(format!("http://{addr}")).await.unwrap(), keys)

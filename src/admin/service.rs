@@ -12,7 +12,8 @@ use tonic::{Request, Response, Status};
 use super::gate::Gate;
 use super::once::Call;
 use super::standing::Standing;
-use super::{AdminHub, agents, groups, keys, nodes, presence, sessions};
+use super::sync::Syncing;
+use super::{AdminHub, agents, groups, keys, nodes, presence, sessions, sync};
 use crate::hub::accounts::Accounts;
 use crate::limits;
 use crate::pb::v1;
@@ -25,6 +26,7 @@ pub(super) struct Service {
     pub(super) gate: Gate,
     pub(super) accounts: Arc<Accounts>,
     pub(super) hub: Arc<dyn AdminHub>,
+    pub(super) syncing: Syncing,
 }
 
 /// The service, for every door it is reached by; a clone is the same one.
@@ -39,8 +41,13 @@ impl std::fmt::Debug for AdminService {
 
 impl AdminService {
     /// A service over a hub and its accounts.
-    pub fn new(hub: Arc<dyn AdminHub>, accounts: Arc<Accounts>, meters: Arc<Meters>) -> Self {
-        Self(Service { gate: Gate { accounts: Arc::clone(&accounts), meters }, accounts, hub })
+    pub fn new(
+        hub: Arc<dyn AdminHub>,
+        accounts: Arc<Accounts>,
+        meters: Arc<Meters>,
+        syncing: Syncing,
+    ) -> Self {
+        Self(Service { gate: Gate { accounts: Arc::clone(&accounts), meters }, accounts, hub, syncing })
     }
 
     /// As gRPC.
@@ -283,6 +290,65 @@ impl Admin for Service {
         let (within, request) = self.gate.group(request)?;
         let words = sessions::watch_sessions(self, &within, request).await?;
         Ok(Response::new(standing.guard(within.caller().who(), words)))
+    }
+
+    async fn sync_now(&self, request: Request<v1::SyncNowRequest>) -> Answer<v1::SyncNowResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::within("SyncNow", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { sync::sync_now(&this, &within, request).await }).await
+    }
+
+    async fn list_sync_runs(
+        &self,
+        request: Request<v1::ListSyncRunsRequest>,
+    ) -> Answer<v1::ListSyncRunsResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(sync::list_sync_runs(self, &within, request).await?))
+    }
+
+    async fn get_sync_status(
+        &self,
+        request: Request<v1::GetSyncStatusRequest>,
+    ) -> Answer<v1::GetSyncStatusResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(sync::get_sync_status(self, &within, request).await?))
+    }
+
+    async fn put_sink(&self, request: Request<v1::PutSinkRequest>) -> Answer<v1::PutSinkResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::within("PutSink", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { sync::put_sink(&this, &within, request).await }).await
+    }
+
+    async fn list_sinks(&self, request: Request<v1::ListSinksRequest>) -> Answer<v1::ListSinksResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(sync::list_sinks(self, &within, request).await?))
+    }
+
+    async fn delete_sink(&self, request: Request<v1::DeleteSinkRequest>) -> Answer<v1::DeleteSinkResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::within("DeleteSink", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { sync::delete_sink(&this, &within, request).await }).await
+    }
+
+    async fn test_sink(&self, request: Request<v1::TestSinkRequest>) -> Answer<v1::TestSinkResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::within("TestSink", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { sync::test_sink(&this, &within, request).await }).await
+    }
+
+    async fn replay_dead_letters(
+        &self,
+        request: Request<v1::ReplayDeadLettersRequest>,
+    ) -> Answer<v1::ReplayDeadLettersResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::within("ReplayDeadLetters", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { sync::replay_dead_letters(&this, &within, request).await }).await
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::GetNodeResponse> {

@@ -57,6 +57,12 @@ fn rule(call: &str) -> Option<(For, Value)> {
         "DisconnectVisitor" | "ListSessions" | "WatchSessions" => (For::Group, visitor),
         "ListVisitors" => (For::Group, json!({})),
         "GetSession" | "EndSession" => (For::Group, json!({"sessionId": NOBODY})),
+        "SyncNow" | "ListSyncRuns" | "GetSyncStatus" | "ListSinks" => (For::Group, json!({})),
+        "PutSink" => {
+            let webhook = json!({"url": "https://hooks.example/"});
+            (For::Group, json!({"sink": {"sinkId": "matrix", "webhook": webhook, "everyEvent": true}}))
+        }
+        "DeleteSink" | "TestSink" | "ReplayDeadLetters" => (For::Group, json!({"sinkId": "none"})),
         "GetNode" | "ListNodes" | "Drain" => (For::Operators, json!({})),
         _ => return None,
     })

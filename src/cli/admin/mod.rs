@@ -16,6 +16,7 @@ mod refusal;
 mod rows;
 mod sessions;
 mod settings;
+mod sync;
 mod value;
 
 use std::path::PathBuf;
@@ -84,6 +85,8 @@ enum AdminCommand {
     #[command(flatten)]
     Sessions(sessions::Command),
     #[command(flatten)]
+    Sync(sync::Command),
+    #[command(flatten)]
     Nodes(nodes::Command),
 }
 
@@ -109,6 +112,7 @@ impl AdminArgs {
             AdminCommand::Agents(command) => command.run(&server).await,
             AdminCommand::Presence(command) => command.run(&server).await,
             AdminCommand::Sessions(command) => command.run(&server).await,
+            AdminCommand::Sync(command) => command.run(&server).await,
             AdminCommand::Nodes(command) => command.run(&server).await,
         }
     }
