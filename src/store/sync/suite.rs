@@ -85,7 +85,7 @@ pub(crate) async fn sinks_are_kept_as_they_were_put(store: Arc<impl Subject>) {
     assert_eq!((second.disabled.clone(), &second.sink), (None, &changed));
     let third = store.put_sink(&changed, false, Wall(10)).await.unwrap();
     assert_eq!(third, second);
-    assert_eq!(store.sinks(None).await.unwrap(), [third.clone()]);
+    assert_eq!(store.sinks(None).await.unwrap(), std::slice::from_ref(&third));
     assert_eq!(store.sinks(Some(&gid("g"))).await.unwrap(), [third]);
     assert_eq!(store.sinks(Some(&gid("h"))).await.unwrap(), []);
     let nowhere = store.put_sink(&sink("nowhere", "a"), false, Wall(1)).await;
