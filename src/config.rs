@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub store: Store,
     /// How much is kept of what happened.
     pub events: Events,
+    /// What leaves the server by itself, and where it may go.
+    pub sinks: Sinks,
     /// What is logged, and how.
     pub log: Log,
     /// Secrets of the server itself.
@@ -157,6 +160,19 @@ impl Default for Events {
     fn default() -> Self {
         Self { keep: limits::EVENTS_KEPT, keep_count: limits::EVENTS_KEPT_COUNT }
     }
+}
+
+/// Section `[sinks]`: where the sinks of groups may lead. Groups choose among what is named here, and name
+/// neither paths nor servers of ours.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sinks {
+    /// The directory of files of lines; without it no group has such files.
+    pub dir: Option<PathBuf>,
+    /// The Redis of streams, as `redis://user:password@host:port/`; without it no group has a stream.
+    pub redis: Option<Secret>,
+    /// Networks that webhooks may lead to although they are not public, and in clear too.
+    pub allow: Vec<IpNet>,
 }
 
 /// Section `[log]`.

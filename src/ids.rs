@@ -114,6 +114,15 @@ name_type!(
     unreserved
 );
 
+name_type!(
+    /// Names a sink inside its group. Fit for a folder's name behind a prefix.
+    SinkId,
+    "sink id",
+    "[A-Za-z0-9._~-]{1,64}",
+    64,
+    unreserved
+);
+
 /// Visitor ids that begin so are issued by the server alone.
 pub const UNIQUE_PREFIX: &str = "unq-";
 
@@ -214,6 +223,10 @@ uuid_type!(
 uuid_type!(
     /// Names one event, so that a reader who gets it twice can tell.
     EventId
+);
+uuid_type!(
+    /// Names one run of a sync.
+    RunId
 );
 uuid_type!(
     /// Names one consent receipt.

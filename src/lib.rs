@@ -27,6 +27,7 @@ pub mod hub;
 
 pub mod admin;
 pub mod http;
+pub mod sinks;
 pub mod ws;
 
 pub mod cli;

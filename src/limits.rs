@@ -4,10 +4,12 @@
 //! Related numbers are checked together in `config::Config::check`.
 
 mod configured;
+mod sinks;
 
 use std::time::Duration;
 
 pub use configured::{Limits, Rate};
+pub use sinks::*;
 
 // ── Connections ────────────────────────────────────────────────────────────────────────────────
 

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{AdminListener, AdminService, Archive, Operated};
+use crate::admin::{AdminListener, AdminService, Archive, Operated, Syncing};
 use crate::auth::secret::{MasterSecret, SecretError};
 use crate::clock::{Clock, wall};
 use crate::cluster::memory::{MemoryBus, MemoryDirectory};
@@ -27,11 +27,13 @@ use crate::http::{
 use crate::hub::accounts::{Accounts, Demo};
 use crate::hub::events::{Events, end_lost};
 use crate::hub::feed::FeedStores;
+use crate::hub::sync::SyncDoor;
 use crate::hub::{Hub, Parts};
 use crate::limits;
+use crate::sinks::{BadRedis, Courier, Runner, RunnerParts};
 use crate::store::events::Retention;
 use crate::store::sqlite::{OpenError, SqliteStore};
-use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError};
+use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError, SyncStore};
 use crate::telemetry::Meters;
 use crate::ws::Sockets;
 
@@ -72,6 +74,9 @@ pub enum StartError {
     /// The store can't be read.
     #[error("can't read the store")]
     Store(#[from] StoreError),
+    /// The Redis of the sinks can't be used.
+    #[error("can't hand anything to Redis")]
+    Redis(#[from] BadRedis),
     /// The admin listener's certificates can't be used.
     #[error("{key} can't be used")]
     Tls {
@@ -142,6 +147,8 @@ pub struct Stores {
     pub records: Arc<dyn SessionRecords>,
     /// The chains of consent receipts.
     pub receipts: Arc<dyn ReceiptLog>,
+    /// Sinks, and how far they are.
+    pub sync: Arc<dyn SyncStore>,
 }
 
 /// The two ways to end, each once.
@@ -166,7 +173,8 @@ impl Server {
         let stores = Stores {
             events: Arc::clone(&store) as _,
             records: Arc::clone(&store) as _,
-            receipts: store.clone(),
+            receipts: Arc::clone(&store) as _,
+            sync: store.clone(),
         };
         match end_lost(&*stores.records, &*stores.events).await {
             Ok(0) => {}
@@ -177,6 +185,10 @@ impl Server {
         let accounts = Arc::new(Accounts::open(store.clone(), master, clock).await?);
         accounts.write_to(events.clone());
         let demo = if config.demo.enabled { Some(accounts.ensure_demo().await?) } else { None };
+
+        let courier = Courier::new(&config.sinks, Arc::clone(&accounts))?;
+        let (sync, calls) = SyncDoor::new(courier.offers());
+        let runner_meters = Arc::clone(&meters);
 
         let (public, public_addr) = listen(config.public.addr)?;
         let (ops, ops_addr) = listen(config.ops.addr)?;
@@ -216,6 +228,7 @@ impl Server {
                 receipts: Arc::clone(&stores.receipts),
             },
             Arc::clone(&meters),
+            Syncing { store: Arc::clone(&stores.sync), door: sync },
         );
         let public = Listener {
             socket: public,
@@ -236,6 +249,17 @@ impl Server {
         };
         let admin = AdminListener { socket: admin, service, tls, reflection: config.admin.reflection };
 
+        let runner = Runner::new(RunnerParts {
+            store: Arc::clone(&stores.sync),
+            log: Arc::clone(&stores.events),
+            accounts: Arc::clone(&accounts),
+            events: events.clone(),
+            courier,
+            clock,
+            meters: runner_meters,
+            calls,
+        });
+        let syncing = tokio::spawn(runner.run());
         let work = TaskTracker::new();
         let public = work.spawn(public.run(signals.stop.clone(), signals.force.clone()));
         let admin = work.spawn(admin.run(signals.stop.clone(), signals.force.clone()));
@@ -260,6 +284,7 @@ impl Server {
             hub: Arc::clone(&hub),
             sockets,
             beating,
+            syncing,
         };
         Ok(Running {
             public: public_addr,
@@ -319,6 +344,8 @@ struct Supervisor {
     sockets: Sockets,
     /// The hub's own task: deadlines and heartbeats.
     beating: JoinHandle<()>,
+    /// The sync, with all that it hands over.
+    syncing: JoinHandle<()>,
 }
 
 impl Supervisor {
@@ -352,6 +379,7 @@ impl Supervisor {
         self.sockets.closed().await;
         self.upkeep.abort();
         self.beating.abort();
+        self.syncing.abort();
         if let Err(error) = self.accounts.flush_uses().await {
             tracing::warn!(%error, "can't note when API keys were last used");
         }

@@ -102,6 +102,10 @@ metrics_table! {
         "Consent receipts, by outcome.";
     RECEIPT_SECONDS = "porchlight_receipt_seconds", Histogram, Seconds,
         "Time that a visitor's acceptance waits for its receipt to be on the disk.";
+    SINK_LETTERS = "porchlight_sink_letters_total", Counter, Count,
+        "Events and session records for sinks, by target and outcome.";
+    SYNC_RUNS = "porchlight_sync_runs_total", Counter, Count,
+        "Runs of the sync, each sink by itself, by outcome.";
     ADMIN_WATCHES = "porchlight_admin_watches", Gauge, Count,
         "Watches of presence or sessions that operators hold open.";
     ADMIN_READERS = "porchlight_admin_readers", Gauge, Count,
@@ -293,6 +297,17 @@ impl Meters {
         self.count(RECEIPTS, &[("outcome", outcome)]);
     }
 
+    /// Counts letters for a sink, by what became of them.
+    pub fn letters(&self, target: &'static str, outcome: &'static str, count: u64) {
+        let labels = [("target", target), ("outcome", outcome)];
+        self.recorder.register_counter(&labelled(SINK_LETTERS, &labels), &METADATA).increment(count);
+    }
+
+    /// Counts a run of a sync for one sink.
+    pub fn sync_run(&self, outcome: &'static str) {
+        self.count(SYNC_RUNS, &[("outcome", outcome)]);
+    }
+
     /// Tells how many files the process may open.
     pub fn file_limit(&self, files: u64) {
         #[expect(clippy::cast_precision_loss, reason = "a file limit is far below 2^52")]
@@ -414,6 +429,8 @@ mod tests {
         meters.sign_in_seconds.record(0.03);
         meters.refusal("connections_per_ip");
         meters.receipt("ok");
+        meters.letters("webhook", "accepted", 1);
+        meters.sync_run("ok");
         meters.receipt_seconds.record(0.003);
         meters.file_limit(20_000);
         let text = handle.render();

@@ -36,7 +36,8 @@ macro_rules! as_they_are {
 as_they_are! {
     CreateGroupResponse, RevokeApiKeyResponse, UpsertAgentResponse, DeleteAgentResponse,
     SetPermissionsResponse, RemoveAssociationResponse, RevokeTokensResponse, SignalVisitorResponse,
-    DisconnectVisitorResponse, EndSessionResponse, DrainResponse, PostFeedResponse,
+    DisconnectVisitorResponse, EndSessionResponse, DrainResponse, PostFeedResponse, SyncNowResponse,
+    DeleteSinkResponse, TestSinkResponse, ReplayDeadLettersResponse,
 }
 
 impl Again for v1::CreateApiKeyResponse {
@@ -53,6 +54,13 @@ impl Again for v1::CreateApiKeyResponse {
             Err(ManageError::Revoked(_)) => Err(AdminError::NotFound),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// A webhook's secret is told once. Who lost the answer gives the sink another.
+impl Again for v1::PutSinkResponse {
+    fn kept(&self) -> Self {
+        Self { secret: String::new(), ..self.clone() }
     }
 }
 

@@ -93,13 +93,16 @@ concern_group! {
     WatchSessionsRequest, StreamEventsRequest, ListSessionEventsRequest, ListSessionRecordsRequest,
     GetSessionRecordRequest, ListSessionStatsRequest, GetConsentReceiptRequest,
     ExportConsentReceiptsRequest, GetReceiptKeyRequest, ListFeedRequest, PostFeedRequest, ListLeadsRequest,
+    SyncNowRequest, ListSyncRunsRequest, GetSyncStatusRequest, PutSinkRequest, ListSinksRequest,
+    DeleteSinkRequest, TestSinkRequest, ReplayDeadLettersRequest,
 }
 
 change! {
     CreateGroupRequest, UpdateSettingsRequest, CreateApiKeyRequest, RevokeApiKeyRequest,
     UpsertAgentRequest, DeleteAgentRequest, SetPermissionsRequest, RemoveAssociationRequest,
     RevokeTokensRequest, SignalVisitorRequest, DisconnectVisitorRequest, EndSessionRequest, DrainRequest,
-    PostFeedRequest,
+    PostFeedRequest, SyncNowRequest, PutSinkRequest, DeleteSinkRequest, TestSinkRequest,
+    ReplayDeadLettersRequest,
 }
 
 /// Stands before every call.

@@ -27,6 +27,7 @@ mod service;
 mod sessions;
 mod standing;
 mod status;
+mod sync;
 
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ pub use live::Operated;
 pub use serve::AdminListener;
 pub use service::AdminService;
 pub use status::{AdminError, Details, Reason, details_of, reason_of};
+pub use sync::Syncing;
 
 /// A field of a request that can't be used.
 fn bad(field: &'static str, problem: impl ToString) -> AdminError {

@@ -97,10 +97,12 @@ mod tests {
         VisitorRow,
     };
     use super::*;
+    use crate::admin::Syncing;
     use crate::auth::secret::MasterSecret;
     use crate::clock::{Clock, Wall};
     use crate::hub::accounts::Accounts;
     use crate::hub::feed::NewPost;
+    use crate::hub::sync::{Offers, SyncDoor};
     use crate::ids::{EventId, GroupId, SessionId, VisitorId};
     use crate::model::feed::{Item, Place};
     use crate::model::settings::Settings;
@@ -270,6 +272,8 @@ mod tests {
             records: Arc::clone(&store) as _,
             receipts: Arc::clone(&store) as _,
         };
+        let (door, _) = SyncDoor::new(Offers::default());
+        let syncing = Syncing { store: Arc::clone(&store) as _, door };
         let accounts = Arc::new(Accounts::open(store, master, Clock::start()).await.unwrap());
         let demo = accounts.ensure_demo().await.unwrap();
         let other = GroupId::new("other").unwrap();
@@ -283,7 +287,7 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = socket.local_addr().unwrap();
         let meters = Meters::new().0;
-        let service = AdminService::new(Arc::new(Sample::default()), accounts, archive, meters);
+        let service = AdminService::new(Arc::new(Sample::default()), accounts, archive, meters, syncing);
         let listener = AdminListener { socket, service, tls: None, reflection: true };
         tokio::spawn(listener.run(CancellationToken::new(), CancellationToken::new()));
         (AdminClient::connect(format!("http://{addr}")).await.unwrap(), keys)

@@ -13,8 +13,9 @@ use super::gate::Gate;
 use super::once::Call;
 use super::readers::Readers;
 use super::standing::Standing;
+use super::sync::Syncing;
 use super::{
-    AdminHub, Archive, agents, events, feed, groups, keys, nodes, presence, receipts, records, sessions,
+    AdminHub, Archive, agents, events, feed, groups, keys, nodes, presence, receipts, records, sessions, sync,
 };
 use crate::hub::accounts::Accounts;
 use crate::limits;
@@ -30,6 +31,7 @@ pub(super) struct Service {
     pub(super) hub: Arc<dyn AdminHub>,
     pub(super) archive: Archive,
     pub(super) readers: Readers,
+    pub(super) syncing: Syncing,
 }
 
 /// The service, for every door it is reached by; a clone is the same one.
@@ -43,16 +45,17 @@ impl std::fmt::Debug for AdminService {
 }
 
 impl AdminService {
-    /// A service over a hub, its accounts, and what is kept of what happened.
+    /// A service over a hub, its accounts, what is kept of what happened, and the sync.
     pub fn new(
         hub: Arc<dyn AdminHub>,
         accounts: Arc<Accounts>,
         archive: Archive,
         meters: Arc<Meters>,
+        syncing: Syncing,
     ) -> Self {
         let readers = Readers::new(Arc::clone(&meters));
         let gate = Gate { accounts: Arc::clone(&accounts), meters };
-        Self(Service { gate, accounts, hub, archive, readers })
+        Self(Service { gate, accounts, hub, archive, readers, syncing })
     }
 
     /// As gRPC.
@@ -384,6 +387,65 @@ impl Admin for Service {
     async fn list_leads(&self, request: Request<v1::ListLeadsRequest>) -> Answer<v1::ListLeadsResponse> {
         let (within, request) = self.gate.group(request)?;
         Ok(Response::new(feed::list_leads(self, &within, request).await?))
+    }
+
+    async fn sync_now(&self, request: Request<v1::SyncNowRequest>) -> Answer<v1::SyncNowResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::within("SyncNow", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { sync::sync_now(&this, &within, request).await }).await
+    }
+
+    async fn list_sync_runs(
+        &self,
+        request: Request<v1::ListSyncRunsRequest>,
+    ) -> Answer<v1::ListSyncRunsResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(sync::list_sync_runs(self, &within, request).await?))
+    }
+
+    async fn get_sync_status(
+        &self,
+        request: Request<v1::GetSyncStatusRequest>,
+    ) -> Answer<v1::GetSyncStatusResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(sync::get_sync_status(self, &within, request).await?))
+    }
+
+    async fn put_sink(&self, request: Request<v1::PutSinkRequest>) -> Answer<v1::PutSinkResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::within("PutSink", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { sync::put_sink(&this, &within, request).await }).await
+    }
+
+    async fn list_sinks(&self, request: Request<v1::ListSinksRequest>) -> Answer<v1::ListSinksResponse> {
+        let (within, request) = self.gate.group(request)?;
+        Ok(Response::new(sync::list_sinks(self, &within, request).await?))
+    }
+
+    async fn delete_sink(&self, request: Request<v1::DeleteSinkRequest>) -> Answer<v1::DeleteSinkResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::within("DeleteSink", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { sync::delete_sink(&this, &within, request).await }).await
+    }
+
+    async fn test_sink(&self, request: Request<v1::TestSinkRequest>) -> Answer<v1::TestSinkResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::within("TestSink", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { sync::test_sink(&this, &within, request).await }).await
+    }
+
+    async fn replay_dead_letters(
+        &self,
+        request: Request<v1::ReplayDeadLettersRequest>,
+    ) -> Answer<v1::ReplayDeadLettersResponse> {
+        let (within, request) = self.gate.group(request)?;
+        let call = Call::within("ReplayDeadLetters", &within, &request)?;
+        let this = self.clone();
+        self.once(call, async move { sync::replay_dead_letters(&this, &within, request).await }).await
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::GetNodeResponse> {

@@ -19,6 +19,7 @@ pub mod registry;
 pub mod relay;
 pub mod rooms;
 pub mod sessions;
+pub mod sync;
 pub mod timers;
 pub mod tracker;
 pub mod visitors;

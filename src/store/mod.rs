@@ -14,6 +14,7 @@ pub mod records;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;
+pub mod sync;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use events::EventLog;
 pub use feed::{Feed, Leads};
 pub use receipts::ReceiptLog;
 pub use records::SessionRecords;
+pub use sync::SyncStore;
 
 use crate::auth::password::PasswordHash;
 use crate::clock::Wall;

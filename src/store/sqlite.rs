@@ -9,6 +9,7 @@ mod feed;
 mod receipts;
 mod records;
 mod schema;
+mod sync;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -508,6 +509,11 @@ mod tests {
         (SqliteStore::in_memory().unwrap(), ())
     });
     crate::store::receipts::suite::obligations!(receipts_in_a_file, async || {
+        let folder = TempDir::new().unwrap();
+        (SqliteStore::open(&folder.path().join("store.db")).unwrap(), folder)
+    });
+    crate::store::sync::suite::obligations!(sync_in_memory, async || (SqliteStore::in_memory().unwrap(), ()));
+    crate::store::sync::suite::obligations!(sync_in_a_file, async || {
         let folder = TempDir::new().unwrap();
         (SqliteStore::open(&folder.path().join("store.db")).unwrap(), folder)
     });

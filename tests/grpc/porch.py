@@ -249,7 +249,7 @@ class Server:
         said["the log"] = "".join(self.log)
         for place, text in said.items():
             for line in text.splitlines():
-                leak = re.search(r"plk_|pla_|eyJ", line) or any(secret in line for secret in self.secrets)
+                leak = re.search(r"plk_|pla_|whsec_|eyJ", line) or any(secret in line for secret in self.secrets)
                 assert not leak, f"a secret is in {place}: {line}"
 
 

@@ -34,6 +34,7 @@ mod receipts;
 mod relay;
 mod secrets;
 mod sessions;
+mod sinks;
 mod store_faults;
 mod subscriptions;
 mod times;

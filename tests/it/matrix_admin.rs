@@ -67,6 +67,12 @@ fn rule(call: &str) -> Option<(For, Value)> {
         "ListFeed" => (For::Group, json!({"record": {"object": "Case", "id": "1"}})),
         "PostFeed" => (For::Group, json!({"record": {"object": "Case", "id": "1"}, "text": "matrix"})),
         "ListLeads" => (For::Group, json!({})),
+        "SyncNow" | "ListSyncRuns" | "GetSyncStatus" | "ListSinks" => (For::Group, json!({})),
+        "PutSink" => {
+            let webhook = json!({"url": "https://hooks.example/"});
+            (For::Group, json!({"sink": {"sinkId": "matrix", "webhook": webhook, "everyEvent": true}}))
+        }
+        "DeleteSink" | "TestSink" | "ReplayDeadLetters" => (For::Group, json!({"sinkId": "none"})),
         "GetNode" | "ListNodes" | "Drain" => (For::Operators, json!({})),
         _ => return None,
     })

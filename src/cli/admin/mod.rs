@@ -21,6 +21,7 @@ mod refusal;
 mod rows;
 mod sessions;
 mod settings;
+mod sync;
 mod value;
 
 use std::path::PathBuf;
@@ -97,6 +98,8 @@ enum AdminCommand {
     #[command(flatten)]
     Feed(feed::Command),
     #[command(flatten)]
+    Sync(sync::Command),
+    #[command(flatten)]
     Nodes(nodes::Command),
 }
 
@@ -126,6 +129,7 @@ impl AdminArgs {
             AdminCommand::Records(command) => command.run(&server).await,
             AdminCommand::Receipts(command) => command.run(&server).await,
             AdminCommand::Feed(command) => command.run(&server).await,
+            AdminCommand::Sync(command) => command.run(&server).await,
             AdminCommand::Nodes(command) => command.run(&server).await,
         }
     }

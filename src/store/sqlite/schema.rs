@@ -2,7 +2,7 @@
 
 use rusqlite_migration::{M, Migrations};
 
-const STEPS: &[M<'_>] = &[M::up(ACCOUNTS), M::up(CALLS), M::up(EVENTS), M::up(FEED)];
+const STEPS: &[M<'_>] = &[M::up(ACCOUNTS), M::up(CALLS), M::up(EVENTS), M::up(FEED), M::up(SYNC)];
 
 const ACCOUNTS: &str = "
     CREATE TABLE groups (
@@ -166,6 +166,77 @@ const FEED: &str = "
         PRIMARY KEY (grp, sequence),
         UNIQUE (grp, folded)
     ) STRICT, WITHOUT ROWID;
+";
+
+const SYNC: &str = "
+    -- The order in which sessions ended: a number never changes, and none is given behind one that was read.
+    CREATE TABLE ended_sessions (
+        grp TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        session BLOB NOT NULL,
+        PRIMARY KEY (grp, number),
+        UNIQUE (grp, session)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO ended_sessions (grp, number, session)
+        SELECT grp, row_number() OVER (PARTITION BY grp ORDER BY created_at, session), session
+        FROM session_records WHERE status = 'ended';
+    CREATE TRIGGER session_ended_at_once AFTER INSERT ON session_records WHEN NEW.status = 'ended'
+        AND NOT EXISTS (SELECT 1 FROM ended_sessions WHERE grp = NEW.grp AND session = NEW.session)
+    BEGIN
+        INSERT INTO ended_sessions (grp, number, session)
+            SELECT NEW.grp, coalesce(max(number), 0) + 1, NEW.session FROM ended_sessions WHERE grp = NEW.grp;
+    END;
+    CREATE TRIGGER session_ended AFTER UPDATE OF status ON session_records WHEN NEW.status = 'ended'
+        AND NOT EXISTS (SELECT 1 FROM ended_sessions WHERE grp = NEW.grp AND session = NEW.session)
+    BEGIN
+        INSERT INTO ended_sessions (grp, number, session)
+            SELECT NEW.grp, coalesce(max(number), 0) + 1, NEW.session FROM ended_sessions WHERE grp = NEW.grp;
+    END;
+
+    CREATE TABLE sinks (
+        grp TEXT NOT NULL REFERENCES groups,
+        sink TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (grp, sink)
+    ) STRICT, WITHOUT ROWID;
+
+    -- How far each sink was handed what it takes.
+    CREATE TABLE sink_lanes (
+        grp TEXT NOT NULL,
+        sink TEXT NOT NULL,
+        lane TEXT NOT NULL,
+        after INTEGER NOT NULL,
+        failures INTEGER NOT NULL,
+        failing_since INTEGER,
+        retry_at INTEGER,
+        error TEXT,
+        PRIMARY KEY (grp, sink, lane),
+        FOREIGN KEY (grp, sink) REFERENCES sinks ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE dead_letters (
+        grp TEXT NOT NULL,
+        sink TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        body TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        error TEXT NOT NULL,
+        PRIMARY KEY (grp, sink, number),
+        FOREIGN KEY (grp, sink) REFERENCES sinks ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;
+
+    -- Outlives its sink: it is history.
+    CREATE TABLE sync_runs (
+        grp TEXT NOT NULL,
+        started_at INTEGER NOT NULL,
+        run BLOB NOT NULL,
+        cause TEXT NOT NULL,
+        ended_at INTEGER,
+        body TEXT NOT NULL,
+        PRIMARY KEY (grp, started_at, run)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX sync_runs_open ON sync_runs (grp) WHERE ended_at IS NULL;
     ";
 
 /// All steps, oldest first.

@@ -1,0 +1,104 @@
+//! What a sink takes, and when it is tried again.
+//!
+//! Decides which of a group's events and session records a sink is handed and how long one that does not
+//! take them is tried. Does not deliver; `sinks` does.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::Kind;
+use crate::limits;
+
+/// Where a sink leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "target")]
+pub enum Target {
+    /// Requests as the Standard Webhooks specification has them.
+    Webhook {
+        /// Where to.
+        url: String,
+    },
+    /// Files of lines in a directory that the settings of the process name.
+    File,
+    /// The group's stream and channel in the Redis that the settings of the process name.
+    Redis,
+}
+
+/// What a sink is handed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Takes {
+    /// Every event, of kinds that are yet to come too.
+    pub every_event: bool,
+    /// Or the events of these kinds.
+    pub kinds: Vec<Kind>,
+    /// The records of ended sessions, by runs of the sync.
+    pub records: bool,
+}
+
+impl Takes {
+    /// Whether an event of this kind is handed over.
+    pub fn event(&self, kind: Kind) -> bool {
+        self.every_event || self.kinds.contains(&kind)
+    }
+
+    /// Whether there is any event to hand over.
+    pub fn events(&self) -> bool {
+        self.every_event || !self.kinds.is_empty()
+    }
+}
+
+/// The two orders in which a sink is handed things; neither waits for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// Events as they come, by their sequence.
+    Events,
+    /// Records of ended sessions, by the order of their ends.
+    Records,
+}
+
+impl Lane {
+    /// The name in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Records => "records",
+        }
+    }
+}
+
+/// The wait after a number of failures in a row; `chance` is anything, and decides half of it.
+pub fn pause(failures: u32, chance: u64) -> Duration {
+    let (first, most) = limits::SINK_RETRY;
+    let whole = first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(most);
+    let half = whole / 2;
+    let millis = u64::try_from(half.as_millis()).unwrap_or(u64::MAX);
+    half + Duration::from_millis(chance % millis.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn kinds_are_chosen() {
+        let some = Takes { kinds: vec![Kind::Ended], ..Takes::default() };
+        assert!(some.event(Kind::Ended) && !some.event(Kind::Started) && some.events());
+        let every = Takes { every_event: true, ..Takes::default() };
+        assert!(Kind::ALL.iter().all(|kind| every.event(*kind)));
+        assert!(!Takes { records: true, ..Takes::default() }.events());
+    }
+
+    proptest! {
+        #[test]
+        fn pauses_double_within_bounds(failures in 1..200u32, chance: u64) {
+            let (first, most) = limits::SINK_RETRY;
+            let pause = pause(failures, chance);
+            let whole = first.saturating_mul(2u32.saturating_pow(failures - 1)).min(most);
+            prop_assert!(pause >= whole / 2 && pause <= whole);
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! When things are handed over: events as they come, session records by runs of the sync.
+//!
+//! Decides that a group has one run at a time, begun when its schedule or an operator says so or when a sink
+//! that failed is to be tried again. One task looks at the clock and answers operators; each sink follows
+//! its group's events in a task of its own, so that a slow one holds up nobody. All of them end with it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Courier;
+use super::lane::{Lanes, Step};
+use super::letter::Letter;
+use crate::auth::random;
+use crate::clock::{Clock, Wall};
+use crate::hub::accounts::Accounts;
+use crate::hub::events::Events;
+use crate::hub::sync::{Replayed, SyncCall};
+use crate::ids::{GroupId, RunId};
+use crate::limits;
+use crate::model::event::{Actor, Sync, What};
+use crate::model::schedule;
+use crate::model::sink::{Lane, Target};
+use crate::store::sync::{Cause, LaneKey, RunRow, SinkRow, SinkRun};
+use crate::store::{EventLog, StoreError, SyncStore};
+use crate::telemetry::Meters;
+
+/// What a runner needs.
+#[allow(missing_debug_implementations, reason = "parts have none")]
+pub struct RunnerParts {
+    /// Sinks, places and runs.
+    pub store: Arc<dyn SyncStore>,
+    /// The log that is followed.
+    pub log: Arc<dyn EventLog>,
+    /// Groups with their schedules.
+    pub accounts: Arc<Accounts>,
+    /// The way of `sync.*` events.
+    pub events: Events,
+    /// How sinks are reached.
+    pub courier: Courier,
+    /// The hub's clock.
+    pub clock: Clock,
+    /// Counts what was handed over.
+    pub meters: Arc<Meters>,
+    /// What operators ask.
+    pub calls: mpsc::Receiver<SyncCall>,
+}
+
+/// Runs the sync of every group.
+pub struct Runner {
+    work: Work,
+    accounts: Arc<Accounts>,
+    calls: mpsc::Receiver<SyncCall>,
+    /// The sinks that follow events, each until its token is cancelled.
+    followers: HashMap<GroupId, CancellationToken>,
+    tasks: JoinSet<()>,
+    runs: JoinSet<RunRow>,
+    running: HashMap<GroupId, RunRow>,
+    /// When the last scheduled run of a group began; none when there was none.
+    ran: HashMap<GroupId, Option<Wall>>,
+    /// Groups whose records have a sink.
+    syncing: HashSet<GroupId>,
+    /// When a group's failed sinks are tried again.
+    retries: HashMap<GroupId, Wall>,
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").finish_non_exhaustive()
+    }
+}
+
+/// What the tasks share.
+#[derive(Clone)]
+struct Work {
+    lanes: Lanes,
+    events: Events,
+    clock: Clock,
+}
+
+impl Runner {
+    /// A runner that has not begun.
+    pub fn new(parts: RunnerParts) -> Self {
+        let RunnerParts { store, log, accounts, events, courier, clock, meters, calls } = parts;
+        let lanes = Lanes { store, log, courier: Arc::new(courier), meters };
+        Self {
+            work: Work { lanes, events, clock },
+            accounts,
+            calls,
+            followers: HashMap::new(),
+            tasks: JoinSet::new(),
+            runs: JoinSet::new(),
+            running: HashMap::new(),
+            ran: HashMap::new(),
+            syncing: HashSet::new(),
+            retries: HashMap::new(),
+        }
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(mut self) {
+        if let Err(error) = self.begin().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the sync cannot read its sinks");
+        }
+        let mut tick = tokio::time::interval(limits::SYNC_TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                Some(done) = self.runs.join_next() => match done {
+                    Ok(run) => self.ended(&run).await,
+                    Err(error) => tracing::error!(%error, "a run of the sync failed"),
+                },
+                Some(_) = self.tasks.join_next() => {}
+                call = self.calls.recv() => match call {
+                    Some(call) => self.answer(call).await,
+                    None => return,
+                },
+                _ = tick.tick() => self.look().await,
+            }
+        }
+    }
+
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        let lost = self.work.lanes.store.end_lost_runs(self.work.clock.now().wall).await?;
+        if lost > 0 {
+            tracing::warn!(lost, "runs of the sync did not outlive the node, they are ended");
+        }
+        let sinks = self.work.lanes.store.sinks(None).await?;
+        let groups: HashSet<GroupId> = sinks.into_iter().map(|row| row.sink.group).collect();
+        for group in groups {
+            self.follow(&group).await?;
+        }
+        Ok(())
+    }
+
+    /// Follows the events for a group's sinks as they are by now.
+    async fn follow(&mut self, group: &GroupId) -> Result<(), StoreError> {
+        if let Some(before) = self.followers.remove(group) {
+            before.cancel();
+        }
+        let rows = self.work.lanes.store.sinks(Some(group)).await?;
+        let rows: Vec<SinkRow> = rows.into_iter().filter(|row| row.sink.enabled).collect();
+        if rows.iter().any(|row| row.sink.takes.records) {
+            self.syncing.insert(group.clone());
+        } else {
+            self.syncing.remove(group);
+        }
+        self.plan_retry(group, &rows).await?;
+        let token = CancellationToken::new();
+        for row in rows.into_iter().filter(|row| row.sink.takes.events()) {
+            let (work, token) = (self.work.clone(), token.clone());
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = token.cancelled() => {}
+                    () = work.follow(&row) => {}
+                }
+            });
+        }
+        self.followers.insert(group.clone(), token);
+        Ok(())
+    }
+
+    async fn plan_retry(&mut self, group: &GroupId, rows: &[SinkRow]) -> Result<(), StoreError> {
+        self.retries.remove(group);
+        for row in rows.iter().filter(|row| row.sink.takes.records) {
+            let progress = self.work.lanes.store.progress(&key(row, Lane::Records)).await?;
+            if let Some(at) = progress.and_then(|progress| progress.retry_at) {
+                let first = self.retries.get(group).map_or(at, |first| at.min(*first));
+                self.retries.insert(group.clone(), first);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the runs that are owed.
+    async fn look(&mut self) {
+        let now = self.work.clock.now().wall;
+        let groups: Vec<GroupId> = self.syncing.iter().cloned().collect();
+        for id in groups {
+            if self.running.contains_key(&id) {
+                continue;
+            }
+            let Some(group) = self.accounts.group(&id) else { continue };
+            let cause = match self.last_run(&id).await {
+                Ok(ran) if schedule::is_due(group.created_at, group.settings.sync_frequency, ran, now) => {
+                    Cause::Schedule
+                }
+                Ok(_) if self.retries.get(&id).is_some_and(|at| *at <= now) => Cause::Retry,
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::warn!(group = %id, %error, "can't tell when the sync ran last");
+                    continue;
+                }
+            };
+            if let Err(error) = self.start(&id, cause, now).await {
+                tracing::warn!(group = %id, %error, "can't begin a run of the sync");
+            }
+        }
+    }
+
+    async fn last_run(&mut self, group: &GroupId) -> Result<Option<Wall>, StoreError> {
+        if let Some(ran) = self.ran.get(group) {
+            return Ok(*ran);
+        }
+        let ran = self.work.lanes.store.last_scheduled_run(group).await?.map(|run| run.started_at);
+        self.ran.insert(group.clone(), ran);
+        Ok(ran)
+    }
+
+    async fn start(&mut self, group: &GroupId, cause: Cause, now: Wall) -> Result<RunRow, StoreError> {
+        if let Some(running) = self.running.get(group) {
+            return Ok(running.clone());
+        }
+        let run = RunRow {
+            id: RunId::fresh(),
+            group: group.clone(),
+            cause,
+            started_at: now,
+            ended_at: None,
+            sinks: Vec::new(),
+            lost: false,
+        };
+        self.work.lanes.store.put_run(&run).await?;
+        if cause == Cause::Schedule {
+            self.ran.insert(group.clone(), Some(now));
+        }
+        self.running.insert(group.clone(), run.clone());
+        let (work, begun) = (self.work.clone(), run.clone());
+        self.runs.spawn(async move { work.sync(begun).await });
+        Ok(run)
+    }
+
+    async fn ended(&mut self, run: &RunRow) {
+        self.running.remove(&run.group);
+        let rows = self.work.lanes.store.sinks(Some(&run.group)).await;
+        let planned = match rows {
+            Ok(mut rows) => {
+                rows.retain(|row| row.sink.enabled);
+                self.plan_retry(&run.group, &rows).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = planned {
+            tracing::warn!(group = %run.group, %error, "can't tell when failed sinks are tried again");
+        }
+    }
+
+    async fn answer(&mut self, call: SyncCall) {
+        let now = self.work.clock.now().wall;
+        match call {
+            SyncCall::Run(group, answer) => {
+                let run = self.start(&group, Cause::Asked, now).await;
+                // Who asked may be gone; the run goes on.
+                let _ = answer.send(run);
+            }
+            SyncCall::Changed(group) => {
+                if let Err(error) = self.follow(&group).await {
+                    tracing::warn!(%group, %error, "can't read the sinks of a group");
+                }
+            }
+            SyncCall::Test(row, answer) => {
+                let courier = Arc::clone(&self.work.lanes.courier);
+                self.tasks.spawn(async move {
+                    let letter = Letter::test(now, random::u128());
+                    let taken = courier.single(&row, &letter, now).await;
+                    let _ = answer.send(taken.map_err(|trouble| trouble.to_string()));
+                });
+            }
+            SyncCall::Replay(row, answer) => {
+                let work = self.work.clone();
+                self.tasks.spawn(async move {
+                    let _ = answer.send(work.replay(&row).await);
+                });
+            }
+        }
+    }
+}
+
+fn key(row: &SinkRow, lane: Lane) -> LaneKey {
+    LaneKey { group: row.sink.group.clone(), sink: row.sink.id.clone(), lane }
+}
+
+impl Work {
+    /// Hands a sink the events of its group as they come, until it takes no more.
+    async fn follow(&self, row: &SinkRow) {
+        let mut newest = self.lanes.log.newest(&row.sink.group);
+        loop {
+            // Looked at before the step: what is appended after it wakes the wait below.
+            newest.borrow_and_update();
+            match self.lanes.step(row, Lane::Events, self.clock.now().wall, false).await {
+                Ok(Step::Moved(_)) => {}
+                Ok(Step::Idle) => {
+                    if newest.changed().await.is_err() {
+                        return;
+                    }
+                }
+                Ok(Step::Waiting(wait, _)) => tokio::time::sleep(wait).await,
+                Ok(Step::Over(_)) | Err(StoreError::Closed) => return,
+                Err(error) => {
+                    tracing::warn!(group = %row.sink.group, sink = %row.sink.id, %error, "a sink cannot go on");
+                    tokio::time::sleep(limits::EVENT_RETRY.1).await;
+                }
+            }
+        }
+    }
+
+    /// Makes a run: every sink by itself, at the same time.
+    async fn sync(&self, mut run: RunRow) -> RunRow {
+        match self.lanes.store.sinks(Some(&run.group)).await {
+            Ok(rows) => {
+                let rows = rows.iter().filter(|row| row.sink.enabled && row.sink.takes.records);
+                run.sinks = join_all(rows.map(|row| self.sync_one(&run, row))).await;
+            }
+            Err(error) => tracing::warn!(group = %run.group, %error, "a run of the sync has no sinks"),
+        }
+        run.ended_at = Some(self.clock.now().wall.max(run.started_at));
+        if let Err(error) = self.lanes.store.put_run(&run).await {
+            tracing::warn!(group = %run.group, %error, "can't note the end of a run of the sync");
+        }
+        run
+    }
+
+    async fn sync_one(&self, run: &RunRow, row: &SinkRow) -> SinkRun {
+        let tell = |count: u64, error: Option<String>, what: fn(Sync) -> What| {
+            let sync = Sync { run: run.id.to_string(), sink: row.sink.id.to_string(), count, error };
+            self.events.write_for(&run.group, self.clock.now(), Actor::Server, what(sync));
+        };
+        tell(0, None, What::SyncStarted);
+        // A retry is for the sinks whose time has come; the others are asked at once.
+        let mut eager = run.cause != Cause::Retry;
+        let (mut count, mut error) = (0, None);
+        loop {
+            match self.lanes.step(row, Lane::Records, self.clock.now().wall, eager).await {
+                Ok(Step::Moved(more)) => count += more,
+                Ok(Step::Idle) => break,
+                Ok(Step::Waiting(_, why)) => {
+                    error = Some(why);
+                    break;
+                }
+                Ok(Step::Over(why)) => {
+                    error = why;
+                    break;
+                }
+                Err(failed) => {
+                    error = Some(failed.to_string());
+                    break;
+                }
+            }
+            eager = false;
+        }
+        self.lanes.meters.sync_run(if error.is_none() { "ok" } else { "failed" });
+        let what = if error.is_none() { What::SyncFinished } else { What::SyncFailed };
+        tell(count, error.clone(), what);
+        SinkRun { sink: row.sink.id.clone(), count, error }
+    }
+
+    /// Sends the oldest dead letters of a webhook again, until one is refused.
+    async fn replay(&self, row: &SinkRow) -> Result<Replayed, StoreError> {
+        let (group, sink) = (&row.sink.group, &row.sink.id);
+        let store = &self.lanes.store;
+        let mut replayed = Replayed::default();
+        if matches!(row.sink.target, Target::Webhook { .. }) {
+            let dead = store.dead_letters(group, sink, 0, limits::DEAD_LETTER_REPLAY).await?;
+            for letter in dead {
+                let again = Letter::again(letter.id, letter.body);
+                let now = self.clock.now().wall;
+                if let Err(trouble) = self.lanes.courier.single(row, &again, now).await {
+                    replayed.error = Some(trouble.to_string());
+                    break;
+                }
+                store.forget_dead_letter(group, sink, letter.number).await?;
+                replayed.delivered += 1;
+            }
+        }
+        replayed.left = store.count_dead_letters(group, sink).await?;
+        Ok(replayed)
+    }
+}
