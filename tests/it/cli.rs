@@ -511,7 +511,11 @@ async fn a_change_whose_answer_is_lost_is_asked_for_once_more_and_made_once() {
         let (mut from, mut into) = (vec![0; 65536], vec![0; 65536]);
         loop {
             tokio::select! {
-                read = client.read(&mut from) => server.write_all(&from[..read.unwrap()]).await.unwrap(),
+                read = client.read(&mut from) => {
+                    let read = read.unwrap();
+                    assert!(read > 0, "the command gave up");
+                    server.write_all(&from[..read]).await.unwrap();
+                }
                 read = server.read(&mut into) => {
                     assert!(read.unwrap() > 0);
                     if keys() > before {
@@ -525,7 +529,8 @@ async fn a_change_whose_answer_is_lost_is_asked_for_once_more_and_made_once() {
         let mut server = TcpStream::connect(site.running.admin).await.unwrap();
         let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
     };
-    let (told, ()) = tokio::join!(user.run("create-api-key --group demo --json"), proxy);
+    let both = async { tokio::join!(user.run("create-api-key --group demo --json"), proxy) };
+    let (told, ()) = within("a second question", both).await;
     let told = told.good();
     assert!(told.err.contains("asking once more"), "{told:?}");
     assert!(told.line()["secret"].is_string());

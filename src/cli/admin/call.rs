@@ -12,25 +12,28 @@ use super::{Client, Server};
 
 /// Whether the connection broke before an answer came. What the server itself says has a reason.
 fn unanswered(status: &Status) -> bool {
-    let broken = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal);
+    // Cancelled is what a connection that goes while it is being written to ends with.
+    let broken =
+        matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled);
     broken && !Refusal::of(status).is_ours()
 }
 
 /// As [`unanswered`], or nobody waited long enough.
 fn unknown_outcome(status: &Status) -> bool {
-    let late = matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled);
+    let late = status.code() == Code::DeadlineExceeded;
     unanswered(status) || (late && !Refusal::of(status).is_ours())
 }
 
 impl Server {
     async fn once<M, A>(
         &self,
+        client: Client,
         message: M,
         call: impl AsyncFnOnce(Client, Request<M>) -> Result<Response<A>, Status>,
     ) -> Result<A, Status> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.authorization.clone());
-        Ok(call(self.client.clone(), request).await?.into_inner())
+        Ok(call(client, request).await?.into_inner())
     }
 
     async fn twice<M: Clone, A>(
@@ -38,10 +41,12 @@ impl Server {
         message: M,
         call: impl AsyncFn(Client, Request<M>) -> Result<Response<A>, Status>,
     ) -> Result<A, Status> {
-        match self.once(message.clone(), &call).await {
+        match self.once(self.client.clone(), message.clone(), &call).await {
             Err(status) if unanswered(&status) => {
                 eprintln!("porchlight: no answer ({}), asking once more", status.message());
-                self.once(message, &call).await
+                // The old channel may not know yet that its connection is gone.
+                let Ok(channel) = self.endpoint.connect().await else { return Err(status) };
+                self.once(Client::new(channel), message, &call).await
             }
             answer => answer,
         }
@@ -71,7 +76,7 @@ impl Server {
         message: M,
         call: impl AsyncFnOnce(Client, Request<M>) -> Result<Response<A>, Status>,
     ) -> Result<A, Failure> {
-        self.once(message, call).await.map_err(|status| self.unsure(&status))
+        self.once(self.client.clone(), message, call).await.map_err(|status| self.unsure(&status))
     }
 
     fn unsure(&self, status: &Status) -> Failure {

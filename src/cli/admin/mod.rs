@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 use self::rows::Print;
 use super::dev::DevFile;
@@ -108,6 +108,7 @@ type Client = AdminClient<Channel>;
 
 /// A server to ask, with the key to do so.
 struct Server {
+    endpoint: Endpoint,
     client: Client,
     authorization: MetadataValue<Ascii>,
     group: String,
@@ -163,14 +164,15 @@ impl AdminArgs {
         let mut authorization: MetadataValue<Ascii> = authorization.map_err(Failure::Settings)?;
         authorization.set_sensitive(true);
         let endpoint = self.tls.endpoint(&addr).map_err(Failure::Settings)?;
+        // The server gives up first, and says so.
+        let endpoint = endpoint.timeout(limits::ADMIN_CALL + limits::ADMIN_KEEPALIVE_TIMEOUT);
         let channel = endpoint
-            // The server gives up first, and says so.
-            .timeout(limits::ADMIN_CALL + limits::ADMIN_KEEPALIVE_TIMEOUT)
             .connect()
             .await
             .with_context(|| format!("no server answers at {addr}"))
             .map_err(Failure::NoAnswer)?;
         Ok(Server {
+            endpoint,
             client: AdminClient::new(channel),
             authorization,
             group: self.group.clone().or_else(|| dev.map(|dev| dev.group)).unwrap_or_default(),
