@@ -84,15 +84,28 @@ pub enum SignInError {
     Store(#[from] StoreError),
 }
 
-/// What the log calls a sign-in by login key.
-const LOGIN_KEY: &str = "login key";
+/// What an agent showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Password,
+    LoginKey,
+}
+
+impl Way {
+    /// As the log says it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::LoginKey => "login key",
+        }
+    }
+}
 
 /// When and how an agent last showed a credential.
 #[derive(Debug, Clone, Copy)]
 struct Proof {
     at: Wall,
-    /// By a login key.
-    sso: bool,
+    way: Way,
 }
 
 impl Accounts {
@@ -123,7 +136,7 @@ impl Accounts {
                 .await
                 .map_err(|_| SignInError::Busy)?;
                 let row = row.filter(|_| right);
-                self.admit(&knock, &group, "password", row.ok_or("unknown agent or wrong password"))
+                self.admit(&knock, &group, Way::Password, row.ok_or("unknown agent or wrong password"))
             }
             SignIn::LoginKey { group, partner_user_id, login_key } => {
                 let knock = Knock::new(&group, "partner", &partner_user_id, from);
@@ -139,7 +152,7 @@ impl Accounts {
                     Ok(()) => row.ok_or("unknown agent"),
                     Err(_) => Err("login key malformed or not genuine"),
                 };
-                self.admit(&knock, &group, LOGIN_KEY, row)
+                self.admit(&knock, &group, Way::LoginKey, row)
             }
             SignIn::Renew { token } => self.renew(token.expose_secret()).map_err(|error| {
                 tracing::info!(%error, "renewal refused");
@@ -158,7 +171,7 @@ impl Accounts {
         &self,
         knock: &Knock,
         group: &GroupId,
-        by: &'static str,
+        way: Way,
         proven: Result<AgentRow, &'static str>,
     ) -> Result<SignedIn, SignInError> {
         match proven {
@@ -166,12 +179,12 @@ impl Accounts {
                 self.inner.doors.right(knock);
                 let key = row.agent.key.clone();
                 let now = self.inner.clock.now().wall;
-                let proof = Proof { at: now, sso: by == LOGIN_KEY };
+                let proof = Proof { at: now, way };
                 self.issue(key, &Member::of(row), now, proof).ok_or(SignInError::Refused)
             }
             Err(reason) => {
                 let locked = self.inner.doors.wrong(self.inner.clock.tick(), knock);
-                tracing::info!(%group, by, reason, locked, "sign-in refused");
+                tracing::info!(%group, by = way.name(), reason, locked, "sign-in refused");
                 Err(SignInError::Refused)
             }
         }
@@ -221,7 +234,8 @@ impl Accounts {
         if claims.sso && !self.group(&key.group).is_some_and(sso_on) {
             return Err(Refused::Revoked);
         }
-        self.issue(key, &member, now, Proof { at: proven, sso: claims.sso }).ok_or(Refused::Revoked)
+        let way = if claims.sso { Way::LoginKey } else { Way::Password };
+        self.issue(key, &member, now, Proof { at: proven, way }).ok_or(Refused::Revoked)
     }
 
     /// Mints a token; none when the group is gone.
@@ -238,7 +252,7 @@ impl Accounts {
             iat: now.unix_seconds(),
             exp,
             auth_time: proof.at.unix_seconds(),
-            sso: proof.sso,
+            sso: proof.way == Way::LoginKey,
             generation: member.generation,
         });
         Some(SignedIn { token, expires_at, agent })
