@@ -201,7 +201,7 @@ impl Accounts {
         let keys: Vec<_> = group
             .iter()
             .flat_map(|group| {
-                let only = group.settings.sso.api_key.as_ref();
+                let only = group.settings.sso.api_key_id.as_ref();
                 group.keys.iter().filter(move |key| only.is_none_or(|only| *only == key.id))
             })
             .collect();
