@@ -1,8 +1,8 @@
 //! The service as JSON over HTTP, for the settings page: `POST /v1/admin/{Method}`.
 //!
 //! Decides how a call travels, nothing of what it does: JSON by protobuf's own mapping goes in, the very
-//! service that gRPC clients call answers, and its status becomes an HTTP error. Open to agents only; whether
-//! they may is said by the gate, as for everybody. Keys stay out: they have no business in a browser.
+//! service that gRPC clients call answers, and its status becomes an HTTP error. Open to agents only: keys have
+//! no business in a browser. Which groups they reach is said by the gate, as for everybody.
 
 use axum::Router;
 use axum::body::Body;
@@ -21,8 +21,8 @@ use tower::ServiceExt as _;
 
 use super::AdminService;
 use super::gate::credential;
-use super::status::{Details, details_of};
-use crate::hub::accounts::AgentIdentity;
+use super::status::{AdminError, Details, details_of};
+use crate::hub::accounts::{AdminCaller, AdminRefused};
 use crate::limits;
 use crate::model::settings::Audience;
 use crate::pb;
@@ -39,22 +39,29 @@ impl AdminService {
         Router::new().route("/v1/admin/{method}", post(call)).with_state(self.clone())
     }
 
-    /// Whoever may stand at this door: an agent with a good token, on a page that its group knows.
-    fn at_the_door(&self, headers: &HeaderMap) -> Result<AgentIdentity, Refused> {
-        let agent = headers
-            .get(AUTHORIZATION)
-            .and_then(|header| credential(header.to_str().ok()?))
-            .and_then(|token| self.accounts().verify_agent(token).ok())
-            .ok_or_else(|| {
+    /// Passes an agent who is an admin, on a page that its group knows. Asked before anything else is looked
+    /// at, so that nobody else learns which calls there are.
+    fn at_the_door(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let bearer = headers.get(AUTHORIZATION).and_then(|header| credential(header.to_str().ok()?));
+        let verified = bearer.map(|token| self.accounts().verify_admin(token));
+        let agent = match verified {
+            Some(Ok(AdminCaller::Agent(agent))) => agent,
+            Some(Err(AdminRefused::Forbidden)) => {
                 self.meters().refusal("admin_key");
-                Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", "a valid agent token is needed")
-            })?;
-        let Some(origin) = headers.get(ORIGIN) else { return Ok(agent) };
+                return Err(Refused::from(&Status::from(AdminError::Forbidden)));
+            }
+            _ => {
+                self.meters().refusal("admin_key");
+                let message = "a valid agent token is needed";
+                return Err(Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", message));
+            }
+        };
+        let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
         let known = self.accounts().group(&agent.group).is_some_and(|group| {
             origin.to_str().is_ok_and(|origin| group.settings.origin_allowed(Audience::Agent, origin))
         });
         if known {
-            Ok(agent)
+            Ok(())
         } else {
             self.meters().refusal("origin");
             Err(Refused::new(StatusCode::FORBIDDEN, "forbidden", "pages of this origin may not ask here"))

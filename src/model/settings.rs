@@ -105,8 +105,8 @@ pub struct Sso {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partner_user_id_field: Option<String>,
     /// The one API key that signs login keys; absent: any live key of the group.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_key: Option<KeyId>,
+    #[serde(skip_serializing_if = "Option::is_none", alias = "apiKey")]
+    pub api_key_id: Option<KeyId>,
     /// Life of a login in seconds, however it was made.
     pub login_expiration_seconds: u32,
 }
@@ -116,7 +116,7 @@ impl Default for Sso {
         Self {
             enabled: false,
             partner_user_id_field: None,
-            api_key: None,
+            api_key_id: None,
             login_expiration_seconds: seconds(limits::LOGIN_EXPIRATION),
         }
     }

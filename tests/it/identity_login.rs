@@ -123,13 +123,13 @@ async fn login_keys_obey_the_groups_settings_at_once() {
     let by_second = mint(second.secret.expose(), "demo", user, soon);
     let status = async |key: &str| sign_in(&site, "demo", user, key).await.status;
     assert_eq!((status(&by_first).await, status(&by_second).await), (200, 200), "any live key");
-    site.settings(|settings| settings.sso.api_key = Some(named)).await;
+    site.settings(|settings| settings.sso.api_key_id = Some(named)).await;
     assert_eq!((status(&by_first).await, status(&by_second).await), (200, 401), "the named one alone");
     site.settings(|settings| settings.sso.enabled = false).await;
     assert_eq!((status(&by_first).await, status(&by_second).await), (401, 401), "switched off");
     site.settings(|settings| {
         settings.sso.enabled = true;
-        settings.sso.api_key = None;
+        settings.sso.api_key_id = None;
         settings.sso.login_expiration_seconds = 60;
     })
     .await;

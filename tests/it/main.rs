@@ -9,6 +9,7 @@ mod common;
 
 mod admin;
 mod admin_accounts;
+mod admin_calls;
 mod admin_json;
 mod admin_live;
 mod admin_tls;

@@ -17,9 +17,6 @@ use crate::wire::visitor::SessionKind;
 /// A field's path in the proto file, from its path in the model: `profiles[2].joinIn` is
 /// `profiles[2].join_in`.
 pub(in super::super) fn proto_path(path: &str) -> String {
-    if path == "sso.apiKey" {
-        return "sso.api_key_id".to_owned();
-    }
     let mut told = String::with_capacity(path.len() + 4);
     for character in path.chars() {
         if character.is_ascii_uppercase() {
@@ -131,11 +128,11 @@ pub(in super::super) fn settings_of(message: v1::Settings) -> Result<Settings, V
 }
 
 fn sso_message(sso: &Sso) -> v1::Sso {
-    let Sso { enabled, partner_user_id_field, api_key, login_expiration_seconds } = sso;
+    let Sso { enabled, partner_user_id_field, api_key_id, login_expiration_seconds } = sso;
     v1::Sso {
         enabled: *enabled,
         partner_user_id_field: partner_user_id_field.clone().unwrap_or_default(),
-        api_key_id: api_key.as_ref().map(ToString::to_string).unwrap_or_default(),
+        api_key_id: api_key_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         login_expiration_seconds: *login_expiration_seconds,
     }
 }
@@ -145,7 +142,7 @@ fn sso_of(message: v1::Sso, found: &mut Findings) -> Sso {
     Sso {
         enabled,
         partner_user_id_field: told(partner_user_id_field),
-        api_key: found.name("sso.api_key_id", &api_key_id, KeyId::new),
+        api_key_id: found.name("sso.api_key_id", &api_key_id, KeyId::new),
         login_expiration_seconds,
     }
 }
@@ -329,11 +326,11 @@ mod tests {
         fn sso()(
             enabled: bool,
             partner_user_id_field in option::of(text()),
-            api_key in option::of("[a-z0-9]{1,9}"),
+            api_key_id in option::of("[a-z0-9]{1,9}"),
             login_expiration_seconds: u32,
         ) -> Sso {
-            let api_key = api_key.map(|id| KeyId::new(&id).unwrap());
-            Sso { enabled, partner_user_id_field, api_key, login_expiration_seconds }
+            let api_key_id = api_key_id.map(|id| KeyId::new(&id).unwrap());
+            Sso { enabled, partner_user_id_field, api_key_id, login_expiration_seconds }
         }
     }
 
@@ -480,7 +477,7 @@ mod tests {
         let full = Settings {
             join_starts: Some(SessionKind::Screen),
             sso: Sso {
-                api_key: Some(KeyId::new("k").unwrap()),
+                api_key_id: Some(KeyId::new("k").unwrap()),
                 partner_user_id_field: Some("f".into()),
                 ..Sso::default()
             },
@@ -533,7 +530,7 @@ mod tests {
             join_starts: Some(SessionKind::Screen),
             show_terms: true,
             sso: Sso {
-                api_key: Some(KeyId::new(&name(0, 64)).unwrap()),
+                api_key_id: Some(KeyId::new(&name(0, 64)).unwrap()),
                 partner_user_id_field: Some(name(0, long)),
                 ..Sso::default()
             },

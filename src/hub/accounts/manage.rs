@@ -93,10 +93,11 @@ impl Accounts {
         {
             add("defaultAdmin", format!("{agent} is no agent of the group"));
         }
-        if settings.sso.api_key != before.sso.api_key
-            && let Some(key) = settings.sso.api_key.as_ref().filter(|key| group.key(key.as_str()).is_none())
+        if settings.sso.api_key_id != before.sso.api_key_id
+            && let Some(key) =
+                settings.sso.api_key_id.as_ref().filter(|key| group.key(key.as_str()).is_none())
         {
-            add("sso.apiKey", format!("{key} is no good key of the group"));
+            add("sso.apiKeyId", format!("{key} is no good key of the group"));
         }
         let (old, new) = (&before.permission_set, &settings.permission_set);
         for (field, old, new) in [

@@ -85,15 +85,28 @@ pub enum SignInError {
     Store(#[from] StoreError),
 }
 
-/// What the log calls a sign-in by login key.
-const LOGIN_KEY: &str = "login key";
+/// What an agent showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Password,
+    LoginKey,
+}
+
+impl Way {
+    /// As the log says it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::LoginKey => "login key",
+        }
+    }
+}
 
 /// When and how an agent last showed a credential.
 #[derive(Debug, Clone, Copy)]
 struct Proof {
     at: Wall,
-    /// By a login key.
-    sso: bool,
+    way: Way,
 }
 
 impl Accounts {
@@ -124,7 +137,7 @@ impl Accounts {
                 .await
                 .map_err(|_| SignInError::Busy)?;
                 let row = row.filter(|_| right);
-                self.admit(&knock, &group, "password", row.ok_or("unknown agent or wrong password"))
+                self.admit(&knock, &group, Way::Password, row.ok_or("unknown agent or wrong password"))
             }
             SignIn::LoginKey { group, partner_user_id, login_key } => {
                 let knock = Knock::new(&group, "partner", &partner_user_id, from);
@@ -141,7 +154,7 @@ impl Accounts {
                     Ok(()) => row.ok_or("unknown agent"),
                     Err(_) => Err("login key malformed or not genuine"),
                 };
-                self.admit(&knock, &group, LOGIN_KEY, row)
+                self.admit(&knock, &group, Way::LoginKey, row)
             }
             SignIn::Renew { token } => self.renew(token.expose_secret()).map_err(|error| {
                 tracing::info!(%error, "renewal refused");
@@ -160,7 +173,7 @@ impl Accounts {
         &self,
         knock: &Knock,
         group: &GroupId,
-        by: &'static str,
+        way: Way,
         proven: Result<AgentRow, &'static str>,
     ) -> Result<SignedIn, SignInError> {
         match proven {
@@ -168,13 +181,13 @@ impl Accounts {
                 self.inner.doors.right(knock);
                 let key = row.agent.key.clone();
                 let now = self.inner.clock.now().wall;
-                let proof = Proof { at: now, sso: by == LOGIN_KEY };
+                let proof = Proof { at: now, way };
                 self.issue(key, &Member::of(row), now, proof).ok_or(SignInError::Refused)
             }
             Err(reason) => {
                 let locked = self.inner.doors.wrong(self.inner.clock.tick(), knock);
-                tracing::info!(%group, by, reason, locked, "sign-in refused");
-                self.note_refused(group, Door::SignIn, &format!("{by}: {reason}"));
+                tracing::info!(%group, by = way.name(), reason, locked, "sign-in refused");
+                self.note_refused(group, Door::SignIn, &format!("{}: {reason}", way.name()));
                 Err(SignInError::Refused)
             }
         }
@@ -191,7 +204,7 @@ impl Accounts {
         let keys: Vec<_> = group
             .iter()
             .flat_map(|group| {
-                let only = group.settings.sso.api_key.as_ref();
+                let only = group.settings.sso.api_key_id.as_ref();
                 group.keys.iter().filter(move |key| only.is_none_or(|only| *only == key.id))
             })
             .collect();
@@ -224,7 +237,8 @@ impl Accounts {
         if claims.sso && !self.group(&key.group).is_some_and(sso_on) {
             return Err(Refused::Revoked);
         }
-        self.issue(key, &member, now, Proof { at: proven, sso: claims.sso }).ok_or(Refused::Revoked)
+        let way = if claims.sso { Way::LoginKey } else { Way::Password };
+        self.issue(key, &member, now, Proof { at: proven, way }).ok_or(Refused::Revoked)
     }
 
     /// Mints a token; none when the group is gone.
@@ -241,7 +255,7 @@ impl Accounts {
             iat: now.unix_seconds(),
             exp,
             auth_time: proof.at.unix_seconds(),
-            sso: proof.sso,
+            sso: proof.way == Way::LoginKey,
             generation: member.generation,
         });
         Some(SignedIn { token, expires_at, agent })

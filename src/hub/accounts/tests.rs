@@ -138,10 +138,10 @@ async fn an_agent_signs_in_by_login_key() {
     assert!(uses.iter().all(|key| key.last_used_at.is_some()), "{uses:?}");
 
     let mut settings = accounts.group(&gid("demo")).unwrap().settings.clone();
-    settings.sso.api_key = Some(demo.api_key.0.clone());
+    settings.sso.api_key_id = Some(demo.api_key.0.clone());
     accounts.update_settings(&gid("demo"), &settings, 1, "t").await.unwrap();
     assert!(accounts.sign_in(by_second(), HERE).await.is_err(), "only the configured key counts");
-    settings.sso.api_key = None;
+    settings.sso.api_key_id = None;
     accounts.update_settings(&gid("demo"), &settings, 2, "t").await.unwrap();
     accounts.sign_in(by_second(), HERE).await.unwrap();
 

@@ -5,6 +5,7 @@
 
 pub mod canary;
 pub mod client;
+pub mod desk;
 pub mod frames;
 pub mod http;
 pub mod panics;
