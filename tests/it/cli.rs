@@ -1,149 +1,14 @@
-//! The command line as people use it: the real binary against a real server.
+//! The command line over what the server manages: groups, settings, agents, keys, visitors and sessions.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::io::{Read as _, Write as _};
+use std::process::Command;
 
 use porchlight::ids::{AgentId, AgentKey};
 use porchlight::store::Agent;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
+use crate::common::cli::{BINARY, Told, User, Watching};
 use crate::common::site::group_id;
 use crate::common::{Site, Value, http, json, within};
-
-pub const BINARY: &str = env!("CARGO_BIN_EXE_porchlight");
-
-/// What a command came to.
-#[derive(Debug)]
-pub struct Told {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
-}
-
-impl Told {
-    #[track_caller]
-    pub fn good(self) -> Self {
-        assert_eq!(self.code, 0, "{self:?}");
-        self
-    }
-
-    /// It ended with this code and said this.
-    #[track_caller]
-    pub fn refused(self, code: i32, said: &str) -> Self {
-        assert_eq!(self.code, code, "{self:?}");
-        assert!(self.err.contains(said), "{said} in {self:?}");
-        self
-    }
-
-    #[track_caller]
-    pub fn says(self, text: &str) -> Self {
-        assert!(self.out.contains(text), "{text} in {self:?}");
-        self
-    }
-
-    /// The lines as JSON.
-    pub fn lines(&self) -> Vec<Value> {
-        self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    pub fn line(&self) -> Value {
-        let [line] = &self.lines()[..] else { panic!("{self:?}") };
-        line.clone()
-    }
-}
-
-/// A shell's user, somewhere no trial has left its file.
-pub struct User {
-    dir: tempfile::TempDir,
-    addr: SocketAddr,
-    key: String,
-}
-
-impl User {
-    pub fn operator(site: &Site) -> Self {
-        Self::with_key(site, &site.running.demo.as_ref().unwrap().admin_key)
-    }
-
-    pub fn with_key(site: &Site, key: &str) -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), addr: site.running.admin, key: key.to_owned() }
-    }
-
-    pub fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(BINARY);
-        self.prepare(&mut command);
-        command.arg("admin").args(line.split_whitespace());
-        command
-    }
-
-    pub fn prepare(&self, command: &mut Command) {
-        command.current_dir(self.dir.path());
-        command.env("PORCHLIGHT_ADMIN_KEY", &self.key).env("PORCHLIGHT_ADMIN_ADDR", self.addr.to_string());
-        command.env_remove("PORCHLIGHT_ADMIN_KEY_FILE");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    }
-
-    /// Runs `porchlight admin …`; words are split at spaces.
-    pub async fn run(&self, line: &str) -> Told {
-        self.run_with(line, "").await
-    }
-
-    pub async fn run_with(&self, line: &str, input: &str) -> Told {
-        told(self.command(line), input).await
-    }
-
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-}
-
-pub async fn told(mut command: Command, input: &str) -> Told {
-    let input = input.to_owned();
-    let run = tokio::task::spawn_blocking(move || {
-        let mut child = command.spawn().unwrap();
-        // A command that is refused early does not read what it is given.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        child.wait_with_output().unwrap()
-    });
-    let output = within("the end of a command", run).await.unwrap();
-    Told {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-/// A command that goes on until it is stopped.
-pub struct Watching(Child, Option<BufReader<std::process::ChildStdout>>);
-
-impl Watching {
-    pub fn start(mut command: Command) -> Self {
-        let mut child = command.spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        Self(child, Some(out))
-    }
-
-    pub async fn line(&mut self) -> String {
-        let mut out = self.1.take().unwrap();
-        let read = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            out.read_line(&mut line).unwrap();
-            (line, out)
-        });
-        let (line, out) = within("a line", read).await.unwrap();
-        self.1 = Some(out);
-        line
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[tokio::test]
 async fn groups_are_made_and_listed() {
@@ -394,8 +259,7 @@ async fn keys_are_made_used_and_revoked() {
     back_end.run("node").await.refused(1, "FORBIDDEN");
 
     // The key may also come from a file or standard input.
-    let mut elsewhere = User::with_key(&site, "");
-    elsewhere.key.clear();
+    let elsewhere = User::with_key(&site, "");
     elsewhere.run("list-api-keys").await.refused(2, "no admin key");
     elsewhere.run_with("list-api-keys --key-file -", &format!("{id}.{secret}\n")).await.good();
 
@@ -465,112 +329,4 @@ async fn sessions_are_seen_and_ended() {
     }
     let again = user.run(&format!("end-session {session} --group demo --json")).await.good().line();
     assert_eq!(again, json!({"endedNow": false}));
-}
-
-#[tokio::test]
-async fn a_node_is_described_and_drained() {
-    let site = Site::start().await;
-    let user = User::operator(&site);
-    let node = user.run("node --json").await.good().line();
-    assert_eq!((&node["draining"], &node["version"]), (&json!(false), &json!(env!("CARGO_PKG_VERSION"))));
-    user.run("node").await.good().says("visitors present");
-    let all = user.run("list-nodes --json").await.good().lines();
-    assert_eq!(all.len(), 1);
-    assert_eq!(all[0]["nodeId"], node["nodeId"]);
-    let drained = user.run("drain --json").await.good().line();
-    assert_eq!(drained["draining"], true);
-    let mut site = site;
-    within("the end of the drain", site.running.wait()).await.unwrap();
-    user.run("node").await.refused(3, "no server answers");
-}
-
-#[tokio::test]
-async fn what_is_wrong_before_asking_is_exit_code_2() {
-    let site = Site::start().await;
-    let user = User::operator(&site);
-    user.run("node --key abc").await.refused(2, "--key");
-    user.run("node --key-file missing").await.refused(2, "missing");
-    user.run("frobnicate").await.refused(2, "frobnicate");
-    user.run("node --addr :::").await.refused(2, "no address");
-    User::with_key(&site, "wrong").run("node").await.refused(1, "UNAUTHORIZED");
-}
-
-/// The first connection is cut once the change is made and before the answer is told.
-#[tokio::test]
-async fn a_change_whose_answer_is_lost_is_asked_for_once_more_and_made_once() {
-    let site = Site::start().await;
-    let accounts = &site.running.accounts;
-    let keys = || accounts.group(&group_id("demo")).unwrap().keys.len();
-    let before = keys();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut user = User::operator(&site);
-    user.addr = listener.local_addr().unwrap();
-    let proxy = async {
-        let (mut client, _) = listener.accept().await.unwrap();
-        let mut server = TcpStream::connect(site.running.admin).await.unwrap();
-        let (mut from, mut into) = (vec![0; 65536], vec![0; 65536]);
-        loop {
-            tokio::select! {
-                read = client.read(&mut from) => {
-                    let read = read.unwrap();
-                    assert!(read > 0, "the command gave up");
-                    server.write_all(&from[..read]).await.unwrap();
-                }
-                read = server.read(&mut into) => {
-                    assert!(read.unwrap() > 0);
-                    if keys() > before {
-                        break;
-                    }
-                }
-            }
-        }
-        drop(client);
-        let (mut client, _) = listener.accept().await.unwrap();
-        let mut server = TcpStream::connect(site.running.admin).await.unwrap();
-        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-    };
-    let both = async { tokio::join!(user.run("create-api-key --group demo --json"), proxy) };
-    let (told, ()) = within("a second question", both).await;
-    let told = told.good();
-    assert!(told.err.contains("asking once more"), "{told:?}");
-    assert!(told.line()["secret"].is_string());
-    assert_eq!(keys(), before + 1, "made once");
-}
-
-#[tokio::test]
-async fn completions_are_scripts_of_their_shells() {
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let mut command = Command::new(BINARY);
-        command.args(["completions", shell]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let script = told(command, "").await.good().says("import-settings");
-        if shell == "bash" {
-            let mut check = Command::new("bash");
-            check.arg("-n").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            told(check, &script.out).await.good();
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_trial_goes_on_when_nobody_reads_what_it_prints() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut command = Command::new(BINARY);
-    command.arg("dev").arg("--data-dir").arg(dir.path());
-    for listener in ["--public-addr", "--ops-addr", "--admin-addr"] {
-        command.args([listener, "127.0.0.1:0"]);
-    }
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    let log = BufReader::new(child.stderr.take().unwrap());
-    let told = tokio::task::spawn_blocking(move || {
-        log.lines().map_while(Result::ok).any(|line| line.contains("can't print how to reach the server"))
-    });
-    assert!(within("a word about what could not be printed", told).await.unwrap());
-    let facts: Value = serde_json::from_slice(&std::fs::read(dir.path().join("dev.json")).unwrap()).unwrap();
-    let ops: SocketAddr = facts["ops"].as_str().unwrap().parse().unwrap();
-    assert_eq!(http::get(ops, "/livez").await.status, 200);
-    assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

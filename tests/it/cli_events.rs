@@ -2,8 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use crate::cli::{BINARY, Told, User, Watching, told};
-use crate::common::{Site, json};
+use crate::common::cli::{BINARY, Told, User, Watching, told};
+use crate::common::{Site, Value, json};
 
 /// A session of this visitor from a CRM record, from the question to the end.
 async fn session(site: &Site, visitor: &str, case: &str) -> String {
@@ -50,7 +50,7 @@ async fn events_are_streamed_and_resumed() {
     let after = format!("stream-events --group demo --json --after {created}");
     let mut resumed = Watching::start(user.command(&after));
     for event in &events[1..] {
-        let line: crate::common::Value = serde_json::from_str(&resumed.line().await).unwrap();
+        let line: Value = serde_json::from_str(&resumed.line().await).unwrap();
         assert_eq!(line, *event);
     }
     user.run("stream-events --group demo --kind started").await.refused(2, "session.started");

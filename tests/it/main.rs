@@ -17,6 +17,7 @@ mod bad_input;
 mod changes;
 mod cli;
 mod cli_events;
+mod cli_process;
 mod drain;
 mod event_api;
 mod events;

@@ -4,6 +4,7 @@
 //! transcript of all clients of the test.
 
 pub mod canary;
+pub mod cli;
 pub mod client;
 pub mod desk;
 pub mod frames;

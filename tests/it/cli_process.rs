@@ -1,0 +1,120 @@
+//! The command line as a process: exit codes, a node, a lost answer, completions, and a trial nobody reads.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::common::cli::{BINARY, User, told};
+use crate::common::site::group_id;
+use crate::common::{Site, Value, http, json, within};
+
+#[tokio::test]
+async fn a_node_is_described_and_drained() {
+    let site = Site::start().await;
+    let user = User::operator(&site);
+    let node = user.run("node --json").await.good().line();
+    assert_eq!((&node["draining"], &node["version"]), (&json!(false), &json!(env!("CARGO_PKG_VERSION"))));
+    user.run("node").await.good().says("visitors present");
+    let all = user.run("list-nodes --json").await.good().lines();
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0]["nodeId"], node["nodeId"]);
+    let drained = user.run("drain --json").await.good().line();
+    assert_eq!(drained["draining"], true);
+    let mut site = site;
+    within("the end of the drain", site.running.wait()).await.unwrap();
+    user.run("node").await.refused(3, "no server answers");
+}
+
+#[tokio::test]
+async fn what_is_wrong_before_asking_is_exit_code_2() {
+    let site = Site::start().await;
+    let user = User::operator(&site);
+    user.run("node --key abc").await.refused(2, "--key");
+    user.run("node --key-file missing").await.refused(2, "missing");
+    user.run("frobnicate").await.refused(2, "frobnicate");
+    user.run("node --addr :::").await.refused(2, "no address");
+    User::with_key(&site, "wrong").run("node").await.refused(1, "UNAUTHORIZED");
+}
+
+/// The first connection is cut once the change is made and before the answer is told.
+#[tokio::test]
+async fn a_change_whose_answer_is_lost_is_asked_for_once_more_and_made_once() {
+    let site = Site::start().await;
+    let accounts = &site.running.accounts;
+    let keys = || accounts.group(&group_id("demo")).unwrap().keys.len();
+    let before = keys();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut user = User::operator(&site);
+    user.addr = listener.local_addr().unwrap();
+    let proxy = async {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = TcpStream::connect(site.running.admin).await.unwrap();
+        let (mut from, mut into) = (vec![0; 65536], vec![0; 65536]);
+        loop {
+            tokio::select! {
+                read = client.read(&mut from) => {
+                    let read = read.unwrap();
+                    assert!(read > 0, "the command gave up");
+                    server.write_all(&from[..read]).await.unwrap();
+                }
+                read = server.read(&mut into) => {
+                    assert!(read.unwrap() > 0);
+                    if keys() > before {
+                        break;
+                    }
+                }
+            }
+        }
+        drop(client);
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = TcpStream::connect(site.running.admin).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+    };
+    let both = async { tokio::join!(user.run("create-api-key --group demo --json"), proxy) };
+    let (told, ()) = within("a second question", both).await;
+    let told = told.good();
+    assert!(told.err.contains("asking once more"), "{told:?}");
+    assert!(told.line()["secret"].is_string());
+    assert_eq!(keys(), before + 1, "made once");
+}
+
+#[tokio::test]
+async fn completions_are_scripts_of_their_shells() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let mut command = Command::new(BINARY);
+        command.args(["completions", shell]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let script = told(command, "").await.good().says("import-settings");
+        if shell == "bash" {
+            let mut check = Command::new("bash");
+            check.arg("-n").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            told(check, &script.out).await.good();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trial_goes_on_when_nobody_reads_what_it_prints() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(BINARY);
+    command.arg("dev").arg("--data-dir").arg(dir.path());
+    for listener in ["--public-addr", "--ops-addr", "--admin-addr"] {
+        command.args([listener, "127.0.0.1:0"]);
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let told = tokio::task::spawn_blocking(move || {
+        log.lines().map_while(Result::ok).any(|line| line.contains("can't print how to reach the server"))
+    });
+    assert!(within("a word about what could not be printed", told).await.unwrap());
+    let facts: Value = serde_json::from_slice(&std::fs::read(dir.path().join("dev.json")).unwrap()).unwrap();
+    let ops: SocketAddr = facts["ops"].as_str().unwrap().parse().unwrap();
+    assert_eq!(http::get(ops, "/livez").await.status, 200);
+    assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
