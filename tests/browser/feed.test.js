@@ -1,22 +1,12 @@
 // The feed of a record: who follows it sees a post at once, and its link opens the session, on a phone as well.
 import assert from "node:assert/strict";
-import { shoot, stage } from "./lib.js";
+import { look, PHONE, stage } from "./lib.js";
 
 const { scene } = stage();
 
-const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
-
-/** @param {import("playwright-core").Page} page @param {string} what */
-async function look(page, what) {
-  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
-    await page.emulateMedia({ colorScheme });
-    await shoot(page, `${what}-${colorScheme}`);
-  }
-  const wide = await page.evaluate(() => {
-    const { scrollWidth, clientWidth } = document.documentElement;
-    return scrollWidth > clientWidth ? `${scrollWidth} in ${clientWidth}` : "";
-  });
-  assert.equal(wide, "", `${what} is wider than the window`);
+/** Looks at a page that nothing may have scrolled. @param {import("playwright-core").Page} page @param {string} what */
+async function lookInPlace(page, what) {
+  await look(page, what);
   assert.equal(await page.evaluate(() => document.scrollingElement?.scrollTop), 0, `${what} has left its place`);
 }
 
@@ -42,7 +32,7 @@ scene("a follower sees the post at once, and its link opens the session", async 
   await alice.sees("live");
   const posts = bob.page.locator("[data-test=feed-item]");
   await posts.getByText("Alice started a session with C-1001.").waitFor({ timeout: 1_000 });
-  await look(bob.page, "feed-wide");
+  await lookInPlace(bob.page, "feed-wide");
 
   // By the keyboard, into a tab of its own that takes the sign-in along.
   await bob.page.locator("[data-test=feed-link]").focus();
@@ -51,7 +41,7 @@ scene("a follower sees the post at once, and its link opens the session", async 
   const page = await opened;
   await page.locator("[data-test=viewer][data-state=live]").waitFor();
   assert.match(new URL(page.url()).pathname, /^\/s\/[0-9a-f-]{36}$/);
-  await look(page, "session-page-wide");
+  await lookInPlace(page, "session-page-wide");
   await posts.getByText("Bob joined a session with C-1001.").waitFor({ timeout: 1_000 });
 
   // Whoever leaves may come back, and does not post again.
@@ -64,7 +54,7 @@ scene("a follower sees the post at once, and its link opens the session", async 
   await page.locator("[data-test=end-reason]").waitFor();
   await page.reload();
   await note(page, "over").waitFor();
-  await look(page, "session-over-wide");
+  await lookInPlace(page, "session-over-wide");
 });
 
 scene("on a phone the link asks to sign in and opens the session", async (s) => {
@@ -79,22 +69,22 @@ scene("on a phone the link asks to sign in and opens the session", async (s) => 
   const page = await s.page("bob's phone", PHONE);
   await page.goto(`${s.server.url}/s/${id}`);
   await page.locator("[data-test=sign-in-form]").waitFor();
-  await look(page, "session-sign-in-phone");
+  await lookInPlace(page, "session-sign-in-phone");
   await page.locator("[name=address]").fill("bob");
   await page.locator("[name=password]").fill(s.server.password("bob"));
   await page.locator("[data-test=sign-in]").click();
   await page.locator("[data-test=viewer][data-state=live]").waitFor();
-  await look(page, "session-page-phone");
+  await lookInPlace(page, "session-page-phone");
   // The same tab keeps the sign-in.
   await page.reload();
   await page.locator("[data-test=viewer][data-state=live]").waitFor();
   await alice.page.locator("[data-test=end-session]").click();
   await page.locator("[data-test=end-reason]").waitFor();
-  await look(page, "session-ended-phone");
+  await lookInPlace(page, "session-ended-phone");
   await page.locator("[data-test=close-session]").click();
   await page.locator("[data-test=join-again]").click();
   await note(page, "over").waitFor();
-  await look(page, "session-over-phone");
+  await lookInPlace(page, "session-over-phone");
 });
 
 scene("what is over, what never was and what is no ID get the same answer", async (s) => {
@@ -114,7 +104,7 @@ scene("a record is followed until that is taken back, also over a reload", async
   const { page } = bob;
   await bob.opens("C-1003");
   await follow(bob);
-  await look(page, "feed-phone");
+  await lookInPlace(page, "feed-phone");
   await page.reload();
   await bob.online();
   await bob.opens("C-1003");

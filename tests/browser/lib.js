@@ -2,6 +2,7 @@
 //
 // Decides how processes begin and end, that every wait has a deadline, what a failure shows, and that no page may
 // throw or break its own content security policy. Does not decide what is tested.
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
@@ -22,6 +23,9 @@ const SHOTS = fileURLToPath(new URL("./shots/", import.meta.url));
 
 /** A name that is not loopback and leads here: pages of it have an origin the demo group does not know. */
 export const FOREIGN_HOST = "shop.example";
+
+/** A browser context like a phone's. */
+export const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 
 const BROWSER_FLAGS = [
   "--no-sandbox",
@@ -473,4 +477,20 @@ export async function shoot(page, name) {
   const file = path.join(SHOTS, `${name}.png`);
   await page.screenshot({ path: file, timeout: 20_000, animations: "disabled" });
   return file;
+}
+
+/**
+ * Takes a picture in each scheme. Nothing sticks out of the window to the right.
+ * @param {import("playwright-core").Page} page @param {string} what
+ */
+export async function look(page, what) {
+  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
+    await page.emulateMedia({ colorScheme });
+    await shoot(page, `${what}-${colorScheme}`);
+  }
+  const wide = await page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    return scrollWidth > clientWidth ? `${scrollWidth} in ${clientWidth}` : "";
+  });
+  assert.equal(wide, "", `${what} is wider than the window`);
 }

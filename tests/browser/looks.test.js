@@ -1,28 +1,10 @@
 // What people look at, as pictures in shots/: light and dark, wide and narrow. Fails when something is cut off.
-import assert from "node:assert/strict";
-import { shoot, stage } from "./lib.js";
+import { look, PHONE, stage } from "./lib.js";
 
 const { scene } = stage();
 
-const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 /** Pages of the shop that are no part of the course of a session. */
 const PAGES = ["product.html?id=harbour", "cart.html", "help.html"];
-
-/**
- * Takes a picture in each scheme. Nothing sticks out of the window to the right.
- * @param {import("playwright-core").Page} page @param {string} what
- */
-async function look(page, what) {
-  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
-    await page.emulateMedia({ colorScheme });
-    await shoot(page, `${what}-${colorScheme}`);
-  }
-  const wide = await page.evaluate(() => {
-    const { scrollWidth, clientWidth } = document.documentElement;
-    return scrollWidth > clientWidth ? `${scrollWidth} in ${clientWidth}` : "";
-  });
-  assert.equal(wide, "", `${what} is wider than the window`);
-}
 
 for (const [size, context] of /** @type {[string, any][]} */ ([
   ["wide", {}],

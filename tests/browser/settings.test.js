@@ -1,14 +1,13 @@
 // The company settings: a switch reaches every open record at once, two admins do not overwrite each other, and keys and
 // credentials are handled with the care they need.
 import assert from "node:assert/strict";
-import { shoot, stage, until } from "./lib.js";
+import { look, PHONE, shoot, stage, until } from "./lib.js";
 
 const { scene } = stage();
 
 /** Refusals that a scene asks for are console errors of the browser too. */
 const REFUSED = /status of 4\d\d/;
 const ALL = "defaultAdmin,createLeads,logSessionsOutsideCrm,openSessionRecords,syncFrequency,chatterOnStart,sso,presenceEnabled,showTerms,terms,joinStarts,visitorIdentity,visitorOrigins,agentOrigins,loopbackOrigins,graceSeconds,objects,profiles,permissionSet";
-const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 
 /**
  * A scene after which the settings are as before.
@@ -346,27 +345,14 @@ for (const [size, context] of /** @type {[string, any][]} */ ([
     for (const section of ["settings", "sso", "presence", "buttons", "profiles", "users", "history"]) {
       await admin.goes(section);
       await page.waitForLoadState("networkidle");
-      await looks(page, `settings-${section}-${size}`);
+      await look(page, `settings-${section}-${size}`);
       if (section === "history") continue;
       await admin.edits();
-      await looks(page, `settings-${section}-edit-${size}`);
+      await look(page, `settings-${section}-edit-${size}`);
       await admin.place.locator("[data-test=cancel]").click();
     }
     const bob = await s.agent("alice", { context: size === "phone" ? { viewport: PHONE.viewport } : {} });
     await bob.page.locator("[data-pane=record]").first().click({ timeout: 2_000 }).catch(() => {});
-    await looks(bob.page, `simulator-form-${size}`);
+    await look(bob.page, `simulator-form-${size}`);
   });
-}
-
-/** Takes a picture in each scheme; nothing sticks out of the window to the right. @param {import("playwright-core").Page} page @param {string} what */
-async function looks(page, what) {
-  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
-    await page.emulateMedia({ colorScheme });
-    await shoot(page, `${what}-${colorScheme}`);
-  }
-  const wide = await page.evaluate(() => {
-    const { scrollWidth, clientWidth } = document.documentElement;
-    return scrollWidth > clientWidth ? `${scrollWidth} in ${clientWidth}` : "";
-  });
-  assert.equal(wide, "", `${what} is wider than the window`);
 }
