@@ -1,4 +1,4 @@
-//! What ends by itself: tickets, places, codes, connections without a sign of life, and room.
+//! What ends by itself: places, sessions, codes, connections without a sign of life, and room.
 
 use std::time::Duration;
 
@@ -7,18 +7,6 @@ use crate::common::site::Engagement;
 use crate::common::{Site, http, json};
 
 const SOON: Duration = Duration::from_secs(1);
-
-#[tokio::test]
-async fn a_ticket_ends_unused() {
-    let site = Site::with(|config| config.limits.ticket_life = Duration::ZERO).await;
-    let (mut visitor, mut agent) = (site.visitor("C-1").await, site.agent("alice").await);
-    agent.join("C-1").await;
-    let offer = visitor.expect("offer").await;
-    visitor.accept(&offer).await;
-    for ready in [visitor.expect("ready").await, agent.expect("ready").await] {
-        site.attach_refused("late", json!({"ticket": ready["ticket"]}), 4401).await;
-    }
-}
 
 #[tokio::test]
 async fn a_place_is_kept_for_a_while_and_then_given_up() {
