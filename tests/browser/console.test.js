@@ -1,5 +1,6 @@
-// The agent's console: signing in and out, the list, and a page that is loaded again.
+// The agent's console: signing in and out, a sign-in that ages, the list, and a page that is loaded again.
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { stage, until } from "./lib.js";
 import { AgentPage } from "./people.js";
 
@@ -55,6 +56,101 @@ scene("a token that the server does not take leads back to the form", async (s) 
   await page.evaluate((value) => sessionStorage.setItem("porchlight.agent", value), kept);
   await page.reload();
   await page.locator("[data-test=sign-in-form]").waitFor();
+  await page.locator("[data-test=sign-in-error]").getByText("Your sign-in has expired").waitFor();
+});
+
+/** The shortest login that a group may set, and a moment within it when a page has to have renewed. */
+const LOGIN_SECONDS = 60;
+const RENEWAL_IS_DUE_MS = 50_000;
+
+/**
+ * A scene whose sign-ins are short, by password or login key.
+ * @param {string} name @param {(s: import("./lib.js").Scene) => Promise<void>} play
+ */
+function shortSignInScene(name, play) {
+  scene(name, async (s) => {
+    const { settings } = await s.server.admin("GetSettings");
+    try {
+      await setSso(s, { enabled: true, loginExpirationSeconds: LOGIN_SECONDS });
+      await play(s);
+    } finally {
+      await setSso(s, settings.sso);
+    }
+  });
+}
+
+/** @param {import("./lib.js").Scene} s @param {{ enabled: boolean, loginExpirationSeconds?: number }} sso */
+async function setSso(s, sso) {
+  const { version } = await s.server.admin("GetSettings");
+  const updateMask = Object.keys(sso).map((field) => `sso.${field}`).join();
+  await s.server.admin("UpdateSettings", { settings: { sso }, updateMask, expectedVersion: version });
+}
+
+/**
+ * Bob's console on a clock that a test may turn, with an open Case whose visitor is here.
+ * @param {import("./lib.js").Scene} s @param {object} credentials
+ */
+async function agingConsole(s, credentials) {
+  const visitor = await s.visitor();
+  const answer = await fetch(`${s.server.url}/v1/auth/agent`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ group: "demo", ...credentials }),
+  });
+  const { token, expiresAt } = await answer.json();
+  const page = await s.page("bob");
+  await page.clock.install();
+  /** What the page says and hears, a list for each agent's socket. @type {any[][]} */
+  const sockets = [];
+  page.on("websocket", (socket) => {
+    if (new URL(socket.url()).pathname !== "/v1/agent") return;
+    const frames = /** @type {any[]} */ ([]);
+    sockets.push(frames);
+    for (const event of /** @type {const} */ (["framesent", "framereceived"])) {
+      socket.on(/** @type {"framesent"} */ (event), ({ payload }) => frames.push(JSON.parse(String(payload))));
+    }
+  });
+  await page.addInitScript((kept) => sessionStorage.setItem("porchlight.agent", kept), JSON.stringify({ group: "demo", token, expiresAt }));
+  await page.goto(`${s.server.url}/demo/agent`);
+  const bob = new AgentPage(page, "bob", s);
+  await bob.online();
+  await bob.opensRecord(visitor.id);
+  await bob.light("lit");
+  // Ends are whole seconds: a token of the same second would end with the one before it.
+  await until("the next second", () => Date.now() >= Date.parse(expiresAt) - (LOGIN_SECONDS - 1) * 1_000);
+  return { visitor, bob, page, sockets, expiresAt };
+}
+
+shortSignInScene("an open page renews its sign-in on its own connection and keeps what is open", async (s) => {
+  const { visitor, bob, page, sockets, expiresAt } = await agingConsole(s, { address: "bob", password: s.server.password("bob") });
+  await page.clock.fastForward(RENEWAL_IS_DUE_MS);
+  const renewed = await until("the renewal", () => sockets[0].find(({ type }) => type === "renewed"));
+  assert.ok(Date.parse(renewed.expiresAt) > Date.parse(expiresAt));
+  const { token } = sockets[0].find(({ type }) => type === "renew");
+  const kept = await page.evaluate(() => JSON.parse(sessionStorage.getItem("porchlight.agent") ?? "{}"));
+  assert.deepEqual([kept.token, kept.expiresAt], [token, renewed.expiresAt], "for when the page is loaded again");
+  await visitor.becomes("hidden");
+  await bob.light("dim");
+  assert.equal(sockets.length, 1);
+  assert.equal(await page.locator("[data-test=toast]").count(), 0);
+});
+
+shortSignInScene("a page whose renewal is refused says so in time, and keeps what is open until it is over", async (s) => {
+  s.allow(/401/);
+  const { partnerUserId } = s.server.facts.agents.find((/** @type {any} */ one) => one.address === "bob");
+  const exp = Math.floor(Date.now() / 1000) + LOGIN_SECONDS;
+  const mac = createHmac("sha256", s.server.facts.apiKey.secret).update(`demo${partnerUserId}1${exp}`);
+  const { visitor, bob, page, sockets } = await agingConsole(s, { partnerUserId, loginKey: `$1$${exp}$${mac.digest("base64url")}` });
+  // Whoever came by single sign-on stays as long as it is on, and then to the end of the token.
+  await setSso(s, { enabled: false });
+  await page.clock.fastForward(RENEWAL_IS_DUE_MS);
+  const toast = page.locator("[data-test=toast]", { hasText: "Sign in again soon" });
+  await toast.getByText("What is open stays open until then.").waitFor();
+  await visitor.becomes("hidden");
+  await bob.light("dim");
+  assert.equal(sockets.length, 1);
+  await s.server.admin("RevokeTokens", { agentId: "bob" });
+  s.server.forget("bob");
   await page.locator("[data-test=sign-in-error]").getByText("Your sign-in has expired").waitFor();
 });
 
