@@ -1,6 +1,6 @@
 //! The agents of a group, their permissions and credentials.
 
-use super::convert::{agent_message, agent_of};
+use super::convert::{agent_message, described};
 use super::gate::Within;
 use super::page::{self, Pages};
 use super::service::Service;
@@ -16,10 +16,9 @@ pub(super) async fn upsert_agent(
     within: &Within,
     request: v1::UpsertAgentRequest,
 ) -> Result<v1::UpsertAgentResponse, AdminError> {
-    let described = request.agent.ok_or_else(|| bad("agent", "is missing"))?;
-    let agent = agent_of(within.group(), described)?;
-    let password = Some(request.password).filter(|password| !password.is_empty()).map(Into::into);
-    let row = service.accounts.upsert_agent_with(&agent, password).await.map_err(refusal::of_agent)?;
+    let agent = request.agent.ok_or_else(|| bad("agent", "is missing"))?;
+    let described = described(agent, request.password);
+    let row = service.accounts.describe_agent(within.group(), described).await.map_err(refusal::of_agent)?;
     Ok(v1::UpsertAgentResponse { agent: Some(whole(service, within, row)?) })
 }
 

@@ -9,7 +9,7 @@ use prost_types::value::Kind;
 use prost_types::{Struct, Timestamp, Value};
 use serde_json::Map;
 
-pub(super) use accounts::{agent_message, agent_of, api_key_message, group_message};
+pub(super) use accounts::{agent_message, api_key_message, described, group_message};
 pub(super) use feed::{feed_item, lead_message};
 pub(super) use records::{
     asked_kind, asked_outcome, asked_status, receipt_message, session_id, stats_message, wall,

@@ -54,7 +54,11 @@ pub(super) fn of_agent(error: ManageError) -> AdminError {
         ManageError::Store(StoreError::Taken { .. }) => {
             AdminError::AlreadyExists { field: "agent.partner_user_id" }
         }
-        other => renamed(other, |path| format!("agent.{}", proto_path(path))),
+        other => renamed(other, |path| match path {
+            // Stands beside the agent in the request.
+            "password" => path.to_owned(),
+            _ => format!("agent.{}", proto_path(path)),
+        }),
     }
 }
 
@@ -109,6 +113,7 @@ mod tests {
         assert_eq!(of_permissions(found()), invalid("permissions.agent_video"));
         let found = ManageError::Invalid(vec![violation("partnerUserId")]);
         assert_eq!(of_agent(found), invalid("agent.partner_user_id"));
+        assert_eq!(of_agent(ManageError::Invalid(vec![violation("password")])), invalid("password"));
         for (what, field) in [("address", "agent.address"), ("partner user id", "agent.partner_user_id")] {
             let taken = of_agent(StoreError::Taken { what }.into());
             assert_eq!(taken, AdminError::AlreadyExists { field });

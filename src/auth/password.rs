@@ -31,11 +31,8 @@ pub enum PasswordError {
 impl PasswordHash {
     /// Hashes a new password under a fresh salt. Blocks for the time of a check.
     pub fn new(password: &str) -> Result<Self, PasswordError> {
-        match password.len() {
-            n if n < limits::PASSWORD_BYTES.0 => Err(PasswordError::TooShort(n)),
-            n if n > limits::PASSWORD_BYTES.1 => Err(PasswordError::TooLong(n)),
-            _ => Ok(Self(hash(password))),
-        }
+        may_be(password)?;
+        Ok(Self(hash(password)))
     }
 
     /// Takes a stored PHC string.
@@ -57,6 +54,15 @@ impl PasswordHash {
 impl std::fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PasswordHash(hidden)")
+    }
+}
+
+/// Whether a new password can be taken. Hashes nothing.
+pub fn may_be(password: &str) -> Result<(), PasswordError> {
+    match password.len() {
+        n if n < limits::PASSWORD_BYTES.0 => Err(PasswordError::TooShort(n)),
+        n if n > limits::PASSWORD_BYTES.1 => Err(PasswordError::TooLong(n)),
+        _ => Ok(()),
     }
 }
 

@@ -27,7 +27,7 @@ use super::events::Events;
 pub use calls::{Begun, RunningCall};
 pub use demo::{Demo, DemoAgent};
 pub use keys::NewApiKey;
-pub use manage::ManageError;
+pub use manage::{Description, ManageError};
 pub use sign_in::{SignIn, SignInError, SignedIn};
 
 use crate::auth::agent_token::AgentTokens;

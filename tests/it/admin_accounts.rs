@@ -282,6 +282,16 @@ async fn agents_are_described_and_listed() {
     let wrong = v1::Agent { agent_id: "a b".into(), ..agent("eve") };
     assert_eq!(fields(desk.upsert(wrong, "").await), ["agent.agent_id"]);
     assert_eq!(fields(desk.upsert(agent("eve"), "short").await), ["password"]);
+    let wrong = v1::Agent {
+        agent_id: "a b".into(),
+        address: "a b".into(),
+        name: String::new(),
+        profile: "\n".into(),
+        ..agent("eve")
+    };
+    let told = fields(desk.upsert(wrong, "short").await);
+    let all = ["agent.agent_id", "password", "agent.address", "agent.name", "agent.profile"];
+    assert_eq!(told, all, "all at once");
     let none = desk.client().upsert_agent(with_key(&desk.demo, v1::UpsertAgentRequest::default())).await;
     assert_eq!(fields(none), ["agent"]);
 

@@ -1,11 +1,8 @@
 //! Groups, agents and keys.
 
-use super::super::bad;
-use super::super::status::AdminError;
 use super::timestamp;
 use crate::auth::permissions::Permissions;
-use crate::hub::accounts::Group;
-use crate::ids::{AgentId, AgentKey, GroupId};
+use crate::hub::accounts::{Description, Group};
 use crate::pb::v1;
 use crate::store::{Agent, AgentRow, ApiKeyRow};
 
@@ -47,17 +44,17 @@ pub(in super::super) fn agent_message(row: AgentRow, permissions: Permissions) -
     }
 }
 
-/// An agent as described by a caller; what the server tells of it is passed over.
-pub(in super::super) fn agent_of(group: &GroupId, agent: v1::Agent) -> Result<Agent, AdminError> {
+/// An agent as described by a caller, with its new password; what the server tells of it is passed over.
+pub(in super::super) fn described(agent: v1::Agent, password: String) -> Description {
     let v1::Agent { agent_id, address, partner_user_id, name, profile, subscription, .. } = agent;
-    let id = AgentId::new(&agent_id).map_err(|error| bad("agent.agent_id", error))?;
     let some = |text: String| Some(text).filter(|text| !text.is_empty());
-    Ok(Agent {
-        key: AgentKey { group: group.clone(), agent: id },
+    Description {
+        id: agent_id,
         address,
         partner_user_id: some(partner_user_id),
         name,
         profile: some(profile),
         subscription: some(subscription),
-    })
+        password: some(password).map(Into::into),
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Accounts, Changed, Group, Member, to_the_end};
-use crate::auth::password::{PasswordError, PasswordHash};
+use crate::auth::password::{self, PasswordError, PasswordHash};
 use crate::auth::permissions::Permissions;
 use crate::ids::{AgentId, AgentKey, GroupId, KeyId};
 use crate::limits;
@@ -170,19 +170,19 @@ impl Accounts {
         .await
     }
 
-    /// As [`Accounts::upsert_agent`], and sets a password if one is given. One that cannot be taken changes
-    /// nothing at all.
-    pub async fn upsert_agent_with(
+    /// As [`Accounts::upsert_agent`] for an agent as a caller describes it, and sets a password if one is
+    /// given. All that can't be taken is told at once, and changes nothing.
+    pub async fn describe_agent(
         &self,
-        agent: &Agent,
-        password: Option<SecretString>,
+        group: &GroupId,
+        described: Description,
     ) -> Result<AgentRow, ManageError> {
+        let (agent, password) = described.check(group)?;
         let Some(password) = password else {
-            return self.upsert_agent(agent).await;
+            return self.upsert_agent(&agent).await;
         };
-        check_agent(&Agent { address: normal_address(&agent.address), ..agent.clone() })?;
         let hash = self.hash(password).await?;
-        self.upsert_agent(agent).await?;
+        self.upsert_agent(&agent).await?;
         self.put_password(&agent.key, Some(hash)).await
     }
 
@@ -349,21 +349,72 @@ pub(super) fn normal_address(address: &str) -> String {
     address.trim().to_lowercase()
 }
 
+/// An agent as a caller describes it, not yet looked at.
+#[derive(Debug)]
+pub struct Description {
+    /// Its ID.
+    pub id: String,
+    /// What it signs in with, in any case.
+    pub address: String,
+    /// Its user ID in the CRM.
+    pub partner_user_id: Option<String>,
+    /// Its name for people.
+    pub name: String,
+    /// Its profile.
+    pub profile: Option<String>,
+    /// Its subscription.
+    pub subscription: Option<String>,
+    /// Its new password.
+    pub password: Option<SecretString>,
+}
+
+impl Description {
+    /// The agent and its new password, or all that can't be taken.
+    fn check(self, group: &GroupId) -> Result<(Agent, Option<SecretString>), ManageError> {
+        let Self { id, address, partner_user_id, name, profile, subscription, password } = self;
+        let address = normal_address(&address);
+        let mut found = Vec::new();
+        let mut add = |field: &str, message: String| {
+            found.push(Violation { field: field.to_owned(), message });
+        };
+        let id = AgentId::new(&id).map_err(|error| add("agentId", error.to_string()));
+        let secret = password.as_ref().map(|password| password::may_be(password.expose_secret()));
+        if let Some(Err(error)) = secret {
+            add("password", error.to_string());
+        }
+        let texts = [&partner_user_id, &profile, &subscription].map(Option::as_deref);
+        found.extend(faults(&address, &name, texts));
+        match id {
+            Ok(id) if found.is_empty() => {
+                let key = AgentKey { group: group.clone(), agent: id };
+                Ok((Agent { key, address, partner_user_id, name, profile, subscription }, password))
+            }
+            _ => Err(ManageError::Invalid(found)),
+        }
+    }
+}
+
 fn check_agent(agent: &Agent) -> Result<(), ManageError> {
+    let texts = [&agent.partner_user_id, &agent.profile, &agent.subscription].map(Option::as_deref);
+    let found = faults(&agent.address, &agent.name, texts);
+    if found.is_empty() { Ok(()) } else { Err(ManageError::Invalid(found)) }
+}
+
+/// What can't be taken of an agent's address, name, partner user ID, profile and subscription.
+fn faults(address: &str, name: &str, [partner, profile, subscription]: [Option<&str>; 3]) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut add = |field: &str, message: String| {
         found.push(Violation { field: field.to_owned(), message });
     };
-    let address = &agent.address;
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'~' | b'-' | b'@' | b'+');
     if address.is_empty() || address.len() > limits::ADDRESS_BYTES || !address.bytes().all(plain) {
         add("address", format!("must match [a-z0-9._~@+-]{{1,{}}}", limits::ADDRESS_BYTES));
     }
     let texts = [
-        ("name", Some(&agent.name)),
-        ("partnerUserId", agent.partner_user_id.as_ref()),
-        ("profile", agent.profile.as_ref()),
-        ("subscription", agent.subscription.as_ref()),
+        ("name", Some(name)),
+        ("partnerUserId", partner),
+        ("profile", profile),
+        ("subscription", subscription),
     ];
     for (field, text) in texts {
         let Some(text) = text else { continue };
@@ -373,7 +424,7 @@ fn check_agent(agent: &Agent) -> Result<(), ManageError> {
             add(field, format!("{} bytes exceed {}", text.len(), limits::SETTINGS_NAME_BYTES));
         }
     }
-    if found.is_empty() { Ok(()) } else { Err(ManageError::Invalid(found)) }
+    found
 }
 
 pub(super) fn invalid(field: &str, message: String) -> ManageError {
