@@ -88,14 +88,60 @@ scene("on a phone the link asks to sign in and opens the session", async (s) => 
 });
 
 scene("what is over, what never was and what is no ID get the same answer", async (s) => {
-  const bob = await s.agent("bob");
+  s.allow(/401/);
+  const { page } = await s.agent("bob");
+  await page.clock.install();
   const texts = [];
   for (const id of ["00000000-0000-4000-8000-000000000000", "nothing"]) {
-    await bob.page.goto(`${s.server.url}/s/${id}`);
-    await note(bob.page, "over").waitFor();
-    texts.push(await note(bob.page, "over").textContent());
+    await page.goto(`${s.server.url}/s/${id}`);
+    await note(page, "over").waitFor();
+    texts.push(await note(page, "over").textContent());
   }
   assert.equal(texts[0], texts[1]);
+  // The page says in time when its sign-in can be renewed no more.
+  const refusal = { error: { code: "unauthorized", message: "no", requestId: "r" } };
+  await page.route("**/v1/auth/agent", (route) => route.fulfill({ status: 401, json: refusal }));
+  await page.clock.fastForward("50:00");
+  await page.locator("[data-test=toast]", { hasText: "Sign in again soon" }).waitFor();
+});
+
+scene("who comes back while the line is down is in the session when it is up", async (s) => {
+  s.allow(/WebSocket|ERR_/);
+  const visitor = await s.visitor();
+  const alice = await s.agent("alice");
+  await alice.joins(visitor.id);
+  await visitor.accept();
+  await visitor.shares();
+  await alice.sees("live");
+  const id = await alice.viewer.getAttribute("data-session-id");
+  const line = await s.line();
+  const { page } = await s.agent("bob", { url: line.url });
+  await page.goto(`${line.url}/s/${id}`);
+  await page.locator("[data-test=viewer][data-state=live]").waitFor();
+  await page.locator("[data-test=leave]").click();
+  await note(page, "left").waitFor();
+  line.cut();
+  await page.locator("[data-test=join-again]").click();
+  await note(page, "opening").waitFor();
+  line.mend();
+  await page.locator("[data-test=viewer][data-state=live]").waitFor();
+});
+
+scene("a post that is drawn stays while time goes by, and only its age is told anew", async (s) => {
+  const bob = await s.agent("bob");
+  const { page } = bob;
+  await page.clock.install();
+  await page.reload();
+  await bob.online();
+  await bob.opensRecord("C-1004");
+  await follow(bob);
+  await s.server.admin("PostFeed", { record: { object: "Case", id: "500-C-1004" }, text: "Called back." });
+  const item = page.locator("[data-test=feed-item]");
+  await item.getByText("Called back.").waitFor();
+  await item.evaluate((element) => Object.assign(element, { isTheSame: true }));
+  await page.clock.fastForward("02:00");
+  await item.locator("time").getByText(/^\d+ min ago$/).waitFor();
+  assert.ok(await item.evaluate((element) => /** @type {any} */ (element).isTheSame));
 });
 
 scene("a record is followed until that is taken back, also over a reload", async (s) => {

@@ -3,7 +3,7 @@
 //
 // Decides how posts are drawn and when they are read. Does not decide what is posted nor who hears of it (the server).
 
-import { fill, h, set, write } from "./dom.js";
+import { h, set, write } from "./dom.js";
 import { duration } from "./words.js";
 
 /** @import { AgentClient } from "../../agent.js" */
@@ -11,6 +11,8 @@ import { duration } from "./words.js";
 
 /** Posts read at once: as many as a screen shows with some to scroll. */
 const PAGE = 10;
+/** Posts that pushes may pile up here: a back end that posts all day does not fill the page. */
+const KEPT = 200;
 
 /** Panel of one record's feed. */
 export class FeedPanel {
@@ -21,6 +23,8 @@ export class FeedPanel {
   /** Newest first. @type {FeedItem[]} */
   #items = [];
   #following = false;
+  /** What is drawn, by the post's ID: it stays, so that a selection and screen readers are left in peace. @type {Map<string, HTMLElement>} */
+  #drawn = new Map();
   #list = h("ol", { class: "feed-list", "aria-live": "polite", "data-test": "feed-items" });
   #empty = h("p", { class: "muted feed-empty" }, "Nothing was posted here yet.");
   #follow = h("button", {
@@ -51,7 +55,7 @@ export class FeedPanel {
   constructor({ client, onError }) {
     this.#client = client;
     this.#onError = onError;
-    client.on("feedItem", ({ item }) => this.#isOf(item.record) && this.#add([item]));
+    client.on("feedItem", ({ item }) => this.#isOf(item.record) && this.#pushed(item));
   }
 
   /** Shows the feed of a record, of none with null. @param {RecordRef | null} record */
@@ -126,6 +130,15 @@ export class FeedPanel {
     return this.#record?.object === object && this.#record.id === id;
   }
 
+  /** @param {FeedItem} item */
+  #pushed(item) {
+    if (this.#items.length >= KEPT) {
+      this.#items.pop();
+      set(this.#older, "hidden", false);
+    }
+    this.#add([item]);
+  }
+
   /** @param {FeedItem[]} items */
   #add(items) {
     const known = new Map(this.#items.map((item) => [item.id, item]));
@@ -139,12 +152,14 @@ export class FeedPanel {
     set(this.#follow, "aria-pressed", String(this.#following));
     write(this.#follow, this.#following ? "Following" : "Follow");
     set(this.#empty, "hidden", this.#items.length > 0);
-    // A link that has the keyboard keeps it.
-    const focused = document.activeElement?.closest("[data-post-id]")?.getAttribute("data-post-id");
-    fill(this.#list, ...this.#items.map(post));
-    if (focused) {
-      const link = this.#list.querySelector(`[data-post-id="${CSS.escape(focused)}"] a`);
-      if (link instanceof HTMLElement) link.focus();
+    const before = this.#drawn;
+    this.#drawn = new Map(this.#items.map((item) => [item.id, before.get(item.id) ?? post(item)]));
+    for (const [id, element] of before) if (!this.#drawn.has(id)) element.remove();
+    let next = this.#list.firstElementChild;
+    for (const element of this.#drawn.values()) {
+      if (element === next) next = next.nextElementSibling;
+      else this.#list.insertBefore(element, next);
+      tellAge(element);
     }
   }
 
@@ -157,12 +172,7 @@ export class FeedPanel {
 
 /** @param {FeedItem} item */
 function post({ id, time, author, text, link }) {
-  const ago = duration(Date.now() - Date.parse(time));
-  const when = h(
-    "time",
-    { class: "muted", datetime: time, title: new Date(time).toLocaleString() },
-    ago === "now" ? "just now" : `${ago} ago`,
-  );
+  const when = h("time", { class: "muted", datetime: time, title: new Date(time).toLocaleString() });
   return h(
     "li",
     { class: "feed-item", "data-test": "feed-item", "data-post-id": id },
@@ -170,6 +180,13 @@ function post({ id, time, author, text, link }) {
     h("p", { class: "feed-text" }, text),
     anchor(link),
   );
+}
+
+/** Says how long ago a post was made. @param {HTMLElement} element */
+function tellAge(element) {
+  const when = /** @type {HTMLTimeElement} */ (element.querySelector("time"));
+  const ago = duration(Date.now() - Date.parse(when.dateTime));
+  write(when, ago === "now" ? "just now" : `${ago} ago`);
 }
 
 /**

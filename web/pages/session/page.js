@@ -8,7 +8,7 @@ import { icon, lantern } from "../agent/icons.js";
 import { isPending } from "../agent/request.js";
 import { SessionPanel } from "../agent/session.js";
 import { Toasts } from "../agent/toasts.js";
-import { REQUEST } from "../agent/words.js";
+import { REQUEST, signInEnds } from "../agent/words.js";
 
 /** @import { AgentClient } from "../../agent.js" */
 /** @import { JoinRequest, Ready } from "../../lib/wire.js" */
@@ -20,8 +20,8 @@ export class SessionPage {
   #toasts = new Toasts();
   /** @type {SessionPanel | null} */
   #panel = null;
-  /** It was joined once: coming back is the agent's own wish from then on. */
-  #joined = false;
+  /** The agent wants in: at first, and by their own wish once they left. Asked again after a lost connection. */
+  #wanted = true;
   #agent = h("span", { class: "agent truncate", "data-test": "agent-name" });
   #stage = h("main", { class: "session-slot", "data-test": "session-page" });
   element;
@@ -45,7 +45,7 @@ export class SessionPage {
     const client = this.#client;
     client.on("connected", ({ agent }) => {
       write(this.#agent, agent.name);
-      if (!this.#joined) this.#join();
+      if (this.#wanted) this.#join();
     });
     client.on("request", (request) => this.#requestChanged(request));
     client.on("ready", (ready) => this.#ready(ready));
@@ -53,6 +53,9 @@ export class SessionPage {
       if (sessionId !== this.#options.sessionId) return;
       if (this.#panel) this.#panel.viewer.ended(reason);
       else this.#over();
+    });
+    client.on("expiring", ({ expiresAt }) => {
+      this.#toasts.show("Sign in again soon", { text: signInEnds(expiresAt), kind: "error", stays: true });
     });
     client.on("error", (error) => this.#toasts.error("Server", error));
     // A refusal arrives as `signedOut`, which leads back to the sign-in form.
@@ -65,15 +68,17 @@ export class SessionPage {
   }
 
   async #join() {
+    this.#wanted = true;
     this.#say("opening", "Opening the session", "Taking your seat.");
     try {
       this.#requestChanged(await this.#client.join({ sessionId: this.#options.sessionId }));
     } catch (error) {
       const { code, message } = /** @type {import("../../agent.js").PorchlightError} */ (error);
-      if (code === "lost" || code === "timeout") return;
+      if (code === "lost") return;
+      this.#wanted = false;
       // `bad_message`: the address holds no session's ID.
       if (code === "not_found" || code === "bad_message") this.#over();
-      else this.#say("refused", "This session can’t be opened", message);
+      else this.#say("refused", "This session can’t be opened", message, () => this.#join());
     }
   }
 
@@ -91,7 +96,7 @@ export class SessionPage {
   #ready(ready) {
     if (ready.sessionId !== this.#options.sessionId || ready.role !== "viewer") return;
     this.#panel?.close();
-    this.#joined = true;
+    this.#wanted = false;
     const panel = new SessionPanel({
       ready,
       onEnd: () => this.#client.endSession(ready.sessionId),
@@ -109,8 +114,7 @@ export class SessionPage {
     if (this.#panel !== panel) return;
     this.#panel = null;
     panel.close();
-    const again = () => this.#join();
-    this.#say("left", "You are out of the session", "It may still be running.", again);
+    this.#say("left", "You are out of the session", "It may still be running.", () => this.#join());
   }
 
   /** One answer for what is over and for what is not this agent's to see. */
