@@ -89,8 +89,11 @@ pub(super) async fn put_sink(
     let sink = sink_of(within.group(), sink, service)?;
     let syncing = &service.syncing;
     let webhook = matches!(sink.target, Target::Webhook { .. });
-    let is_new = syncing.store.sink(&sink.group, &sink.id).await?.is_none();
-    let row = match syncing.store.put_sink(&sink, request.rotate_secret && webhook, wall()).await {
+    let before = syncing.store.sink(&sink.group, &sink.id).await?;
+    // A sink that led elsewhere has a key that nobody was told.
+    let becomes = before.as_ref().is_some_and(|row| !matches!(row.sink.target, Target::Webhook { .. }));
+    let rotate = webhook && (request.rotate_secret || becomes);
+    let row = match syncing.store.put_sink(&sink, rotate, wall()).await {
         Err(StoreError::Taken { what: "sinks" }) => {
             return Err(AdminError::TooMany { what: "sinks", most: limits::SINKS });
         }
@@ -98,8 +101,8 @@ pub(super) async fn put_sink(
         other => other?,
     };
     syncing.door.changed(within.group()).await;
-    let told = webhook && (is_new || request.rotate_secret);
-    let secret = if told { secret_of(service, &row) } else { String::new() };
+    let secret =
+        if rotate || (webhook && before.is_none()) { secret_of(service, &row) } else { String::new() };
     Ok(v1::PutSinkResponse { sink: Some(sink_message(&row)), secret })
 }
 

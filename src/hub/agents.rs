@@ -476,11 +476,10 @@ impl Drop for AgentSeat {
 }
 
 fn check_record(record: &Record) -> Result<(), Refusal> {
-    let fits = |text: &str| !text.is_empty() && text.len() <= limits::RECORD_NAME_BYTES;
-    if !fits(&record.object) || !fits(&record.id) {
-        let limit = limits::RECORD_NAME_BYTES;
-        let message = format!("a record's object and id must have 1 to {limit} bytes");
-        return Err(Refusal::new(ErrorCode::BadValue, message));
+    match record.fault() {
+        Some((field, problem)) => {
+            Err(Refusal::new(ErrorCode::BadValue, format!("a record's {field} {problem}")))
+        }
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -82,6 +82,9 @@ impl Events {
 
     /// Queues events that one word made, posts last. A post is written in one commit with what it tells of.
     pub fn write_together(&self, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
         let mut queue = self.inner.queue.lock();
         if queue.closed || queue.waiting.len() + events.len() > limits::EVENT_QUEUE {
             let first = !std::mem::replace(&mut queue.overflowing, true);

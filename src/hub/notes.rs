@@ -31,6 +31,11 @@ impl Hub {
             Happened::Accepted(_) => self.meters.offer("accepted"),
             Happened::Refused(state) => self.meters.offer(state.as_str()),
             Happened::Ended(reason) => self.meters.session_ended(reason.as_str()),
+            Happened::InputRefused => {
+                // Nothing else: an agent's client may send many in a second.
+                self.meters.refusal("control_grant");
+                return Flow::On;
+            }
             _ => {}
         }
         match happened {
@@ -98,8 +103,8 @@ impl Hub {
         session.chatter.lock().handle(happened, on)
     }
 
-    /// Writes the events of a session's word with the posts that they make, and a line to the log. Ids only in the line: no name, no page,
-    /// no secret.
+    /// Writes the events of a session's word with the posts that they make, and a line to the log. Ids only
+    /// in the line: no name, no page, no secret.
     fn write_down(&self, session: &LiveSession, happened: &Happened, receipt: Option<ReceiptRef>) {
         let agents = session.view().agents;
         tracing::info!(

@@ -1,7 +1,7 @@
 //! Sessions: who is in them, who may say what, and how they end.
 
 use crate::common::site::{Engagement, group_id};
-use crate::common::{Client, Picture, Site, Value, json};
+use crate::common::{Client, Picture, Site, Value, http, json};
 
 #[tokio::test]
 async fn a_ticket_opens_one_door_once() {
@@ -265,6 +265,8 @@ async fn control_is_asked_for_granted_and_taken_back() {
 
     // Nobody has it, and who does not publish gives none.
     assert_eq!(viewer.refused(input(0)).await, "control_not_granted");
+    let metrics = http::get(site.running.ops, "/metrics").await.body;
+    assert!(metrics.contains("porchlight_refusals_total{limit=\"control_grant\"} 1"), "{metrics}");
     assert_eq!(viewer.refused(grant(&me)).await, "forbidden");
     assert_eq!(viewer.refused(revoke.clone()).await, "forbidden");
     assert_eq!(viewer.refused(json!({"type": "releaseControl"})).await, "wrong_state");

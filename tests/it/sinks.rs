@@ -434,3 +434,20 @@ async fn files_hold_every_line_once() {
     let stores = Arc::clone(&site.running.stores.sync);
     assert_eq!(stores.sinks(Some(&group_id(DEMO))).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_sink_that_becomes_a_webhook_is_given_a_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().to_owned();
+    let site = Site::with(|config| config.sinks.dir = Some(at)).await;
+    let mut admin = Admin::at(&site).await;
+    let hook = || webhook("https://crm.example/hook".to_owned());
+    let file = || v1::Sink { target: Some(Target::File(v1::FileTarget {})), ..hook() };
+    assert_eq!(admin.put(file(), false).await.secret, "");
+    let first = admin.put(hook(), false).await.secret;
+    assert!(first.starts_with("whsec_"));
+    assert_eq!(admin.put(hook(), false).await.secret, "", "told once");
+    admin.put(file(), false).await;
+    let second = admin.put(hook(), false).await.secret;
+    assert!(second.starts_with("whsec_") && second != first);
+}

@@ -166,3 +166,13 @@ async fn sessions_of_a_dead_node_are_ended_once() {
     let events: Vec<Logged> = store.read(&group, After::Sequence(3)).await.unwrap().events;
     assert_eq!(events.len(), 6);
 }
+
+#[tokio::test]
+async fn no_events_are_none_refused() {
+    let events = Events::start(Arc::new(Flaky::default()), Meters::new().0);
+    events.close().await;
+    events.write_together(Vec::new());
+    assert!(!events.inner.queue.lock().overflowing);
+    events.write_together(vec![event(1)]);
+    assert!(events.inner.queue.lock().overflowing);
+}

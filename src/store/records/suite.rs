@@ -178,20 +178,29 @@ pub(crate) async fn lists_come_in_pages(store: &impl Subject) {
     for number in 1..=5 {
         Story { number, ..STORY }.tell(store).await;
     }
-    for agent in [None, Some(aid("alice"))] {
-        let (mut after, mut seen) = (None, Vec::new());
-        loop {
-            let query = RecordQuery { after, agent: agent.clone(), limit: Some(2), ..RecordQuery::default() };
-            let page = store.session_records(&gid("a"), query).await.unwrap();
-            assert!(page.records.len() <= 2);
-            seen.extend(page.records.iter().map(|record| record.created.0 / 60_000));
-            after = page.next;
-            if after.is_none() {
-                break;
+    let whole = || RecordQuery { limit: Some(2), ..RecordQuery::default() };
+    let span = || RecordQuery { from: Some(Wall(60_000)), until: Some(Wall(360_000)), ..whole() };
+    for asked in [whole(), span()] {
+        for agent in [None, Some(aid("alice"))] {
+            let (mut after, mut seen) = (None, Vec::new());
+            loop {
+                let query = RecordQuery { after, agent: agent.clone(), ..asked.clone() };
+                let page = store.session_records(&gid("a"), query).await.unwrap();
+                assert!(page.records.len() <= 2);
+                seen.extend(page.records.iter().map(|record| record.created.0 / 60_000));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
             }
+            assert_eq!(seen, [5, 4, 3, 2, 1]);
         }
-        assert_eq!(seen, [5, 4, 3, 2, 1]);
     }
+    // A place of one question asks no further than the span of another.
+    let first = store.session_records(&gid("a"), whole()).await.unwrap();
+    let earlier = RecordQuery { after: first.next, until: Some(Wall(180_000)), ..whole() };
+    let page = store.session_records(&gid("a"), earlier).await.unwrap();
+    assert_eq!(page.records.iter().map(|record| record.created.0 / 60_000).collect::<Vec<_>>(), [2, 1]);
 }
 
 pub(crate) async fn days_and_agents_add_up(store: &impl Subject) {

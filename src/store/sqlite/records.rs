@@ -149,8 +149,12 @@ fn find(db: &Connection, group: &GroupId, query: &RecordQuery) -> Result<RecordP
     if let Some(from) = query.from {
         also(format!("{created}.created_at >= $"), signed(from.0).into());
     }
+    // The index is searched up to one bound only: behind a place it must not be the span's, or each page
+    // would pass over all those before it.
+    let reached = query.after.map(|after| after.created.0.saturating_add(1));
     if let Some(until) = query.until {
-        also(format!("{created}.created_at < $"), signed(until.0).into());
+        let until = reached.map_or(until.0, |reached| reached.min(until.0));
+        also(format!("{created}.created_at < $"), signed(until).into());
     }
     if let Some((object, id)) = &query.record {
         also("r.object = $".to_owned(), object.clone().into());
