@@ -14,6 +14,7 @@ const DEMO_GROUP = "demo";
 /** @type {{ id: string, href: string, title: string, icon: IconName }[]} */
 const PAGES = [
   { id: "console", href: "/demo/agent", title: "Console", icon: "lamp" },
+  { id: "history", href: "/history", title: "History", icon: "history" },
   { id: "settings", href: "/settings", title: "Settings", icon: "settings" },
 ];
 
