@@ -10,19 +10,6 @@ const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, has
 /** Sessions of the first scene, for those behind it. */
 const played = { first: "", second: "" };
 
-/** @param {import("playwright-core").Page} page @param {string} what */
-async function look(page, what) {
-  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
-    await page.emulateMedia({ colorScheme });
-    await shoot(page, `${what}-${colorScheme}`);
-  }
-  const wide = await page.evaluate(() => {
-    const { scrollWidth, clientWidth } = document.documentElement;
-    return scrollWidth > clientWidth ? `${scrollWidth} in ${clientWidth}` : "";
-  });
-  assert.equal(wide, "", `${what} is wider than the window`);
-}
-
 scene("two sessions are listed, filtered, told and written to a file", async (s) => {
   await s.server.admin("PutSink", { sink: { sinkId: "archive", file: {}, sessionRecords: true, everyEvent: true } });
   const history = await s.history();
@@ -63,7 +50,6 @@ scene("two sessions are listed, filtered, told and written to a file", async (s)
   await receipt.getByText("Receipt no. 1").waitFor();
   await history.page.locator("[data-test=pauses]", { hasText: "Paused once" }).waitFor();
   assert.equal(await history.page.locator("[data-test=stay]").count(), 2);
-  await look(history.page, "history-session-wide");
 
   // Another one, which the visitor declines; Bob asks.
   const other = await s.visitor({ id: "C-1002" });
@@ -79,7 +65,6 @@ scene("two sessions are listed, filtered, told and written to a file", async (s)
   await history.lists(played.second, played.first);
   // What is not over yet is followed by itself.
   await history.row(played.second).getByText("Declined", { exact: true }).waitFor();
-  await look(history.page, "history-list-wide");
 
   await history.chooses("agent", "bob");
   await history.lists(played.second);
@@ -111,7 +96,6 @@ scene("Sync now hands the sessions over, and says so without a reload", async (s
   const run = history.runs.and(history.page.locator("[data-outcome=Done]"));
   await run.locator("[data-test=run-count]", { hasText: /^2$/ }).waitFor();
   await sink.getByText("Records up to no. 2").waitFor();
-  await look(history.page, "history-sync-wide");
 
   // Asked for elsewhere, it is here after Refresh.
   await s.server.admin("SyncNow");
@@ -121,7 +105,6 @@ scene("Sync now hands the sessions over, and says so without a reload", async (s
   await history.goes("statistics");
   await history.page.locator("[data-test=total-sessions]", { hasText: /^2$/ }).waitFor();
   await history.page.locator("[data-test=stats-agents] [data-row=alice]").waitFor();
-  await look(history.page, "history-statistics-wide");
 });
 
 scene("a session's address opens it on a phone, and a sign-in is asked for first", async (s) => {
@@ -131,20 +114,56 @@ scene("a session's address opens it on a phone, and a sign-in is asked for first
   await page.locator("[name=password]").fill(s.server.password("alice"));
   await page.locator("[data-test=sign-in]").click();
   await page.locator("[data-test=receipt][data-verdict=good]").waitFor();
-  await look(page, "history-session-phone");
+  await shoot(page, "history-after-sign-in-phone");
   await page.locator("[data-test=back]").click();
   await page.locator("[data-test=session-row]").nth(1).waitFor();
-  await look(page, "history-list-phone");
-  for (const section of ["sync", "statistics"]) {
-    await page.locator(`[data-test=go-${section}]`).click();
-    await page.locator(`[data-test=${section === "sync" ? "runs-table" : "chart"}]`).waitFor();
-    await look(page, `history-${section}-phone`);
+  // By the keyboard into a session, and back to where one was.
+  await page.locator(`[data-session-id="${played.second}"] a`).press("Enter");
+  await page.locator("[data-test=detail-verdict]", { hasText: "Declined" }).waitFor();
+  await page.goBack();
+  await page.locator("[data-test=session-row]").nth(1).waitFor();
+});
+
+scene("many sessions come page by page, and what cannot be read is said and read again", async (s) => {
+  s.allow(/status of 5\d\d/);
+  const record = (await s.server.admin("GetSessionRecord", { sessionId: played.first })).record;
+  const records = Array.from({ length: 130 }, (_, at) => ({
+    ...record,
+    sessionId: `00000000-0000-7000-8000-${String(at).padStart(12, "0")}`,
+    createdAt: new Date(Date.parse(record.createdAt) - at * 3_600_000).toISOString(),
+  }));
+  let refused = 1;
+  const page = await s.page("alice");
+  await page.route("**/v1/admin/ListSessionRecords", async (route) => {
+    if (refused-- > 0) return route.fulfill({ status: 500, json: { error: { code: "internal", message: "the disk is on fire" } } });
+    const { pageToken = "0", pageSize } = route.request().postDataJSON();
+    const end = Number(pageToken) + pageSize;
+    await route.fulfill({ json: { records: records.slice(Number(pageToken), end), nextPageToken: end < records.length ? String(end) : "" } });
+  });
+  const kept = JSON.stringify(await s.server.signIn("alice"));
+  await page.addInitScript((value) => sessionStorage.setItem("porchlight.agent", value), kept);
+  await page.goto(`${s.server.url}/history`);
+  const error = page.locator("[data-test=list-error]");
+  await error.getByText("The disk is on fire.").waitFor();
+  await error.locator("button").click();
+  const rows = page.locator("[data-test=session-row]");
+  const more = page.locator("[data-test=more-sessions]");
+  for (const count of [50, 100, 130]) {
+    await rows.nth(count - 1).waitFor();
+    assert.equal(await rows.count(), count);
+    if (count < 130) await more.click();
   }
+  await more.waitFor({ state: "hidden" });
+  // Whoever pressed stands at the first of those that came.
+  const focused = await page.evaluate(() => document.activeElement?.closest("tr")?.getAttribute("data-session-id"));
+  assert.equal(focused, records[100].sessionId);
 });
 
 scene("what is not there is said, and who may not is told so", async (s) => {
   s.allow(/status of 4\d\d/);
-  const history = await s.history("session/nothing");
+  const history = await s.history("sessions?visitor=not%20an%20ID");
+  await history.page.locator("[data-test=list-refused]", { hasText: "The visitor ID" }).waitFor();
+  await history.page.goto(`${s.server.url}/history#session/nothing`);
   await history.page.locator("[data-test=no-session]").waitFor();
   await history.page.locator("[data-test=page-settings]").click();
   await history.page.locator("[data-test=section-settings]").waitFor();

@@ -11,7 +11,7 @@ import { ConsentCard } from "./consent.js";
 import { mayControl, pauses } from "./events.js";
 import { presentCard } from "./present.js";
 import { Timeline } from "./timeline.js";
-import { notice, skeleton } from "./ui.js";
+import { notice, pressed, skeleton } from "./ui.js";
 import { amount, endWords, exactMoment, grouped, KINDS, lasted, verdict } from "./words.js";
 
 /** @import { RecordReference, SessionEvent, SessionRecord } from "../../lib/past.js" */
@@ -19,6 +19,8 @@ import { amount, endWords, exactMoment, grouped, KINDS, lasted, verdict } from "
 
 /** While a session runs: often enough to follow it, and less than a page load each. */
 const FOLLOW_MS = 2_000;
+/** After it could not be read. */
+const AGAIN_MS = 10_000;
 /** Pages of events read before people are asked: thousands, more than sessions have. */
 const PAGES_AT_ONCE = 8;
 
@@ -72,7 +74,7 @@ export class SessionDetail {
     this.#consent = new ConsentCard(company);
     this.#refresh = h(
       "button",
-      { class: "button", type: "button", "aria-label": "Refresh", "data-test": "refresh-session", onclick: () => this.#read(this.#opening) },
+      { class: "button", type: "button", "aria-label": "Refresh", "data-test": "refresh-session", onclick: () => this.#reread() },
       icon("refresh"),
       h("span", {}, "Refresh"),
     );
@@ -115,8 +117,12 @@ export class SessionDetail {
   }
 
   /** Reads again what is on screen, after it was away. */
-  again() {
+  goOn() {
     this.open(this.#sessionId);
+  }
+
+  #reread() {
+    return pressed(this.#refresh, () => this.#read(this.#opening));
   }
 
   /** Stops following: another section is on screen, or nobody looks. */
@@ -129,7 +135,6 @@ export class SessionDetail {
   async #read(opening) {
     clearTimeout(this.#timer);
     const { client } = this.#company;
-    set(this.#refresh, "disabled", true);
     try {
       // The record first: what it tells is in the events by then.
       const record = await client.getSessionRecord(this.#sessionId);
@@ -141,8 +146,6 @@ export class SessionDetail {
       }
     } catch (error) {
       if (opening === this.#opening) this.#failed(error, opening);
-    } finally {
-      if (opening === this.#opening) set(this.#refresh, "disabled", false);
     }
   }
 
@@ -165,6 +168,9 @@ export class SessionDetail {
     const code = error instanceof AdminError ? error.code : "";
     if (this.#record) {
       this.#onError("The session could not be read again", error);
+      // Whoever does not sign in again is not asked over and over.
+      const follows = this.#record.state !== "SESSION_STATE_ENDED" && code !== "unauthorized";
+      if (follows) this.#timer = setTimeout(() => this.#read(opening), AGAIN_MS);
       return;
     }
     // `bad_field`: the address holds no session's ID.
@@ -199,13 +205,15 @@ export class SessionDetail {
     const running = record.state !== "SESSION_STATE_ENDED";
     // Drawn again only when something changed: a selection and the focus stay.
     const drawn = JSON.stringify([record, this.#events.length]);
-    if (drawn !== this.#drawn || running) {
-      this.#drawn = drawn;
+    const changed = drawn !== this.#drawn;
+    this.#drawn = drawn;
+    if (changed) {
       this.#head(record);
       fill(this.#facts, ...this.#factsOf(record));
-      fill(this.#present, presentCard(record, pauses(this.#events), agents, Date.now()));
       this.#consent.show(record);
     }
+    // The bars grow as long as it runs.
+    if (changed || running) fill(this.#present, presentCard(record, pauses(this.#events), agents, Date.now()));
     set(this.#trimmed, "hidden", this.#events[0]?.kind === "EVENT_KIND_SESSION_CREATED");
     set(this.#moreEvents, "hidden", !more);
     if (first) this.#compose();

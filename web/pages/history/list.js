@@ -3,14 +3,14 @@
 // Decides when it is read and how a session reads in one line. Does not decide which sessions there are (the server)
 // nor what is told of one (detail.js).
 
-import { counted, moment, sentenceOf, shortName } from "../admin/words.js";
+import { counted, moment, sentence, sentenceOf, shortName } from "../admin/words.js";
 import { fill, h, set, write } from "../agent/dom.js";
 import { icon } from "../agent/icons.js";
 import { download, exportRecords, MOST_EXPORTED } from "./export.js";
 import { FilterForm } from "./filter-form.js";
 import { fits, format, NO_FILTER, parse, query } from "./filters.js";
 import { readOn } from "./pages.js";
-import { notice, skeleton } from "./ui.js";
+import { notice, pressed, skeleton } from "./ui.js";
 import { dayName, endWords, exactMoment, grouped, KINDS, lasted, startOfDay, timeOfDay, verdict } from "./words.js";
 
 /** @import { SessionRecord } from "../../lib/past.js" */
@@ -29,6 +29,9 @@ const FOLLOWED = 10;
 /** What was left longer ago than this is read again when one comes back. */
 const FRESH_MS = 60_000;
 
+/** What the server calls the filter's fields. @type {Record<string, string>} */
+const FIELDS = { visitorId: "The visitor ID", agentId: "The agent", "record.object": "The object", "record.id": "The record ID" };
+
 /** The section. */
 export class SessionList {
   #company;
@@ -41,6 +44,8 @@ export class SessionList {
   /** Counts the questions; an answer to an older one is not shown. */
   #asked = 0;
   #next = "";
+  /** The filter of what is on screen. */
+  #drawn = "";
   #shown = 0;
   /** @type {{ day: number, body: HTMLElement } | null} */
   #last = null;
@@ -73,7 +78,7 @@ export class SessionList {
     this.#onError = onError;
     this.#refresh = h(
       "button",
-      { class: "button", type: "button", "aria-label": "Refresh", "data-test": "refresh-sessions", onclick: () => this.#load(true) },
+      { class: "button", type: "button", "aria-label": "Refresh", "data-test": "refresh-sessions", onclick: () => pressed(this.#refresh, () => this.#load(true)) },
       icon("refresh"),
       h("span", {}, "Refresh"),
     );
@@ -125,7 +130,7 @@ export class SessionList {
   }
 
   /** Goes on, after nobody looked. */
-  again() {
+  goOn() {
     this.#seen = true;
     if (Date.now() - this.#readAt > FRESH_MS) this.#load(true);
     else this.#follow();
@@ -186,6 +191,7 @@ export class SessionList {
       });
       if (asked !== this.#asked) return;
       this.#readAt = Date.now();
+      this.#drawn = format(filter);
       this.#next = found.nextPageToken;
       const first = this.#put(found.records, anew);
       this.#say(found.seen, found.oldest);
@@ -211,7 +217,6 @@ export class SessionList {
   /** @param {boolean} busy @param {boolean} anew */
   #busy(busy, anew) {
     set(this.element, "aria-busy", busy ? "true" : null);
-    set(this.#refresh, "disabled", busy);
     set(this.#more, "disabled", busy);
     if (busy && anew && !this.#shown) {
       set(this.#frame, "hidden", true);
@@ -222,8 +227,20 @@ export class SessionList {
 
   /** @param {unknown} error @param {boolean} anew */
   #failed(error, anew) {
-    if (!anew || this.#shown) {
+    const { violations = [] } = /** @type {import("../../lib/admin.js").AdminError} */ (error);
+    const stays = this.#shown > 0 && this.#drawn === format(this.#filter ?? NO_FILTER);
+    if (!anew || stays) {
       this.#onError("The sessions could not be read", error);
+      return;
+    }
+    // What is on screen is not what was asked for.
+    this.#shown = 0;
+    this.#running.clear();
+    set(this.#frame, "hidden", true);
+    if (violations.length) {
+      const [{ field, message }] = violations;
+      const title = "This cannot be looked for";
+      fill(this.#note, notice("search", title, sentence(`${FIELDS[field] ?? field} ${message}`), false, "list-refused"));
       return;
     }
     const again = h("button", { class: "button", type: "button", onclick: () => this.#load(true) }, "Try again");

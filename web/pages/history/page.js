@@ -118,8 +118,8 @@ export class HistoryPage {
     }
     const { current } = this.#frame;
     this.#company.reloadAgents().catch(() => {});
-    if (current === "sessions") this.#list.again();
-    if (current === "session") this.#detail.again();
+    if (current === "sessions") this.#list.goOn();
+    if (current === "session") this.#detail.goOn();
     if (current === "sync") this.#sync.open();
   };
 }

@@ -2,13 +2,13 @@
 //
 // Decides when that is read and what may be pressed. Does not decide what is handed over nor when (the server).
 
-import { RequestIds } from "../../lib/admin.js";
+import { AdminError, RequestIds } from "../../lib/admin.js";
 import { ask } from "../admin/dialog.js";
 import { ago, counted, moment, sentence, sentenceOf } from "../admin/words.js";
 import { fill, h, set, write } from "../agent/dom.js";
 import { icon } from "../agent/icons.js";
 import { CAUSES, FREQUENCIES, handedOver, health, lastRun, nextRun, outcome, progress, running, takes, target } from "./runs.js";
-import { notice, skeleton } from "./ui.js";
+import { notice, pressed, skeleton } from "./ui.js";
 import { exactMoment, grouped, lasted } from "./words.js";
 
 /** @import { SinkLane, SinkState, SyncRun, SyncStatus } from "../../lib/past.js" */
@@ -43,7 +43,7 @@ export class SyncPanel {
   #drawn = "";
   #refresh = h(
     "button",
-    { class: "button", type: "button", "aria-label": "Refresh", "data-test": "refresh-sync", onclick: () => this.#read(this.#opening, true) },
+    { class: "button", type: "button", "aria-label": "Refresh", "data-test": "refresh-sync", onclick: () => this.#reread() },
     icon("refresh"),
     h("span", {}, "Refresh"),
   );
@@ -84,7 +84,15 @@ export class SyncPanel {
   open() {
     this.#opening += 1;
     if (!this.#status) fill(this.#body, h("section", { class: "card settings-card" }, skeleton(6)));
-    this.#read(this.#opening, false);
+    this.#read(this.#opening);
+  }
+
+  /** Reads again, because somebody asks. */
+  #reread() {
+    return pressed(this.#refresh, async () => {
+      await this.#read(this.#opening);
+      write(this.#said, `As of ${exactMoment(new Date().toISOString())}.`);
+    });
   }
 
   /** Stops following: another section is on screen, or nobody looks. */
@@ -93,11 +101,10 @@ export class SyncPanel {
     clearTimeout(this.#timer);
   }
 
-  /** @param {number} opening @param {boolean} aloud */
-  async #read(opening, aloud) {
+  /** @param {number} opening */
+  async #read(opening) {
     clearTimeout(this.#timer);
     const { client } = this.#company;
-    set(this.#refresh, "disabled", true);
     try {
       const [status, { runs, nextPageToken }, sinks] = await Promise.all([
         client.getSyncStatus(),
@@ -109,16 +116,13 @@ export class SyncPanel {
       this.#status = status;
       this.#take(runs, nextPageToken);
       this.#draw(sinks);
-      if (aloud) write(this.#said, `As of ${exactMoment(new Date().toISOString())}.`);
       const last = runs[0];
       const mine = runs.find(({ runId }) => runId === this.#asked);
       if (mine && !running(mine)) this.#tellEnd(mine);
       const soon = running(last) ? FOLLOW_MS : untilNext(status);
-      this.#timer = setTimeout(() => this.#read(opening, false), soon);
+      this.#timer = setTimeout(() => this.#read(opening), soon);
     } catch (error) {
       if (opening === this.#opening) this.#failed(error, opening);
-    } finally {
-      if (opening === this.#opening) set(this.#refresh, "disabled", false);
     }
   }
 
@@ -126,11 +130,13 @@ export class SyncPanel {
   #failed(error, opening) {
     if (this.#status) {
       this.#onError("The sync could not be read", error);
-      this.#timer = setTimeout(() => this.#read(opening, false), IDLE_MS);
+      // Whoever does not sign in again is not asked over and over.
+      const again = !(error instanceof AdminError) || error.code !== "unauthorized";
+      if (again) this.#timer = setTimeout(() => this.#read(opening), IDLE_MS);
       return;
     }
-    const again = h("button", { class: "button", type: "button", onclick: () => this.open() }, "Try again");
-    const said = notice("alert", "The sync could not be read", sentenceOf(error), again, "sync-error");
+    const retry = h("button", { class: "button", type: "button", onclick: () => this.open() }, "Try again");
+    const said = notice("alert", "The sync could not be read", sentenceOf(error), retry, "sync-error");
     fill(this.#body, h("section", { class: "card settings-card" }, said));
   }
 
@@ -167,7 +173,7 @@ export class SyncPanel {
       const { runId } = await this.#company.client.syncNow(this.#ids.for("sync"));
       this.#asked = runId;
       this.#ids.decided();
-      await this.#read(this.#opening, false);
+      await this.#read(this.#opening);
     } catch (error) {
       this.#ids.failed(error);
       this.#onError("The sync could not begin", error);
@@ -360,7 +366,7 @@ export class SyncPanel {
       },
     });
     if (done) this.#onDone("Dead letters were sent again", told);
-    this.#read(this.#opening, false);
+    this.#read(this.#opening);
   }
 }
 

@@ -31,3 +31,16 @@ export function notice(iconName, title, text, action, test) {
     action,
   );
 }
+
+/**
+ * Does what a button is for, once at a time. A button that goes grey loses the focus: it gets it back, unless the
+ * person went elsewhere meanwhile.
+ * @param {HTMLButtonElement} button @param {() => Promise<void>} work
+ */
+export async function pressed(button, work) {
+  const had = document.activeElement === button;
+  button.disabled = true;
+  await work();
+  button.disabled = false;
+  if (had && document.activeElement === document.body) button.focus();
+}
