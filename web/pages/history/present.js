@@ -66,7 +66,8 @@ function stay(one, record, paused, agents, whole) {
     .filter((use) => use.participantId === participantId && use.grantedAt)
     .map((use) => ({ from: use.grantedAt ?? "", until: use.endedAt ?? record.endedAt }));
   const length = (until ? Date.parse(until) : whole.until) - Date.parse(from);
-  const since = (/** @type {string} */ time) => clock(Date.parse(time) - whole.from);
+  // As the course of the session counts.
+  const since = (/** @type {string} */ time) => clock(Date.parse(time) - Date.parse(record.createdAt ?? ""));
   return h(
     "li",
     { class: "stay", "data-test": "stay" },
@@ -92,7 +93,7 @@ function stay(one, record, paused, agents, whole) {
       h(
         "span",
         { class: "stay-note muted" },
-        `Had control ${control.map((use) => `${since(use.from)}–${use.until ? since(use.until) : "now"}`).join(", ")}`,
+        `Had control from ${control.map((use) => `+${since(use.from)} to ${use.until ? `+${since(use.until)}` : "now"}`).join(", ")}`,
       ),
   );
 }
