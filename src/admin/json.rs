@@ -1,4 +1,4 @@
-//! The service as JSON over HTTP, for the settings page: `POST /v1/admin/{Method}`.
+//! The service as JSON over HTTP, for the pages of admins: `POST /v1/admin/{Method}`.
 //!
 //! Decides how a call travels, nothing of what it does: JSON by protobuf's own mapping goes in, the very
 //! service that gRPC clients call answers, and its status becomes an HTTP error. Open to agents only: keys have

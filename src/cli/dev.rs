@@ -144,6 +144,7 @@ impl DevFile {
             ("Demo site", self.urls.site.clone()),
             ("Agent console", self.urls.agent.clone()),
             ("Settings", self.urls.settings.clone()),
+            ("History", format!("http://{}/history", self.public)),
             ("Sign in", agents.join("   or   ")),
             ("", String::new()),
             ("Group", self.group.clone()),

@@ -11,7 +11,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, before, test } from "node:test";
 import { chromium } from "../../web/node_modules/playwright-core/index.mjs";
-import { AdminPage, AgentPage, VisitorPage } from "./people.js";
+import { AdminPage, AgentPage, HistoryPage, VisitorPage } from "./people.js";
 
 /** Two shared cores and a debug build: what takes a second here has to be given half a minute. */
 export const PATIENCE_MS = 30_000;
@@ -87,7 +87,8 @@ class Server {
     this.#dir = fs.mkdtempSync(path.join(os.tmpdir(), "porchlight-server-"));
     const free = "127.0.0.1:0";
     const addrs = ["--public-addr", free, "--ops-addr", free, "--admin-addr", free];
-    this.#process = spawn(bin, ["dev", "--data-dir", this.#dir, ...addrs], { detached: true, stdio: ["ignore", "pipe", "pipe"] });
+    const env = { ...process.env, PORCHLIGHT__SINKS__DIR: path.join(this.#dir, "sinks") };
+    this.#process = spawn(bin, ["dev", "--data-dir", this.#dir, ...addrs], { detached: true, env, stdio: ["ignore", "pipe", "pipe"] });
     const forget = noted(this.#process.pid);
     this.#exited = new Promise((resolve) => this.#process.once("exit", (code, signal) => (forget(), resolve(code ?? signal))));
     this.#process.stderr.on("data", (text) => (this.told += text));
@@ -386,6 +387,20 @@ export class Scene {
     const admin = new AdminPage(page, section);
     await admin.ready();
     return admin;
+  }
+
+  /**
+   * Opens a section of the history, already signed in.
+   * @param {string} [address] `sessions`, `session/ID`, … @param {{ context?: any }} [options]
+   */
+  async history(address = "sessions", { context } = {}) {
+    const page = await this.page("the history", context);
+    const kept = JSON.stringify(await this.server.signIn("alice"));
+    await page.addInitScript((value) => sessionStorage.getItem("porchlight.agent") ?? sessionStorage.setItem("porchlight.agent", value), kept);
+    await page.goto(`${this.server.url}/history#${address}`);
+    const history = new HistoryPage(page);
+    await history.at(address.split(/[/?]/)[0]).waitFor();
+    return history;
   }
 
   /**

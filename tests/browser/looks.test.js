@@ -87,3 +87,27 @@ for (const [size, context] of /** @type {[string, any][]} */ ([
     await look(page, `console-ended-${size}`);
   });
 }
+
+for (const [size, context] of /** @type {[string, any][]} */ ([
+  ["wide", {}],
+  ["phone", PHONE],
+])) {
+  scene(`the admin's side: ${size}`, async (s) => {
+    await s.server.admin("PutSink", { sink: { sinkId: "archive", file: {}, sessionRecords: true, everyEvent: true } });
+    const history = await s.history("sessions", { context });
+    const { page } = history;
+    // The sessions of the scenes before.
+    await history.rows.first().waitFor();
+    await look(page, `history-list-${size}`);
+    await history.rows.first().locator("[data-test=open-session]").click();
+    await page.locator("[data-test=receipt][data-verdict=good]").waitFor();
+    await look(page, `history-session-${size}`);
+    await history.goes("statistics");
+    await page.locator("[data-test=chart]").waitFor();
+    await look(page, `history-statistics-${size}`);
+    await history.goes("sync");
+    await page.locator("[data-test=sync-now]").click();
+    await page.locator("[data-test=run][data-outcome=Done]").first().waitFor();
+    await look(page, `history-sync-${size}`);
+  });
+}

@@ -280,3 +280,55 @@ export class AdminPage {
     await question.waitFor({ state: "detached" });
   }
 }
+
+/** Presses and looks at the history of sessions. */
+export class HistoryPage {
+  /** @param {Page} page */
+  constructor(page) {
+    this.page = page;
+    this.rows = page.locator("[data-test=session-row]");
+    this.filter = page.locator("[data-test=filter]");
+    this.happenings = page.locator("[data-test=happening]");
+    this.runs = page.locator("[data-test=run]");
+  }
+
+  /** A section. @param {string} section */
+  at(section) {
+    return this.page.locator(`[data-test=section-${section}]`);
+  }
+
+  /** @param {"sessions" | "statistics" | "sync"} section */
+  async goes(section) {
+    await this.page.locator(`[data-test=go-${section}]`).click();
+    await this.at(section).waitFor();
+  }
+
+  /** A line of the list. @param {string | null} sessionId */
+  row(sessionId) {
+    return this.page.locator(`[data-test=session-row][data-session-id="${sessionId}"]`);
+  }
+
+  /** Waits for the list to hold these and no others. @param {...(string | null)} sessionIds newest first */
+  async lists(...sessionIds) {
+    for (const id of sessionIds) await this.row(id).waitFor();
+    await this.page.waitForFunction((count) => document.querySelectorAll("[data-test=session-row]").length === count, sessionIds.length);
+  }
+
+  /** Chooses from a list of the filter. @param {string} name @param {string} value */
+  async chooses(name, value) {
+    await this.filter.locator(`[name=${name}]`).selectOption(value);
+  }
+
+  /** The text of the file that a button gives. @param {import("playwright-core").Locator} button */
+  async downloads(button) {
+    const [download] = await Promise.all([this.page.waitForEvent("download"), button.click()]);
+    const parts = [];
+    for await (const part of await download.createReadStream()) parts.push(part);
+    return { name: download.suggestedFilename(), text: Buffer.concat(parts).toString() };
+  }
+
+  /** The kinds of what happened, in the order on screen. */
+  kinds() {
+    return this.happenings.evaluateAll((items) => items.map((item) => item.getAttribute("data-kind")?.replace("EVENT_KIND_", "")));
+  }
+}

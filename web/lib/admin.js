@@ -1,18 +1,25 @@
 // The admin service as a page speaks to it: JSON over `POST /v1/admin/{Method}` with an agent's token.
 //
 // Decides how a call is sent, which failures are tried again and how one reads. Does not decide what is called (the
-// settings page) nor what is allowed or valid (the server, whose words are handed on as they are).
+// pages of admins) nor what is allowed or valid (the server, whose words are handed on as they are).
 
 import { serverUrl } from "./token.js";
 
 /** @import { Agent, ApiKey, Edition, Permissions, SettingsChange } from "./company.js" */
+/** @import { ConsentReceipt, ReceiptKey, RecordPage, RecordQuery, SessionEvent, SessionRecord, SessionStats, SinkState, SyncRun, SyncStatus } from "./past.js" */
 
 /** A change waits for a disk and, in a cluster, for other nodes; a healthy one takes well under a second. */
 const CALL_MS = 15_000;
+/** A call in which the server waits for somebody else's webhook: as long as the server lets a call take. */
+const LONG_CALL_MS = 30_000;
+const LONG_CALLS = new Set(["TestSink", "ReplayDeadLetters"]);
 /** Pauses before another try, ms: together as long as a restart of the server takes. More and people press again. */
 const RETRY_MS = [300, 1_000, 3_000];
 /** Answers that say nothing was decided yet: the same call may be made again. */
 const UNDECIDED = new Set(["unreachable", "timeout", "overload", "request_running"]);
+
+/** Rows asked for at once where all of them are wanted; the server's most. */
+const MOST_ROWS = 1_000;
 
 /** What is wrong with one field: its path in the request, and a sentence. @typedef {{ field: string, message: string }} Violation */
 
@@ -140,6 +147,93 @@ export class AdminClient {
     return this.call("RevokeTokens", { agentId, requestId });
   }
 
+  // --- Sessions ------------------------------------------------------------------------------------------------
+
+  /**
+   * One page of the sessions' records, newest first.
+   * @param {RecordQuery & { pageSize?: number, pageToken?: string }} query
+   * @returns {Promise<RecordPage>}
+   */
+  async listSessionRecords(query) {
+    const { records = [], nextPageToken = "" } = await this.call("ListSessionRecords", query);
+    return { records, nextPageToken };
+  }
+
+  /** @param {string} sessionId @returns {Promise<SessionRecord>} */
+  async getSessionRecord(sessionId) {
+    return (await this.call("GetSessionRecord", { sessionId })).record;
+  }
+
+  /**
+   * What happened in a session, in order, behind a place in the log.
+   * @param {string} sessionId @param {string} [afterSequence]
+   * @returns {Promise<{ events: SessionEvent[], more: boolean }>}
+   */
+  async listSessionEvents(sessionId, afterSequence = "0") {
+    const { events = [], more = false } = await this.call("ListSessionEvents", { sessionId, afterSequence });
+    return { events, more };
+  }
+
+  /**
+   * What each agent did on each day, by day and agent.
+   * @param {{ from: string, until?: string }} range
+   * @returns {Promise<SessionStats[]>}
+   */
+  listSessionStats(range) {
+    return this.#all("ListSessionStats", "stats", { ...range, pageSize: MOST_ROWS });
+  }
+
+  /** @param {string} receiptId @returns {Promise<ConsentReceipt>} */
+  async getConsentReceipt(receiptId) {
+    return (await this.call("GetConsentReceipt", { receiptId })).receipt;
+  }
+
+  /** What the group's receipts are verified with. @returns {Promise<ReceiptKey>} */
+  async getReceiptKey() {
+    return (await this.call("GetReceiptKey", {})).key;
+  }
+
+  // --- Sync ----------------------------------------------------------------------------------------------------
+
+  /** @returns {Promise<SyncStatus>} */
+  getSyncStatus() {
+    return this.call("GetSyncStatus", {});
+  }
+
+  /**
+   * One page of the runs, newest first.
+   * @param {{ pageSize?: number, pageToken?: string }} [page]
+   * @returns {Promise<{ runs: SyncRun[], nextPageToken: string }>}
+   */
+  async listSyncRuns(page = {}) {
+    const { runs = [], nextPageToken = "" } = await this.call("ListSyncRuns", page);
+    return { runs, nextPageToken };
+  }
+
+  /** Begins a run, or tells the one that runs. @param {string} requestId @returns {Promise<SyncRun>} */
+  async syncNow(requestId) {
+    return (await this.call("SyncNow", { requestId })).run;
+  }
+
+  /** @returns {Promise<SinkState[]>} by ID */
+  async listSinks() {
+    return (await this.call("ListSinks", {})).sinks ?? [];
+  }
+
+  /** Tries a sink. @param {string} sinkId @param {string} requestId @returns {Promise<string>} what went wrong, if anything */
+  async testSink(sinkId, requestId) {
+    return (await this.call("TestSink", { sinkId, requestId })).error ?? "";
+  }
+
+  /**
+   * Sends some of a webhook's oldest dead letters again.
+   * @param {string} sinkId @param {string} requestId
+   * @returns {Promise<{ delivered: string, left: string, error: string }>}
+   */
+  replayDeadLetters(sinkId, requestId) {
+    return this.call("ReplayDeadLetters", { sinkId, requestId });
+  }
+
   // --- The call itself -----------------------------------------------------------------------------------------
 
   /**
@@ -163,12 +257,15 @@ export class AdminClient {
     }
   }
 
-  /** @param {string} method @param {string} list name of the repeated field @returns {Promise<any[]>} */
-  async #all(method, list) {
+  /**
+   * @param {string} method @param {string} list name of the repeated field @param {object} [asked]
+   * @returns {Promise<any[]>}
+   */
+  async #all(method, list, asked = {}) {
     const found = [];
     let pageToken = "";
     do {
-      const page = await this.call(method, pageToken ? { pageToken } : {});
+      const page = await this.call(method, pageToken ? { ...asked, pageToken } : asked);
       found.push(...(page[list] ?? []));
       pageToken = page.nextPageToken ?? "";
     } while (pageToken);
@@ -186,7 +283,7 @@ export class AdminClient {
         body: JSON.stringify(body),
         credentials: "omit",
         cache: "no-store",
-        signal: AbortSignal.timeout(CALL_MS),
+        signal: AbortSignal.timeout(LONG_CALLS.has(method) ? LONG_CALL_MS : CALL_MS),
       });
     } catch {
       throw new AdminError("unreachable", "The server cannot be reached.");

@@ -56,6 +56,25 @@ describe("a call", () => {
     );
   });
 
+  it("asks for the same on every page of a list", async () => {
+    const stats = await client().listSessionStats({ from: "2026-03-01T00:00:00Z" });
+    assert.deepEqual(
+      stats.map(({ agentId, day }) => [agentId, day]),
+      ["alice", "bob", "carol"].map((agentId) => [agentId, "2026-03-01"]),
+    );
+    const asked = { from: "2026-03-01T00:00:00Z", pageSize: 1000 };
+    assert.deepEqual(
+      admin.calls.map(({ body }) => body),
+      [asked, { ...asked, pageToken: "2" }],
+    );
+  });
+
+  it("brings what is in the answer", async () => {
+    assert.deepEqual(await client().getSessionRecord("s1"), { sessionId: "s1" });
+    await assert.rejects(client().getSessionRecord("s2"), refused("not_found"));
+    assert.deepEqual(await client().syncNow("r9"), { runId: "run-r9" });
+  });
+
   it("changes what the mask names", async () => {
     const { settings, version } = await client().getSettings();
     const answer = await client().updateSettings(

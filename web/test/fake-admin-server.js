@@ -239,6 +239,21 @@ export class FakeAdmin {
     return {};
   }
 
+  listSessionStats({ from, pageToken = "" }) {
+    const rows = ["alice", "bob", "carol"].map((agentId) => ({ day: from.slice(0, 10), agentId, sessions: "1" }));
+    const at = Number(pageToken || 0);
+    return { stats: rows.slice(at, at + 2), nextPageToken: at + 2 < rows.length ? String(at + 2) : "" };
+  }
+
+  getSessionRecord({ sessionId }) {
+    if (sessionId !== "s1") throw new Refused(404, "not_found", "no such session");
+    return { record: { sessionId } };
+  }
+
+  syncNow({ requestId }) {
+    return { run: { runId: `run-${requestId}` } };
+  }
+
   /** Takes settings over, in somebody's name. */
   become(next, by) {
     const changed = JSON.stringify(next) !== JSON.stringify(this.settings);

@@ -55,21 +55,9 @@ export class Console {
   #clock = null;
   #agent = h("span", { class: "agent truncate", "data-test": "agent-name" });
   #group = h("span", { class: "chip", "data-test": "group" });
-  /** For admins. In a tab of its own, which takes the sign-in along: a running session stays. */
-  #settings = h(
-    "a",
-    {
-      class: "button quiet",
-      href: "/settings",
-      target: "_blank",
-      rel: "opener",
-      hidden: true,
-      "data-test": "settings-link",
-      "aria-label": "Company settings",
-    },
-    icon("settings"),
-    h("span", { class: "wide-only" }, "Settings"),
-  );
+  /** For admins. In tabs of their own, which take the sign-in along: a running session stays. */
+  #history = adminLink("/history", "history", "History of sessions", "History");
+  #settings = adminLink("/settings", "settings", "Company settings", "Settings");
   #connection = h("span", { class: "connection", role: "status", "data-test": "connection" });
   #sessionSlot = h("div", { class: "session-slot" });
   /** Key and link of a Show or View. */
@@ -151,7 +139,9 @@ export class Console {
     client.on("connected", ({ agent, group }) => {
       write(this.#agent, agent.name);
       write(this.#group, group);
-      set(this.#settings, "hidden", !agent.permissions?.includes("admin"));
+      for (const link of [this.#history, this.#settings]) {
+        set(link, "hidden", !agent.permissions?.includes("admin"));
+      }
       this.#resumeRequest();
       this.#feed.refresh();
     });
@@ -396,6 +386,7 @@ export class Console {
       h("div", { class: "spacer" }),
       this.#group,
       this.#agent,
+      this.#history,
       this.#settings,
       this.#options.theme,
       h(
@@ -462,6 +453,24 @@ export class Console {
     this.#showPane("visitors");
     this.#table.focusFilter();
   };
+}
+
+/** The way to a page for admins. @param {string} href @param {import("./icons.js").IconName} name @param {string} title @param {string} label */
+function adminLink(href, name, title, label) {
+  return h(
+    "a",
+    {
+      class: "button quiet",
+      href,
+      target: "_blank",
+      rel: "opener",
+      hidden: true,
+      "data-test": `${name}-link`,
+      "aria-label": title,
+    },
+    icon(name),
+    h("span", { class: "wide-only" }, label),
+  );
 }
 
 /** What a new agent reads before any record is open. */

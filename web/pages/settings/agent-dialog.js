@@ -3,14 +3,14 @@
 // Decides the order of the calls and where a refusal is shown. Does not decide what is valid (the server).
 
 import { AdminError, RequestIds } from "../../lib/admin.js";
+import { ask, openDialog } from "../admin/dialog.js";
+import { sentence } from "../admin/words.js";
 import { h, set, write } from "../agent/dom.js";
-import { sentence } from "./controls.js";
-import { ask, openDialog } from "./dialog.js";
 import { PERMISSIONS } from "./fields.js";
 import { same } from "./values.js";
 
 /** @import { Agent, Permissions } from "../../lib/company.js" */
-/** @import { Company } from "./company.js" */
+/** @import { Company } from "../admin/company.js" */
 
 /** @typedef {{ name: "agentId" | "name" | "address" | "partnerUserId" | "profile" | "subscription", label: string, help: string, required?: boolean }} Line */
 

@@ -2,11 +2,11 @@
 //
 // Decides how a conflict reads and that every clash is answered by a person. Does not decide what clashes (values.js).
 
+import { actor, ago, counted, moment } from "../admin/words.js";
 import { h, set } from "../agent/dom.js";
 import { icon } from "../agent/icons.js";
 import { nameOf, wordsFor } from "./fields.js";
 import { differences } from "./values.js";
-import { actor, ago, counted, moment } from "./words.js";
 
 /** @import { Agent, SettingsChange } from "../../lib/company.js" */
 /** @import { Difference, Encounter } from "./values.js" */

@@ -3,6 +3,7 @@
 // Decides the control of each kind and how a refusal is tied to it. Does not decide what is valid: what the server
 // says of a field is shown beside it, word for word.
 
+import { agentName, sentence } from "../admin/words.js";
 import { h, set, write } from "../agent/dom.js";
 import { inWords } from "./fields.js";
 import { PermissionsTable, RowsTable } from "./tables.js";
@@ -104,12 +105,6 @@ export class SettingRow {
     for (const input of this.element.querySelectorAll("[aria-invalid]")) set(input, "aria-invalid", null);
     this.#control?.clear?.();
   }
-}
-
-/** A refusal begins with a capital and ends with a full stop. @param {string} text */
-export function sentence(text) {
-  const trimmed = text.trim();
-  return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? "" : ".");
 }
 
 /** @param {string} path */
@@ -235,12 +230,6 @@ function select(name, value, options) {
   );
   element.value = value;
   return { element, read: () => element.value };
-}
-
-/** @param {string} agentId @param {Agent[]} agents */
-export function agentName(agentId, agents) {
-  const name = agents.find((one) => one.agentId === agentId)?.name;
-  return name && name !== agentId ? `${name} (${agentId})` : agentId;
 }
 
 /** @param {string} keyId @param {ApiKey[]} keys */

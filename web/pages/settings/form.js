@@ -4,17 +4,17 @@
 // edited, with the version they were read at. Does not decide what is valid, nor who wins a conflict (conflict.js asks).
 
 import { AdminError, RequestIds } from "../../lib/admin.js";
+import { ask } from "../admin/dialog.js";
+import { counted, sentence } from "../admin/words.js";
 import { fill, h, set, write } from "../agent/dom.js";
 import { icon } from "../agent/icons.js";
 import { conflictPanel } from "./conflict.js";
-import { sentence, SettingRow } from "./controls.js";
-import { ask } from "./dialog.js";
+import { SettingRow } from "./controls.js";
 import { sectionOf } from "./fields.js";
-import { applied, compare, differences, get, put } from "./values.js";
-import { counted } from "./words.js";
+import { applied, compare, differences, get, maskOf, put } from "./values.js";
 
 /** @import { Edition, Settings } from "../../lib/company.js" */
-/** @import { Company } from "./company.js" */
+/** @import { Company } from "../admin/company.js" */
 /** @import { Section } from "./fields.js" */
 
 /**
@@ -201,7 +201,7 @@ export class SectionForm {
     this.#busy(true);
     const requestId = this.#ids.for([base.version, edits]);
     try {
-      const { version } = await company.save(base, mine, edits, requestId);
+      const { version } = await company.save(base, mine, maskOf(edits), requestId);
       this.#ids.decided();
       this.#close();
       this.#options.onDone(`${section.title} saved`, `Version ${version}, in force now.`);

@@ -2,14 +2,14 @@
 //
 // Decides how a change reads and that older ones are fetched when asked for. Does not decide what is recorded.
 
+import { actor, ago, counted, moment } from "../admin/words.js";
 import { fill, h, set } from "../agent/dom.js";
 import { icon } from "../agent/icons.js";
 import { nameOf, wordsFor } from "./fields.js";
 import { differences } from "./values.js";
-import { actor, ago, counted, moment } from "./words.js";
 
 /** @import { SettingsChange } from "../../lib/company.js" */
-/** @import { Company } from "./company.js" */
+/** @import { Company } from "../admin/company.js" */
 
 /** Changes fetched at a time: about two screens. */
 const PAGE = 20;

@@ -4,14 +4,13 @@
 // a key is good for (the server).
 
 import { RequestIds } from "../../lib/admin.js";
+import { ask, openDialog } from "../admin/dialog.js";
+import { ago, moment, sentence } from "../admin/words.js";
 import { fill, h, set, write } from "../agent/dom.js";
 import { icon } from "../agent/icons.js";
-import { sentence } from "./controls.js";
-import { ask, openDialog } from "./dialog.js";
-import { ago, moment } from "./words.js";
 
 /** @import { ApiKey } from "../../lib/company.js" */
-/** @import { Company } from "./company.js" */
+/** @import { Company } from "../admin/company.js" */
 
 /** How long the button says that it copied. */
 const COPIED_MS = 2_000;

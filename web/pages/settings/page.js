@@ -1,28 +1,24 @@
-// The frame of the page: top bar, sections and the way between them.
+// The settings page: its sections and what they hold.
 //
-// Decides which section is shown and that nobody leaves with unsaved changes by accident. Does not decide what a
-// section holds (fields.js and the panels).
+// Decides what is on which section and that nobody leaves with unsaved changes by accident. Does not decide what a
+// section's fields are (fields.js) nor how one goes from one to the other (../admin/frame.js).
 
-import { h, set } from "../agent/dom.js";
-import { icon, lantern } from "../agent/icons.js";
-import { Toasts } from "../agent/toasts.js";
+import { Frame } from "../admin/frame.js";
+import { set } from "../agent/dom.js";
 import { SECTIONS } from "./fields.js";
 import { SectionForm } from "./form.js";
 import { HistoryPanel } from "./history.js";
 import { KeysPanel } from "./keys.js";
 import { UsersPanel } from "./users.js";
 
-/** @import { Company } from "./company.js" */
-
-/** @typedef {{ link: HTMLAnchorElement, element: HTMLElement, form: SectionForm | null, open?: () => void }} Place */
+/** @import { Company } from "../admin/company.js" */
 
 /** The page of an admin. */
 export class SettingsPage {
   #company;
-  #toasts = new Toasts();
-  /** @type {Map<string, Place>} */
-  #places = new Map();
-  element;
+  #frame;
+  /** @type {SectionForm[]} */
+  #forms = [];
 
   /**
    * @param {object} options
@@ -34,8 +30,10 @@ export class SettingsPage {
    */
   constructor({ company, agent, group, theme, onSignOut }) {
     this.#company = company;
-    const onDone = (/** @type {string} */ title, /** @type {string} */ text = "") => this.#toasts.show(title, { text });
-    const onError = (/** @type {string} */ title, /** @type {unknown} */ error) => this.#toasts.error(title, error);
+    const frame = new Frame({ at: "settings", title: "Porchlight settings", agent, group, theme, onSignOut });
+    this.#frame = frame;
+    const onDone = (/** @type {string} */ title, /** @type {string} */ text = "") => frame.toasts.show(title, { text });
+    const onError = (/** @type {string} */ title, /** @type {unknown} */ error) => frame.toasts.error(title, error);
     const keys = new KeysPanel({ company, onDone });
     const users = new UsersPanel({ company, onDone, onError });
     for (const section of SECTIONS) {
@@ -44,135 +42,51 @@ export class SettingsPage {
         company,
         me: agent.id,
         onDone,
-        onDirty: (dirty) => set(this.#place(section.id).link, "data-dirty", dirty || null),
+        onDirty: (dirty) => place.link && set(place.link, "data-dirty", dirty || null),
       });
+      this.#forms.push(form);
       const more = { sso: [form.form, keys.element], users: [users.element, form.form, users.agents] }[section.id];
-      this.#add(section, form, more ?? [form.form]);
+      const place = frame.add({
+        ...section,
+        action: !section.editOnCard && form.editButton,
+        content: more ?? [form.form],
+      });
     }
-    /** @type {import("../agent/icons.js").IconName} */
-    const historyIcon = "history";
     const history = new HistoryPanel({ company, onError });
-    const lead = "Every change of these settings: who made it, when, and each field before and after.";
-    this.#add({ id: "history", title: "History", icon: historyIcon, lead }, null, [history.element], () =>
-      history.reload(),
-    );
-    const nav = h(
-      "nav",
-      { class: "sections", "aria-label": "Sections" },
-      ...[...this.#places.values()].map(({ link }) => link),
-    );
-    this.element = h(
-      "div",
-      { class: "company" },
-      h(
-        "header",
-        { class: "top" },
-        h(
-          "div",
-          { class: "logo", "data-light": "lit" },
-          lantern(),
-          h("span", {}, "Porchlight"),
-          h("span", { class: "logo-page" }, "Company settings"),
-        ),
-        h("div", { class: "spacer" }),
-        h("span", { class: "chip", "data-test": "group" }, group),
-        h("span", { class: "agent truncate", "data-test": "agent-name" }, agent.name),
-        theme,
-        h(
-          "button",
-          {
-            class: "button quiet",
-            type: "button",
-            "data-test": "sign-out",
-            "aria-label": "Sign out",
-            onclick: onSignOut,
-          },
-          icon("signOut"),
-          h("span", { class: "wide-only" }, "Sign out"),
-        ),
-      ),
-      h(
-        "div",
-        { class: "company-body" },
-        nav,
-        h("main", { class: "content" }, ...[...this.#places.values()].map(({ element }) => element)),
-      ),
-      this.#toasts.element,
-    );
-    company.on("settings", () => this.#current() === "history" && history.reload());
+    frame.add({
+      id: "history",
+      title: "Changes",
+      icon: "edit",
+      lead: "Every change of these settings: who made it, when, and each field before and after.",
+      content: [history.element],
+      open: () => void history.reload(),
+    });
+    company.on("settings", () => frame.current === "history" && history.reload());
+  }
+
+  get element() {
+    return this.#frame.element;
   }
 
   /** Fills the page and follows the address. */
   start() {
-    addEventListener("hashchange", this.#onHash);
     addEventListener("beforeunload", this.#onLeave);
     document.addEventListener("visibilitychange", this.#onBack);
-    this.#show();
-    const failed = (/** @type {unknown} */ error) => this.#toasts.error("Not everything could be read", error);
+    this.#frame.start();
+    const failed = (/** @type {unknown} */ error) => this.#frame.toasts.error("Not everything could be read", error);
     Promise.all([this.#company.reloadAgents(), this.#company.reloadKeys()]).catch(failed);
   }
 
   close() {
-    removeEventListener("hashchange", this.#onHash);
+    this.#frame.close();
     removeEventListener("beforeunload", this.#onLeave);
     document.removeEventListener("visibilitychange", this.#onBack);
   }
 
   /** Whether something is typed that is not saved. */
   get dirty() {
-    return [...this.#places.values()].some(({ form }) => form?.dirty);
+    return this.#forms.some(({ dirty }) => dirty);
   }
-
-  /**
-   * @param {{ id: string, title: string, icon: import("../agent/icons.js").IconName, lead: string, editOnCard?: boolean }} section
-   * @param {SectionForm | null} form @param {HTMLElement[]} content @param {() => void} [open]
-   */
-  #add({ id, title, icon: iconName, lead, editOnCard = false }, form, content, open) {
-    const link = h("a", { href: `#${id}`, "data-test": `go-${id}` }, icon(iconName), h("span", {}, title));
-    const heading = h("h1", { id: `title-${id}`, tabindex: -1 }, title);
-    const element = h(
-      "section",
-      { class: "place", "aria-labelledby": heading.id, "data-test": `section-${id}`, hidden: true },
-      h(
-        "header",
-        { class: "place-head" },
-        h("div", {}, heading, h("p", { class: "lead" }, lead)),
-        !editOnCard && form?.editButton,
-      ),
-      ...content,
-    );
-    this.#places.set(id, { link, element, form, open });
-  }
-
-  /** @param {string} id */
-  #place(id) {
-    return /** @type {Place} */ (this.#places.get(id));
-  }
-
-  #current() {
-    const asked = location.hash.slice(1);
-    return this.#places.has(asked) ? asked : SECTIONS[0].id;
-  }
-
-  #show() {
-    const current = this.#current();
-    for (const [id, { link, element, open }] of this.#places) {
-      set(link, "aria-current", id === current ? "page" : null);
-      set(element, "hidden", id !== current);
-      if (id === current) open?.();
-    }
-    const { link, element } = this.#place(current);
-    link.scrollIntoView({ block: "nearest", inline: "center" });
-    document.title = `${element.querySelector("h1")?.textContent} · Porchlight settings`;
-  }
-
-  #onHash = () => {
-    this.#show();
-    scrollTo(0, 0);
-    /** @type {HTMLElement | null} */ (this.#place(this.#current()).element.querySelector("h1"))?.focus({
-      preventScroll: true,
-    });
-  };
 
   /** @param {BeforeUnloadEvent} event */
   #onLeave = (event) => {

@@ -4,13 +4,13 @@
 // (the server): agents that only come by single sign-on are on the second list alone.
 
 import { RequestIds } from "../../lib/admin.js";
+import { ask } from "../admin/dialog.js";
 import { fill, h, write } from "../agent/dom.js";
 import { icon } from "../agent/icons.js";
 import { agentDialog } from "./agent-dialog.js";
-import { ask } from "./dialog.js";
 
 /** @import { Agent } from "../../lib/company.js" */
-/** @import { Company } from "./company.js" */
+/** @import { Company } from "../admin/company.js" */
 
 /** @typedef {{ company: Company, onDone: (title: string, text?: string) => void, onError: (title: string, error: unknown) => void }} UsersOptions */
 

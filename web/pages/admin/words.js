@@ -1,7 +1,6 @@
-// Times and people as the settings page says them.
+// Times, people and refusals as the pages of admins say them.
 
 import { duration } from "../agent/words.js";
-import { agentName } from "./controls.js";
 
 /** @import { Agent } from "../../lib/company.js" */
 
@@ -39,4 +38,26 @@ export function actor(by, agents) {
 /** "1 change", "3 changes". @param {number} count @param {string} one @param {string} [many] */
 export function counted(count, one, many = `${one}s`) {
   return `${count} ${count === 1 ? one : many}`;
+}
+
+/** A refusal begins with a capital and ends with a full stop. @param {string} text */
+export function sentence(text) {
+  const trimmed = text.trim();
+  return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? "" : ".");
+}
+
+/** @param {string} agentId @param {Agent[]} agents */
+export function agentName(agentId, agents) {
+  const name = agents.find((one) => one.agentId === agentId)?.name;
+  return name && name !== agentId ? `${name} (${agentId})` : agentId;
+}
+
+/** An agent in a list, where there is no room for more. @param {string} agentId @param {Agent[]} agents */
+export function shortName(agentId, agents) {
+  return agents.find((one) => one.agentId === agentId)?.name || agentId;
+}
+
+/** A failure as a sentence. @param {unknown} error */
+export function sentenceOf(error) {
+  return sentence(error instanceof Error ? error.message : String(error));
 }

@@ -3,11 +3,9 @@
 // Decides when it is read again and who is told. Does not decide how it is shown, nor what may be changed (the server).
 
 import { Emitter } from "../../lib/emitter.js";
-import { maskOf } from "./values.js";
 
 /** @import { AdminClient } from "../../lib/admin.js" */
 /** @import { Agent, ApiKey, Edition, Settings, SettingsChange } from "../../lib/company.js" */
-/** @import { Difference } from "./values.js" */
 
 /** Changes looked through for whose they were: more than anybody makes while somebody else types. */
 const LOOK_BACK = 50;
@@ -62,11 +60,11 @@ export class Company extends Emitter {
   }
 
   /**
-   * Saves these edits of an edition; rejects with `conflict` when it is no longer the newest.
-   * @param {Edition} from @param {Settings} settings @param {Difference[]} edits @param {string} requestId
+   * Saves what the mask names of an edition; rejects with `conflict` when it is no longer the newest.
+   * @param {Edition} from @param {Settings} settings @param {string} updateMask @param {string} requestId
    */
-  async save(from, settings, edits, requestId) {
-    const change = { settings, updateMask: maskOf(edits), expectedVersion: from.version };
+  async save(from, settings, updateMask, requestId) {
+    const change = { settings, updateMask, expectedVersion: from.version };
     this.#now(await this.client.updateSettings(change, requestId), from);
     return this.edition;
   }

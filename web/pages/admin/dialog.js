@@ -4,7 +4,7 @@
 
 import { h, write } from "../agent/dom.js";
 import { icon } from "../agent/icons.js";
-import { sentence } from "./controls.js";
+import { sentence } from "./words.js";
 
 /**
  * Opens a modal dialog; it takes itself away when it is closed.
