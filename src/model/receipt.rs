@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::auth::signing::{PublicKey, SIGNATURE_TEXT, SigningKey, hex, sha256};
 use crate::clock::Wall;
 use crate::ids::{AgentId, GroupId, ReceiptId, RequestId, SessionId, VisitorId};
+use crate::limits;
 use crate::wire::visitor::{SessionKind, TermsShown};
 
 /// The version of the form.
@@ -232,58 +233,120 @@ pub struct Verified {
 
 /// Verifies one receipt by itself. That none is missing around it only a whole file shows.
 pub fn verify_line(line: &str, keys: &[PublicKey]) -> Result<Receipt, Why> {
-    let (receipt, signature) = open::<Receipt>(RECEIPT, line)?;
-    check(receipt.v, &receipt.key, line, signature, keys)?;
-    Ok(receipt)
+    verified(RECEIPT, line, keys)
 }
 
-/// Verifies a file: receipts from the group's first on, one a line, and the signed end. Any line that was
-/// changed, removed, added or moved is found. What it cannot tell is whether there were later receipts: it
-/// is complete as of [`Verified::at`].
-pub fn verify(file: &[u8], keys: &[PublicKey]) -> Result<Verified, Flaw> {
-    let lines: Vec<&[u8]> = file.split(|byte| *byte == b'\n').collect();
-    let flaw = |at: usize, why| Flaw { line: at + 1, why };
-    // A file ends with a line feed, behind which nothing stands.
-    let Some((rest, lines)) = lines.split_last() else { return Err(flaw(0, Why::NoHead)) };
-    if !rest.is_empty() {
-        return Err(flaw(lines.len(), Why::NoHead));
+/// Verifies a file line by line, so that it need not fit into memory: receipts from the group's first on and
+/// the signed end. Any line that was changed, removed, added or moved is found. What it cannot tell is whether
+/// there were later receipts: it is complete as of [`Verified::at`].
+#[derive(Debug)]
+pub struct Verifier<'k> {
+    keys: &'k [PublicKey],
+    /// Lines that were taken.
+    lines: usize,
+    link: Link,
+    group: Option<GroupId>,
+    end: Option<Verified>,
+}
+
+impl<'k> Verifier<'k> {
+    /// Begins with a file's first line.
+    pub fn new(keys: &'k [PublicKey]) -> Self {
+        Self { keys, lines: 0, link: Link::first(), group: None, end: None }
     }
-    let (mut link, mut group) = (Link::first(), None::<GroupId>);
-    for (at, line) in lines.iter().enumerate() {
-        let line = std::str::from_utf8(line).map_err(|_| flaw(at, Why::Malformed))?;
-        let same_group = |named: &GroupId| match &group {
-            Some(group) if group != named => Err(flaw(at, Why::Group(named.clone()))),
-            _ => Ok(()),
-        };
+
+    /// Takes the next line, without its line feed. After a flaw the file is not whole, whatever follows.
+    pub fn line(&mut self, line: &[u8]) -> Result<(), Flaw> {
+        self.take(line).map_err(|why| Flaw { line: self.lines + 1, why })?;
+        self.lines += 1;
+        Ok(())
+    }
+
+    /// The end of the file; a whole one has nothing behind its last line feed.
+    pub fn finish(mut self, rest: &[u8]) -> Result<Verified, Flaw> {
+        if (self.end.is_some() && !rest.is_empty()) || rest.len() > limits::RECEIPT_LINE {
+            self.line(rest)?;
+        }
+        self.end.ok_or(Flaw { line: self.lines + 1, why: Why::NoHead })
+    }
+
+    fn take(&mut self, line: &[u8]) -> Result<(), Why> {
+        if self.end.is_some() {
+            return Err(Why::AfterHead);
+        }
+        if line.len() > limits::RECEIPT_LINE {
+            return Err(Why::Malformed);
+        }
+        let line = std::str::from_utf8(line).map_err(|_| Why::Malformed)?;
         if line.starts_with(HEAD) {
-            let (head, signature) = open::<Head>(HEAD, line).map_err(|why| flaw(at, why))?;
-            check(head.v, &head.key, line, signature, keys).map_err(|why| flaw(at, why))?;
-            same_group(&head.group)?;
-            if head.count != link.number - 1 {
-                let why = Why::Number { expected: link.number - 1, actual: head.count };
-                return Err(flaw(at, why));
+            let head: Head = verified(HEAD, line, self.keys)?;
+            self.same_group(&head.group)?;
+            if head.count != self.link.number - 1 {
+                return Err(Why::Number { expected: self.link.number - 1, actual: head.count });
             }
-            if head.last != link.previous {
-                return Err(flaw(at, Why::Chain));
+            if head.last != self.link.previous {
+                return Err(Why::Chain);
             }
-            if at + 1 < lines.len() {
-                return Err(flaw(at + 1, Why::AfterHead));
-            }
-            return Ok(Verified { group: head.group, count: head.count, at: head.at });
+            self.end = Some(Verified { group: head.group, count: head.count, at: head.at });
+            return Ok(());
         }
-        let receipt = verify_line(line, keys).map_err(|why| flaw(at, why))?;
-        same_group(&receipt.consent.group)?;
-        if receipt.number != link.number {
-            let why = Why::Number { expected: link.number, actual: receipt.number };
-            return Err(flaw(at, why));
+        let receipt = verify_line(line, self.keys)?;
+        self.same_group(&receipt.consent.group)?;
+        if receipt.number != self.link.number {
+            return Err(Why::Number { expected: self.link.number, actual: receipt.number });
         }
-        if receipt.previous != link.previous {
-            return Err(flaw(at, Why::Chain));
+        if receipt.previous != self.link.previous {
+            return Err(Why::Chain);
         }
-        link = Link::behind(receipt.number, line);
-        group = Some(receipt.consent.group);
+        self.link = Link::behind(receipt.number, line);
+        self.group = Some(receipt.consent.group);
+        Ok(())
     }
-    Err(flaw(lines.len(), Why::NoHead))
+
+    fn same_group(&self, named: &GroupId) -> Result<(), Why> {
+        match &self.group {
+            Some(group) if group != named => Err(Why::Group(named.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Verifies a file that is in memory, as [`Verifier`] does.
+pub fn verify(file: &[u8], keys: &[PublicKey]) -> Result<Verified, Flaw> {
+    let mut verifier = Verifier::new(keys);
+    let mut lines = file.split(|byte| *byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        if lines.peek().is_none() {
+            return verifier.finish(line);
+        }
+        verifier.line(line)?;
+    }
+    verifier.finish(&[])
+}
+
+/// What says by which version of the form and with which key it is signed.
+trait Signed: for<'a> Deserialize<'a> {
+    fn signed(&self) -> (u32, &str);
+}
+
+impl Signed for Receipt {
+    fn signed(&self) -> (u32, &str) {
+        (self.v, &self.key)
+    }
+}
+
+impl Signed for Head {
+    fn signed(&self) -> (u32, &str) {
+        (self.v, &self.key)
+    }
+}
+
+/// Reads a line and verifies its signature.
+fn verified<T: Signed>(opening: &str, line: &str, keys: &[PublicKey]) -> Result<T, Why> {
+    let (what, signature) = open::<T>(opening, line)?;
+    let (version, key) = what.signed();
+    check(version, key, line, signature, keys)?;
+    Ok(what)
 }
 
 /// Takes a line apart: what was signed, read, and the signature.
@@ -401,6 +464,12 @@ mod tests {
         assert_eq!(forged, at(1, Why::Key(key(2).public().id())));
         let file = file(&lines);
         assert_eq!(verify(&file[..file.len() - 1], &[key(1).public()]), at(4, Why::NoHead));
+        let more = [&file[..], b"x"].concat();
+        assert_eq!(verify(&more, &[key(1).public()]), at(5, Why::AfterHead));
+        let endless = [&file[..], &vec![b'x'; limits::RECEIPT_LINE + 1]].concat();
+        assert_eq!(verify(&endless, &[key(1).public()]), at(5, Why::AfterHead));
+        let long = format!("{}{}\n", lines[0], " ".repeat(limits::RECEIPT_LINE));
+        assert_eq!(verify(long.as_bytes(), &[key(1).public()]), at(1, Why::Malformed));
         let newer = signed(
             RECEIPT,
             &Receipt { v: 2, ..verify_line(&lines[0], &[key(1).public()]).unwrap() },
