@@ -4,11 +4,13 @@
 //! Related numbers are checked together in `config::Config::check`.
 
 mod configured;
+mod kept;
 mod sinks;
 
 use std::time::Duration;
 
 pub use configured::{Limits, Rate};
+pub use kept::*;
 pub use sinks::*;
 
 // ── Connections ────────────────────────────────────────────────────────────────────────────────
@@ -471,10 +473,6 @@ pub const EMAIL_BYTES: usize = 254;
 
 /// Consent receipts in one page.
 pub const RECEIPT_PAGE: usize = 500;
-
-/// Longest line of a file of receipts. One has about 1 KiB, and 70 bytes more for each agent that asked: ten
-/// thousand of them fit. Whoever verifies a file holds one line of it.
-pub const RECEIPT_LINE: usize = 1024 * 1024;
 
 /// How long a visitor's acceptance waits for its receipt to be on the disk. A flush takes some milliseconds;
 /// a disk that takes longer than this is broken, and the session fails.

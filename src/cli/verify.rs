@@ -39,6 +39,12 @@ impl VerifyArgs {
             "{} {receipts} of the group {}, complete as of {}: nothing was changed, removed or added",
             verified.count, verified.group, verified.at
         );
+        if let Some((count, at)) = verified.let_go {
+            println!(
+                "begins with number {}: those before were let go of by the server, on {at} at the latest",
+                count + 1
+            );
+        }
         Ok(())
     }
 
@@ -185,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_long_file_is_verified_and_any_flaw_in_it_is_found() {
-        let (count, keys) = (10_000, [key().public()]);
+        let (count, keys) = (20_000, [key().public()]);
         let whole = file(count);
         let verified = read(&whole, &keys).unwrap();
         assert_eq!((verified.count, verified.at), (count, Wall(9)));
@@ -196,7 +202,7 @@ mod tests {
 
         // From the first line to the last, which is where a whole file has to be read.
         let mut broken = whole.clone();
-        for (at, bit) in [(3, 0), (ends[4_999] + 400, 3), (whole.len() - 50, 6)] {
+        for (at, bit) in [(3, 0), (ends[9_999] + 400, 3), (whole.len() - 50, 6)] {
             broken[at] ^= 1 << bit;
             let line = ends.partition_point(|end| *end < at) + 1;
             assert_eq!(flaw(&broken).line, line, "bit {bit} of byte {at}");

@@ -33,6 +33,7 @@ mod presence;
 mod proto;
 mod receipts;
 mod relay;
+mod retention;
 mod secrets;
 mod sessions;
 mod sinks;
