@@ -3,6 +3,8 @@
 //! Written by [`super::EventLog::append`] alone, in the same commit as the events they are folded from, so
 //! that the two never disagree. Records outlive the events: trimming the log leaves them.
 
+#[cfg(test)]
+mod laws;
 pub mod protobuf;
 #[cfg(test)]
 pub(crate) mod suite;
