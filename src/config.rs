@@ -38,6 +38,10 @@ pub struct Config {
     pub store: Store,
     /// How much is kept of what happened.
     pub events: Events,
+    /// How much is kept of what is left of sessions.
+    pub records: Records,
+    /// How long proofs of consent are kept.
+    pub receipts: Receipts,
     /// What leaves the server by itself, and where it may go.
     pub sinks: Sinks,
     /// What is logged, and how.
@@ -144,8 +148,7 @@ pub enum Flush {
     Checkpoint,
 }
 
-/// Section `[events]`: how much of each group's event log is kept. Session records and consent receipts are
-/// kept for good.
+/// Section `[events]`: how much of each group's event log is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
@@ -160,6 +163,33 @@ impl Default for Events {
     fn default() -> Self {
         Self { keep: limits::EVENTS_KEPT, keep_count: limits::EVENTS_KEPT_COUNT }
     }
+}
+
+/// Section `[records]`: how much is kept of each group's session records, whichever is met first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Records {
+    /// No longer than this behind a session's end. Dead letters of sinks go with the records.
+    #[serde(with = "humantime_serde")]
+    pub keep: Duration,
+    /// And no more than this many.
+    pub keep_count: u64,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self { keep: limits::RECORDS_KEPT, keep_count: limits::RECORDS_KEPT_COUNT }
+    }
+}
+
+/// Section `[receipts]`: how long consent receipts are kept. How long a consent must be proven, and from when on
+/// the proof must be erased, differs by country and trade; the server does not guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Receipts {
+    /// No longer than this behind the acceptance; absent: for good.
+    #[serde(with = "humantime_serde")]
+    pub keep: Option<Duration>,
 }
 
 /// Section `[sinks]`: where the sinks of groups may lead. Groups choose among what is named here, and name

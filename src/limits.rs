@@ -4,11 +4,13 @@
 //! Related numbers are checked together in `config::Config::check`.
 
 mod configured;
+mod kept;
 mod sinks;
 
 use std::time::Duration;
 
 pub use configured::{Limits, Rate};
+pub use kept::*;
 pub use sinks::*;
 
 // ── Connections ────────────────────────────────────────────────────────────────────────────────

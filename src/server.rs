@@ -27,11 +27,11 @@ use crate::http::{
 use crate::hub::accounts::{Accounts, Demo};
 use crate::hub::events::{Events, end_lost};
 use crate::hub::feed::FeedStores;
+use crate::hub::retention::{Keep, Keeper};
 use crate::hub::sync::SyncDoor;
 use crate::hub::{Hub, Parts};
 use crate::limits;
 use crate::sinks::{BadRedis, Courier, Runner, RunnerParts};
-use crate::store::events::Retention;
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError, SyncStore};
 use crate::telemetry::Meters;
@@ -266,8 +266,15 @@ impl Server {
         let ended = CancellationToken::new();
         let beating = tokio::spawn(Arc::clone(&hub).run(ended.clone()));
         let ops = tokio::spawn(ops.run(ended.clone(), ended.clone()));
-        let keep = Retention { age: config.events.keep, count: config.events.keep_count };
-        let upkeep = tokio::spawn(upkeep(scrape, Arc::clone(&accounts), Arc::clone(&stores.events), keep));
+        let keeper = Keeper {
+            accounts: Arc::clone(&accounts),
+            events: Arc::clone(&stores.events),
+            records: Arc::clone(&stores.records),
+            receipts: Arc::clone(&stores.receipts),
+            sync: Arc::clone(&stores.sync),
+            keep: Keep::of(&config),
+        };
+        let upkeep = tokio::spawn(upkeep(scrape, keeper));
         let supervisor = Supervisor {
             signals: signals.clone(),
             drain: config.limits.drain,
@@ -390,34 +397,17 @@ impl Supervisor {
     }
 }
 
-/// Tidies the metrics, notes uses of API keys and lets go of old events, for ever.
-async fn upkeep(
-    scrape: metrics_exporter_prometheus::PrometheusHandle,
-    accounts: Arc<Accounts>,
-    events: Arc<dyn EventLog>,
-    keep: Retention,
-) {
+/// Tidies the metrics, notes uses of API keys and lets go of what was kept for long enough, for ever.
+async fn upkeep(scrape: metrics_exporter_prometheus::PrometheusHandle, keeper: Keeper) {
     let mut tick = tokio::time::interval(limits::UPKEEP);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         scrape.run_upkeep();
-        if let Err(error) = accounts.flush_uses().await {
+        if let Err(error) = keeper.accounts.flush_uses().await {
             tracing::warn!(%error, "can't note when API keys were last used");
         }
-        for group in accounts.groups() {
-            // A piece at a time: others write in between.
-            loop {
-                match events.trim(&group.id, keep, wall()).await {
-                    Ok(trimmed) if trimmed >= limits::EVENT_TRIM as u64 => {}
-                    Ok(_) => break,
-                    Err(error) => {
-                        tracing::warn!(group = %group.id, %error, "can't let go of old events");
-                        break;
-                    }
-                }
-            }
-        }
+        keeper.round(wall()).await;
     }
 }
 

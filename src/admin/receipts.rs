@@ -36,17 +36,21 @@ pub(super) async fn export_consent_receipts(
     let group = within.group();
     // First the time, then the end: what was there at that time is before that end.
     let at = clock::wall();
+    let start = service.archive.receipts.beginning(group).await?;
     let end = service.archive.receipts.next_receipt(group).await?;
+    let at = start.as_ref().map_or(at, |start| at.max(start.at));
     let head = receipt::head(group, &end, at, &service.accounts.receipt_key(group));
-    let file = File {
+    let mut file = File {
         log: Arc::clone(&service.archive.receipts),
         group: group.clone(),
-        told: 0,
+        told: start.as_ref().map_or(0, |start| start.count),
         count: end.number - 1,
         page: VecDeque::new(),
+        start: start.map(|start| start.line),
         head,
         _reading: reading,
     };
+    file.read().await?;
     let next = |file: Option<File>| async {
         let mut file = file?;
         match file.next().await {
@@ -70,16 +74,21 @@ struct File {
     /// The number of the last that the head counts.
     count: u64,
     page: VecDeque<Sealed>,
+    /// The statement on what was let go of; the first line if there is one.
+    start: Option<String>,
     head: String,
     _reading: Reading,
 }
 
 impl File {
-    /// The next receipt; none behind the last that the head counts. What is missing or changed in the store
-    /// is told as it is: whoever verifies finds it.
+    /// The next line before the head; none behind the last receipt that the head counts. What is missing or
+    /// changed in the store is told as it is: whoever verifies finds it.
     async fn next(&mut self) -> Result<Option<String>, AdminError> {
+        if let Some(start) = self.start.take() {
+            return Ok(Some(start));
+        }
         if self.page.is_empty() && self.told < self.count {
-            self.page = self.log.receipts(&self.group, self.told).await?.into();
+            self.read().await?;
         }
         match self.page.pop_front().filter(|sealed| sealed.number <= self.count) {
             Some(sealed) => {
@@ -88,6 +97,18 @@ impl File {
             }
             None => Ok(None),
         }
+    }
+
+    /// Reads a page. When what comes next was let go of meanwhile, the file can't be finished; another can.
+    async fn read(&mut self) -> Result<(), AdminError> {
+        self.page = self.log.receipts(&self.group, self.told).await?.into();
+        if self.page.front().is_none_or(|sealed| sealed.number > self.told + 1) {
+            let gone = self.log.beginning(&self.group).await?.map_or(0, |beginning| beginning.count);
+            if gone > self.told {
+                return Err(AdminError::Unavailable);
+            }
+        }
+        Ok(())
     }
 }
 

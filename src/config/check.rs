@@ -54,6 +54,23 @@ impl Config {
                 limits::EVENT_QUEUE
             )
         });
+        let (age, count) = limits::RECORDS_KEPT_LEAST;
+        let session = self.limits.waiting + self.limits.session_length + self.limits.resume_window;
+        let age = age.max(session);
+        findings.require(self.records.keep >= age, "records.keep", || {
+            format!("{:?} is less than {age:?}: the record must outlive its session", self.records.keep)
+        });
+        findings.require(self.records.keep_count >= count, "records.keep_count", || {
+            format!("{} is less than {count}: lists of today would have holes", self.records.keep_count)
+        });
+        if let Some(keep) = self.receipts.keep {
+            findings.require(keep >= self.records.keep, "receipts.keep", || {
+                format!(
+                    "{keep:?} is less than records.keep ({:?}): records would name receipts that are gone",
+                    self.records.keep
+                )
+            });
+        }
         if let Err(error) = telemetry::parse_filter(&self.log.filter) {
             findings.0.push(Violation { key: "log.filter", problem: error.to_string() });
         }
@@ -213,6 +230,9 @@ mod tests {
             (|c| c.limits.visitor_rate.burst = 1, "limits.visitor_rate"),
             (|c| c.limits.connections = Some(0), "limits.connections"),
             (|c| c.limits.ticket_life = Duration::ZERO, "limits.ticket_life"),
+            (|c| c.records.keep = Duration::from_secs(3600), "records.keep"),
+            (|c| c.records.keep_count = 9_999, "records.keep_count"),
+            (|c| c.receipts.keep = Some(c.records.keep - Duration::from_secs(1)), "receipts.keep"),
             (|c| c.log.filter = "porchlight=loud".to_owned(), "log.filter"),
             (|c| c.auth.master_secret = Some("short".to_owned().into()), "auth.master_secret"),
             (|c| c.store.data_dir = "".into(), "store.data_dir"),
@@ -224,6 +244,15 @@ mod tests {
         for (change, key) in table {
             assert_eq!(broken(change), [*key]);
         }
+    }
+
+    #[test]
+    fn receipts_are_kept_for_good_unless_a_time_is_named() {
+        assert_eq!(Config::default().receipts.keep, None);
+        let named: Config =
+            toml::from_str("public.insecure = true\n[receipts]\nkeep = \"1200days\"").unwrap();
+        assert_eq!(named.receipts.keep, Some(Duration::from_secs(1_200 * 24 * 3_600)));
+        assert!(named.check().is_empty());
     }
 
     #[test]

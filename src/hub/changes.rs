@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::Hub;
 use super::accounts::{Changed, Group};
 use super::registry::Connection;
+use super::sessions::LiveSession;
 use super::watch::RecordWatch;
 use crate::ids::{AgentKey, GroupId};
 use crate::model::buttons;
@@ -98,6 +99,15 @@ impl Hub {
     /// An agent's profile at this moment.
     pub(super) fn profile_of(&self, agent: &AgentKey) -> Option<Arc<str>> {
         self.accounts.member(agent).and_then(|member| member.profile.clone())
+    }
+}
+
+impl Hub {
+    /// Whether an agent's page is to open a session's record as it joins: the group says so, and the session is
+    /// written down at all.
+    pub(super) fn opens_record(&self, session: &LiveSession) -> bool {
+        let group = self.accounts.group(&session.key.group);
+        session.logged && group.is_some_and(|group| group.settings.open_session_records)
     }
 }
 

@@ -17,6 +17,7 @@ pub mod outbox;
 pub mod records;
 pub mod registry;
 pub mod relay;
+pub mod retention;
 pub mod rooms;
 pub mod sessions;
 pub mod sync;

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
+use dashmap::{DashMap, Entry};
 use parking_lot::Mutex;
 
 use super::driver::{Driver, Flow};
@@ -430,6 +429,7 @@ impl Hub {
                     ticket_expires_at: expires_at,
                     kind: session.kind,
                     visitor_id: Some(session.key.visitor.clone()),
+                    open_record: self.opens_record(session),
                 })
             }),
             Output::AgentEnded { to, reason } => {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::auth::signing::{PublicKey, SIGNATURE_TEXT, SigningKey, hex, sha256};
 use crate::clock::Wall;
 use crate::ids::{AgentId, GroupId, ReceiptId, RequestId, SessionId, VisitorId};
+use crate::limits;
 use crate::wire::visitor::{SessionKind, TermsShown};
 
 /// The version of the form.
@@ -18,6 +19,7 @@ const VERSION: u32 = 1;
 
 const RECEIPT: &str = "{\"receipt\":";
 const HEAD: &str = "{\"head\":";
+const START: &str = "{\"start\":";
 const MIDDLE: &str = ",\"signature\":\"";
 const END: &str = "\"}";
 
@@ -79,11 +81,30 @@ pub struct Head {
     pub v: u32,
     /// Whose chain.
     pub group: GroupId,
-    /// How many receipts there are.
+    /// How many receipts there were, and so the number of the last.
     pub count: u64,
-    /// SHA-256 of the last line before this one, in hexadecimal; zeros when there is none.
+    /// SHA-256 of the last receipt's line, in hexadecimal; zeros when there was none.
     pub last: String,
     /// As of when.
+    pub at: Wall,
+    /// The id of the key that signs.
+    pub key: String,
+}
+
+/// What stands at the beginning of a file whose oldest receipts the server let go of, so that they are known
+/// from receipts that somebody removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Start {
+    /// The version of the form.
+    pub v: u32,
+    /// Whose chain.
+    pub group: GroupId,
+    /// The number of the last receipt that was let go of.
+    pub count: u64,
+    /// SHA-256 of its line, in hexadecimal.
+    pub last: String,
+    /// When it was let go of.
     pub at: Wall,
     /// The id of the key that signs.
     pub key: String,
@@ -153,6 +174,19 @@ pub fn head(group: &GroupId, next: &Link, at: Wall, key: &SigningKey) -> String 
     signed(HEAD, &head, key)
 }
 
+/// The line that begins a file of the receipts from `next` on, when those before were let go of.
+pub fn start(group: &GroupId, next: &Link, at: Wall, key: &SigningKey) -> String {
+    let start = Start {
+        v: VERSION,
+        group: group.clone(),
+        count: next.number - 1,
+        last: next.previous.clone(),
+        at,
+        key: key.public().id(),
+    };
+    signed(START, &start, key)
+}
+
 fn signed<T: Serialize>(opening: &str, what: &T, key: &SigningKey) -> String {
     let text = serde_json::to_string(what).expect("names, numbers and texts have a JSON form");
     let signature = key.sign(format!("{opening}{text}").as_bytes());
@@ -217,6 +251,9 @@ pub enum Why {
     /// Something stands behind the end.
     #[error("stands behind the end of the file")]
     AfterHead,
+    /// The end was signed before the receipts at the beginning were let go of: it is another file's.
+    #[error("ends the file as of {0}, before the receipts at its beginning were let go of")]
+    Older(Wall),
 }
 
 /// A file that is whole.
@@ -224,66 +261,149 @@ pub enum Why {
 pub struct Verified {
     /// Whose receipts.
     pub group: GroupId,
-    /// How many.
+    /// How many the file holds.
     pub count: u64,
     /// As of when the file is complete.
     pub at: Wall,
+    /// How many the server let go of before, and when it did so last.
+    pub let_go: Option<(u64, Wall)>,
 }
 
 /// Verifies one receipt by itself. That none is missing around it only a whole file shows.
 pub fn verify_line(line: &str, keys: &[PublicKey]) -> Result<Receipt, Why> {
-    let (receipt, signature) = open::<Receipt>(RECEIPT, line)?;
-    check(receipt.v, &receipt.key, line, signature, keys)?;
-    Ok(receipt)
+    verified(RECEIPT, line, keys)
 }
 
-/// Verifies a file: receipts from the group's first on, one a line, and the signed end. Any line that was
-/// changed, removed, added or moved is found. What it cannot tell is whether there were later receipts: it
-/// is complete as of [`Verified::at`].
-pub fn verify(file: &[u8], keys: &[PublicKey]) -> Result<Verified, Flaw> {
-    let lines: Vec<&[u8]> = file.split(|byte| *byte == b'\n').collect();
-    let flaw = |at: usize, why| Flaw { line: at + 1, why };
-    // A file ends with a line feed, behind which nothing stands.
-    let Some((rest, lines)) = lines.split_last() else { return Err(flaw(0, Why::NoHead)) };
-    if !rest.is_empty() {
-        return Err(flaw(lines.len(), Why::NoHead));
+/// Verifies a file line by line, so that it need not fit into memory: receipts from the group's first on, or from
+/// the signed statement of which were let go of, and the signed end. Any line that was changed, removed, added or moved is found. What it cannot tell is whether
+/// there were later receipts: it is complete as of [`Verified::at`].
+#[derive(Debug)]
+pub struct Verifier<'k> {
+    keys: &'k [PublicKey],
+    /// Lines that were taken.
+    lines: usize,
+    link: Link,
+    group: Option<GroupId>,
+    let_go: Option<(u64, Wall)>,
+    end: Option<Verified>,
+}
+
+impl<'k> Verifier<'k> {
+    /// Begins with a file's first line.
+    pub fn new(keys: &'k [PublicKey]) -> Self {
+        Self { keys, lines: 0, link: Link::first(), group: None, let_go: None, end: None }
     }
-    let (mut link, mut group) = (Link::first(), None::<GroupId>);
-    for (at, line) in lines.iter().enumerate() {
-        let line = std::str::from_utf8(line).map_err(|_| flaw(at, Why::Malformed))?;
-        let same_group = |named: &GroupId| match &group {
-            Some(group) if group != named => Err(flaw(at, Why::Group(named.clone()))),
-            _ => Ok(()),
-        };
+
+    /// Takes the next line, without its line feed. After a flaw the file is not whole, whatever follows.
+    pub fn line(&mut self, line: &[u8]) -> Result<(), Flaw> {
+        self.take(line).map_err(|why| Flaw { line: self.lines + 1, why })?;
+        self.lines += 1;
+        Ok(())
+    }
+
+    /// The end of the file; a whole one has nothing behind its last line feed.
+    pub fn finish(mut self, rest: &[u8]) -> Result<Verified, Flaw> {
+        if (self.end.is_some() && !rest.is_empty()) || rest.len() > limits::RECEIPT_LINE {
+            self.line(rest)?;
+        }
+        self.end.ok_or(Flaw { line: self.lines + 1, why: Why::NoHead })
+    }
+
+    fn take(&mut self, line: &[u8]) -> Result<(), Why> {
+        if self.end.is_some() {
+            return Err(Why::AfterHead);
+        }
+        if line.len() > limits::RECEIPT_LINE {
+            return Err(Why::Malformed);
+        }
+        let line = std::str::from_utf8(line).map_err(|_| Why::Malformed)?;
         if line.starts_with(HEAD) {
-            let (head, signature) = open::<Head>(HEAD, line).map_err(|why| flaw(at, why))?;
-            check(head.v, &head.key, line, signature, keys).map_err(|why| flaw(at, why))?;
-            same_group(&head.group)?;
-            if head.count != link.number - 1 {
-                let why = Why::Number { expected: link.number - 1, actual: head.count };
-                return Err(flaw(at, why));
+            let head: Head = verified(HEAD, line, self.keys)?;
+            self.same_group(&head.group)?;
+            if head.count != self.link.number - 1 {
+                return Err(Why::Number { expected: self.link.number - 1, actual: head.count });
             }
-            if head.last != link.previous {
-                return Err(flaw(at, Why::Chain));
+            if head.last != self.link.previous {
+                return Err(Why::Chain);
             }
-            if at + 1 < lines.len() {
-                return Err(flaw(at + 1, Why::AfterHead));
+            if self.let_go.is_some_and(|(_, at)| at > head.at) {
+                return Err(Why::Older(head.at));
             }
-            return Ok(Verified { group: head.group, count: head.count, at: head.at });
+            let count = head.count - self.let_go.map_or(0, |(count, _)| count);
+            self.end = Some(Verified { group: head.group, count, at: head.at, let_go: self.let_go });
+            return Ok(());
         }
-        let receipt = verify_line(line, keys).map_err(|why| flaw(at, why))?;
-        same_group(&receipt.consent.group)?;
-        if receipt.number != link.number {
-            let why = Why::Number { expected: link.number, actual: receipt.number };
-            return Err(flaw(at, why));
+        if self.lines == 0 && line.starts_with(START) {
+            let start: Start = verified(START, line, self.keys)?;
+            self.link =
+                Link { number: start.count.checked_add(1).ok_or(Why::Malformed)?, previous: start.last };
+            self.let_go = Some((start.count, start.at));
+            self.group = Some(start.group);
+            return Ok(());
         }
-        if receipt.previous != link.previous {
-            return Err(flaw(at, Why::Chain));
+        let receipt = verify_line(line, self.keys)?;
+        self.same_group(&receipt.consent.group)?;
+        if receipt.number != self.link.number {
+            return Err(Why::Number { expected: self.link.number, actual: receipt.number });
         }
-        link = Link::behind(receipt.number, line);
-        group = Some(receipt.consent.group);
+        if receipt.previous != self.link.previous {
+            return Err(Why::Chain);
+        }
+        self.link = Link::behind(receipt.number, line);
+        self.group = Some(receipt.consent.group);
+        Ok(())
     }
-    Err(flaw(lines.len(), Why::NoHead))
+
+    fn same_group(&self, named: &GroupId) -> Result<(), Why> {
+        match &self.group {
+            Some(group) if group != named => Err(Why::Group(named.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Verifies a file that is in memory, as [`Verifier`] does.
+pub fn verify(file: &[u8], keys: &[PublicKey]) -> Result<Verified, Flaw> {
+    let mut verifier = Verifier::new(keys);
+    let mut lines = file.split(|byte| *byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        if lines.peek().is_none() {
+            return verifier.finish(line);
+        }
+        verifier.line(line)?;
+    }
+    verifier.finish(&[])
+}
+
+/// What says by which version of the form and with which key it is signed.
+trait Signed: for<'a> Deserialize<'a> {
+    fn signed(&self) -> (u32, &str);
+}
+
+impl Signed for Receipt {
+    fn signed(&self) -> (u32, &str) {
+        (self.v, &self.key)
+    }
+}
+
+impl Signed for Head {
+    fn signed(&self) -> (u32, &str) {
+        (self.v, &self.key)
+    }
+}
+
+impl Signed for Start {
+    fn signed(&self) -> (u32, &str) {
+        (self.v, &self.key)
+    }
+}
+
+/// Reads a line and verifies its signature.
+fn verified<T: Signed>(opening: &str, line: &str, keys: &[PublicKey]) -> Result<T, Why> {
+    let (what, signature) = open::<T>(opening, line)?;
+    let (version, key) = what.signed();
+    check(version, key, line, signature, keys)?;
+    Ok(what)
 }
 
 /// Takes a line apart: what was signed, read, and the signature.
@@ -401,6 +521,12 @@ mod tests {
         assert_eq!(forged, at(1, Why::Key(key(2).public().id())));
         let file = file(&lines);
         assert_eq!(verify(&file[..file.len() - 1], &[key(1).public()]), at(4, Why::NoHead));
+        let more = [&file[..], b"x"].concat();
+        assert_eq!(verify(&more, &[key(1).public()]), at(5, Why::AfterHead));
+        let endless = [&file[..], &vec![b'x'; limits::RECEIPT_LINE + 1]].concat();
+        assert_eq!(verify(&endless, &[key(1).public()]), at(5, Why::AfterHead));
+        let long = format!("{}{}\n", lines[0], " ".repeat(limits::RECEIPT_LINE));
+        assert_eq!(verify(long.as_bytes(), &[key(1).public()]), at(1, Why::Malformed));
         let newer = signed(
             RECEIPT,
             &Receipt { v: 2, ..verify_line(&lines[0], &[key(1).public()]).unwrap() },
@@ -439,7 +565,67 @@ mod tests {
         }
     }
 
+    /// A chain of so many receipts of which the first were let go of.
+    fn cut(count: u64, gone: u64, at: Wall) -> Vec<String> {
+        let mut lines = chain(count, &key(1));
+        let link = Link::behind(gone, &lines[gone as usize - 1]);
+        let start = start(&GroupId::new("g").unwrap(), &link, at, &key(1));
+        lines.splice(..gone as usize, [start]);
+        lines
+    }
+
+    #[test]
+    fn what_was_let_go_of_is_told_from_what_was_removed() {
+        let lines = cut(5, 2, Wall(7));
+        let verified = verdict(&lines).unwrap();
+        assert_eq!((verified.count, verified.let_go, verified.at), (3, Some((2, Wall(7))), Wall(9)));
+        assert_eq!(verdict(&cut(2, 2, Wall(7))).unwrap().count, 0, "all of them were");
+        let at = |line, why| Err(Flaw { line, why });
+        let number = |expected, actual| Why::Number { expected, actual };
+        assert_eq!(verdict(&lines[1..]), at(1, number(1, 3)), "without the statement they are missing");
+        assert_eq!(verdict(&[&lines[..1], &lines[2..]].concat()), at(2, number(3, 4)));
+        let twice = [&lines[..1], &lines[..]].concat();
+        assert_eq!(verdict(&twice), at(2, Why::Malformed), "it stands in the first line alone");
+        // A statement that was made later does not fit an older file.
+        assert_eq!(verdict(&cut(5, 2, Wall(10))), at(5, Why::Older(Wall(9))));
+        // Nor does one about another chain.
+        let other =
+            start(&GroupId::new("g").unwrap(), &Link { number: 3, ..Link::first() }, Wall(7), &key(1));
+        assert_eq!(verdict(&[&[other], &lines[1..]].concat()), at(2, Why::Chain));
+        let forged = start(&GroupId::new("g").unwrap(), &Link::first(), Wall(7), &key(2));
+        assert_eq!(verdict(&[&[forged], &lines[1..]].concat()), at(1, Why::Key(key(2).public().id())));
+        let written = format!(
+            r#"{{"start":{{"v":1,"group":"g","count":2,"last":"{}","at":""#,
+            Link::behind(2, &chain(2, &key(1))[1]).previous
+        );
+        assert!(lines[0].starts_with(&written), "{}", lines[0]);
+    }
+
     proptest! {
+        #[test]
+        fn a_chain_that_was_cut_is_as_closed_as_a_whole_one(
+            count in 2u64..7,
+            gone in any::<prop::sample::Index>(),
+            at in any::<prop::sample::Index>(),
+            to in any::<prop::sample::Index>(),
+            how in 0..4, bit in 0u8..8,
+        ) {
+            let gone = gone.index(count as usize) as u64 + 1;
+            let whole = cut(count, gone, Wall(8));
+            let verified = verdict(&whole).unwrap();
+            prop_assert_eq!((verified.count, verified.let_go), (count - gone, Some((gone, Wall(8)))));
+            let mut lines = whole.clone();
+            let (from, to) = (at.index(lines.len()), to.index(lines.len()));
+            let mut bytes = file(&whole);
+            match how {
+                0 => { lines.remove(from); bytes = file(&lines); }
+                1 => { let line = lines.remove(from); lines.insert(to, line); bytes = file(&lines); }
+                2 => { lines.insert(to, whole[from].clone()); bytes = file(&lines); }
+                _ => { let at = at.index(bytes.len()); bytes[at] ^= 1 << bit; }
+            }
+            prop_assert_eq!(verify(&bytes, &[key(1).public()]).is_ok(), bytes == file(&whole));
+        }
+
         #[test]
         fn one_bit_changed_anywhere_is_found(at in any::<prop::sample::Index>(), bit in 0u8..8) {
             let mut file = file(&chain(3, &key(1)));

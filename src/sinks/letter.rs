@@ -1,16 +1,17 @@
 //! What is handed to a sink: an event or a session's record as one JSON object, under a name for good.
 //!
-//! Decides the envelope. `data` of an event is `porchlight.v1.SessionEvent` in protobuf's own JSON mapping.
+//! Decides the envelope. `data` is `porchlight.v1.SessionEvent` or `porchlight.v1.SessionRecord` in protobuf's own
+//! JSON mapping, without default values.
 
-use prost::Message as _;
-use prost_reflect::{DynamicMessage, SerializeOptions};
+use prost::{Message, Name};
+use prost_reflect::SerializeOptions;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::Wall;
 use crate::model::event::Logged;
 use crate::model::session_record::SessionRecord;
-use crate::pb;
+use crate::pb::{self, v1};
 use crate::store::events::protobuf::encode;
 
 /// The kind of a record's letter, among the kinds of events.
@@ -58,9 +59,9 @@ fn sealed(id: String, place: u64, kind: &str, timestamp: Wall, data: Value) -> L
 impl Letter {
     /// An event's, by its sequence.
     pub(super) fn of_event(logged: &Logged) -> Self {
-        let message = encode(logged).encode_to_vec();
+        let event = encode(logged);
+        let (message, data) = (event.encode_to_vec(), json(&event));
         let kind = logged.event.what.kind().as_str();
-        let data = json("porchlight.v1.SessionEvent", &message);
         let session = logged.event.session.map(|id| id.to_string()).unwrap_or_default();
         let id = format!("evt_{}", logged.event.id);
         Self {
@@ -71,7 +72,7 @@ impl Letter {
 
     /// The record's of a session that ended. Its name is the session's.
     pub(super) fn of_record(place: u64, record: &SessionRecord) -> Self {
-        let data = serde_json::to_value(record).expect("names, numbers and texts have a JSON form");
+        let data = json(&v1::SessionRecord::from(record.clone()));
         let at = record.ended.unwrap_or(record.touched);
         sealed(format!("rec_{}", record.session), place, RECORD, at, data)
     }
@@ -88,11 +89,9 @@ impl Letter {
 }
 
 /// A message in protobuf's JSON mapping.
-fn json(name: &str, message: &[u8]) -> Value {
-    let described = pb::descriptors().get_message_by_name(name).expect("the message is described");
-    let message = DynamicMessage::decode(described, message).expect("the message was encoded just now");
+fn json<M: Message + Name>(message: &M) -> Value {
     let options = SerializeOptions::new().skip_default_fields(true);
-    message
+    pb::dynamic(message)
         .serialize_with_options(serde_json::value::Serializer, &options)
         .expect("described messages have a JSON form")
 }
@@ -100,7 +99,8 @@ fn json(name: &str, message: &[u8]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::event::{What, samples};
+    use crate::model::event::{Event, What, samples};
+    use prost_reflect::DynamicMessage;
 
     #[test]
     fn an_event_has_one_name_and_one_line() {
@@ -120,5 +120,27 @@ mod tests {
         let paused = Logged { sequence: 7, event: samples::event("g", 1, What::Paused) };
         let data = &serde_json::from_str::<Value>(&Letter::of_event(&paused).body).unwrap()["data"];
         assert_eq!(data["kind"], "EVENT_KIND_SESSION_PAUSED");
+    }
+
+    #[test]
+    fn a_record_is_told_as_everywhere_else() {
+        let mut record = None;
+        for (what, number) in samples::everything().into_iter().zip(1..) {
+            let event = Event { at: Wall(number * 1000), ..samples::event("g", u128::from(number), what) };
+            record = SessionRecord::apply(record, &Logged { sequence: number, event });
+        }
+        let record = record.expect("every kind is among the samples");
+        let letter = Letter::of_record(3, &record);
+        let told: Value = serde_json::from_str(&letter.body).unwrap();
+        assert_eq!(told["id"], format!("rec_{}", record.session));
+        assert_eq!((&told["type"], &told["place"]), (&RECORD.into(), &3.into()));
+        assert_eq!(told["timestamp"], record.ended.unwrap().to_string());
+        // Whoever reads the API or an export reads this as well.
+        let kind = pb::descriptors().get_message_by_name("porchlight.v1.SessionRecord").unwrap();
+        let read = DynamicMessage::deserialize(kind, told["data"].clone()).unwrap();
+        let read: v1::SessionRecord = read.transcode_to().unwrap();
+        assert_eq!(read, v1::SessionRecord::from(record));
+        assert_eq!(told["data"]["state"], "SESSION_STATE_ENDED");
+        assert!(!letter.body.contains('\n'));
     }
 }

@@ -227,7 +227,8 @@ pub trait Store: Send + Sync + 'static {
     async fn group(&self, id: &GroupId) -> Result<Option<GroupRow>, StoreError>;
 
     /// Creates a group (`expected` none) or replaces its settings if they are still at that version.
-    /// Returns the new version and notes the change in the history, both or neither.
+    /// Returns the new version and notes the change in the history, both or neither. The history keeps the newest
+    /// [`crate::limits::SETTINGS_HISTORY`].
     async fn put_group(
         &self,
         id: &GroupId,

@@ -4,11 +4,15 @@
 //! that the two never disagree. Records outlive the events: trimming the log leaves them.
 
 #[cfg(test)]
+mod laws;
+pub mod protobuf;
+#[cfg(test)]
 pub(crate) mod suite;
 
 use async_trait::async_trait;
 
 use super::StoreError;
+use super::events::Retention;
 use crate::clock::Wall;
 use crate::ids::{AgentId, GroupId, SessionId, VisitorId};
 use crate::model::session_record::{Outcome, SessionRecord, Status};
@@ -80,6 +84,15 @@ pub struct DayStatistics {
     pub bytes: u64,
 }
 
+/// What was let go of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LetGo {
+    /// Records, and the places of their sessions.
+    pub records: u64,
+    /// How many of these a sink had not been handed.
+    pub unsent: u64,
+}
+
 /// Records of sessions, apart by group.
 #[async_trait]
 pub trait SessionRecords: Send + Sync + 'static {
@@ -103,4 +116,10 @@ pub trait SessionRecords: Send + Sync + 'static {
         from: Wall,
         until: Wall,
     ) -> Result<Vec<DayStatistics>, StoreError>;
+
+    /// Lets go of the oldest records beyond the retention, at most [`crate::limits::RECORD_TRIM`] of them, in the
+    /// order in which their sessions ended and by when they did. A session that has not ended stays. So does one
+    /// that a sink which takes records and is switched on has not been handed, until it is twice as old, or there
+    /// are twice as many, as the retention says. Call it again while it lets go of that many.
+    async fn trim_records(&self, group: &GroupId, keep: Retention, now: Wall) -> Result<LetGo, StoreError>;
 }

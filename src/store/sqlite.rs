@@ -105,6 +105,10 @@ impl Store for SqliteStore {
                         settings
                     ],
                 )?;
+                db.execute(
+                    "DELETE FROM settings_changes WHERE grp = ?1 AND version <= ?2",
+                    params![id.as_str(), signed(version.saturating_sub(limits::SETTINGS_HISTORY as u64))],
+                )?;
                 Ok(version)
             })
             .await
@@ -611,5 +615,20 @@ mod tests {
             .await
             .unwrap();
         assert!(matches!(store.group(&group()).await, Err(StoreError::Unreadable { .. })));
+    }
+
+    #[tokio::test]
+    async fn the_history_of_settings_keeps_the_newest() {
+        let store = SqliteStore::in_memory().unwrap();
+        let most = limits::SETTINGS_HISTORY as u64;
+        let mut version = None;
+        for _ in 0..most + 3 {
+            let put = store.put_group(&group(), &Settings::default(), version, "t", AT).await;
+            version = Some(put.unwrap());
+        }
+        let oldest = store.settings_changes(&group(), Some(6), 9).await.unwrap();
+        assert_eq!(oldest.iter().map(|change| change.version).collect::<Vec<_>>(), [5, 4]);
+        let newest = store.settings_changes(&group(), None, 1).await.unwrap();
+        assert_eq!(newest[0].version, most + 3);
     }
 }

@@ -215,4 +215,7 @@ pub trait SyncStore: Send + Sync + 'static {
 
     /// Ends the runs that the process did not outlive; says how many.
     async fn end_lost_runs(&self, at: Wall) -> Result<u64, StoreError>;
+
+    /// Forgets what was put aside for the sinks of a group before a time; says how many letters.
+    async fn forget_dead_letters(&self, group: &GroupId, before: Wall) -> Result<u64, StoreError>;
 }

@@ -441,6 +441,9 @@ pub enum ToAgent<'a> {
         /// Whose screen it is.
         #[serde(skip_serializing_if = "Option::is_none")]
         visitor_id: Option<VisitorId>,
+        /// The group wants the session's record opened on the agent's page, and there is one.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        open_record: bool,
     },
     /// Answers `signal`.
     Signalled {

@@ -89,7 +89,7 @@ async fn records_go_out_as_files() {
 }
 
 /// `porchlight verify-receipts`, which asks no server.
-async fn verify(user: &User, line: &str) -> Told {
+pub async fn verify(user: &User, line: &str) -> Told {
     let mut command = Command::new(BINARY);
     command.current_dir(user.file("")).arg("verify-receipts").args(line.split_whitespace());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

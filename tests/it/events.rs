@@ -211,6 +211,38 @@ async fn sessions_without_a_record_are_written_down_when_the_group_says_so() {
 }
 
 #[tokio::test]
+async fn an_agents_page_is_told_to_open_the_record_of_a_session_that_has_one() {
+    let site = Site::start().await;
+    let ready = async |visitor_id: &str, named: bool| {
+        let (mut visitor, mut agent) = (site.visitor(visitor_id).await, site.agent("alice").await);
+        if named {
+            agent.ask(case("500"), "record").await;
+            agent.ask(json!({"type": "join", "record": {"object": "Case", "id": "500"}}), "request").await;
+        } else {
+            agent.join(visitor_id).await;
+        }
+        let offer = visitor.expect("offer").await;
+        visitor.accept(&offer).await;
+        let ready = agent.expect("ready").await;
+        let mut publisher = site.attach("publisher", &visitor.expect("ready").await).await;
+        publisher.send(json!({"type": "end"})).await;
+        agent.expect("sessionEnded").await;
+        agent.go().await;
+        ready["openRecord"].clone()
+    };
+    assert_eq!(ready("C-1", true).await, json!(null), "nobody wants it");
+    site.settings(|settings| {
+        settings.open_session_records = true;
+        settings.log_sessions_outside_crm = false;
+    })
+    .await;
+    assert_eq!(ready("C-1", true).await, json!(true));
+    assert_eq!(ready("C-2", false).await, json!(null), "there is none");
+    site.settings(|settings| settings.log_sessions_outside_crm = true).await;
+    assert_eq!(ready("C-2", false).await, json!(true));
+}
+
+#[tokio::test]
 async fn the_record_on_the_screen_belongs_to_the_session_however_join_is_pressed() {
     let site = Site::start().await;
     let mut reader = Reader::of(&site).await;

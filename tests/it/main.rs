@@ -34,6 +34,7 @@ mod presence;
 mod proto;
 mod receipts;
 mod relay;
+mod retention;
 mod secrets;
 mod sessions;
 mod sinks;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use porchlight::clock::Wall;
 use porchlight::cluster::memory::MemoryDirectory;
 use porchlight::ids::{GroupId, ReceiptId};
 use porchlight::model::receipt::{Link, Sealed};
-use porchlight::store::receipts::{ReceiptLog, Seal};
+use porchlight::store::receipts::{Beginning, Cut, ReceiptLog, Seal};
 use porchlight::store::sqlite::SqliteStore;
 use porchlight::store::{StoreError, Undone};
 use tokio::sync::Semaphore;
@@ -41,6 +42,14 @@ impl ReceiptLog for Disk {
 
     async fn next_receipt(&self, group: &GroupId) -> Result<Link, StoreError> {
         self.store.next_receipt(group).await
+    }
+
+    async fn beginning(&self, group: &GroupId) -> Result<Option<Beginning>, StoreError> {
+        self.store.beginning(group).await
+    }
+
+    async fn let_receipts_go(&self, group: &GroupId, before: Wall, cut: Cut) -> Result<u64, StoreError> {
+        self.store.let_receipts_go(group, before, cut).await
     }
 }
 

@@ -342,7 +342,7 @@ async fn a_run_hands_over_the_records_of_ended_sessions_once() {
     let run = admin.sync().await;
     let again = receiver.next().await;
     assert_eq!(again.id(), format!("rec_{first}"));
-    assert_eq!(again.json()["data"]["session"], first.to_string());
+    assert_eq!(again.json()["data"]["sessionId"], first.to_string());
     // Unless the retry was quicker.
     assert!(run.sinks[0].count <= 1 && run.sinks[0].error.is_empty(), "{run:?}");
     assert_eq!(admin.sync().await.sinks[0].count, 0);

@@ -93,6 +93,7 @@
  * @property {string} [visitorId]
  * @property {string} [sessionKey]
  * @property {string} [link]
+ * @property {boolean} [openRecord] the group wants the session's record opened, and there is one
  */
 
 /**

@@ -1,4 +1,4 @@
-//! Session records, statistics and receipts.
+//! What is asked of session records, statistics and receipts. Records themselves: [`crate::store::records::protobuf`].
 
 use prost_types::Timestamp;
 
@@ -8,11 +8,9 @@ use super::timestamp;
 use crate::clock::Wall;
 use crate::ids::SessionId;
 use crate::model::receipt::Sealed;
-use crate::model::session_record::{Attendance, ControlUse, Outcome, SessionRecord, Status};
+use crate::model::session_record::{Outcome, Status};
 use crate::pb::v1;
-use crate::store::events::protobuf;
 use crate::store::records::DayStatistics;
-use crate::wire::session::Role;
 use crate::wire::visitor::SessionKind;
 
 /// A moment that a caller named. What lies before 1970 is as good as 1970.
@@ -63,90 +61,6 @@ pub(in super::super) fn asked_outcome(number: i32) -> Result<Option<Outcome>, Ad
         v1::RequestOutcome::VisitorGone => Some(Outcome::VisitorGone),
         v1::RequestOutcome::Failed => Some(Outcome::Failed),
     })
-}
-
-impl From<Status> for v1::SessionState {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Requested => Self::Requested,
-            Status::Connecting => Self::Connecting,
-            Status::Active => Self::Active,
-            Status::Ended => Self::Ended,
-        }
-    }
-}
-
-impl From<Outcome> for v1::RequestOutcome {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Pending => Self::Pending,
-            Outcome::Accepted => Self::Accepted,
-            Outcome::NotRequired => Self::NotRequired,
-            Outcome::Declined => Self::Declined,
-            Outcome::Cancelled => Self::Cancelled,
-            Outcome::Expired => Self::Expired,
-            Outcome::VisitorGone => Self::VisitorGone,
-            Outcome::Failed => Self::Failed,
-        }
-    }
-}
-
-impl From<SessionRecord> for v1::SessionRecord {
-    fn from(record: SessionRecord) -> Self {
-        Self {
-            session_id: record.session.to_string(),
-            request_id: record.request.map(|id| id.to_string()).unwrap_or_default(),
-            kind: v1::SessionKind::from(record.kind).into(),
-            state: v1::SessionState::from(record.status).into(),
-            duration_ms: record.duration_ms(),
-            record: record.record.as_ref().map(protobuf::record_reference),
-            visitor_id: record.visitor.map(|id| id.to_string()).unwrap_or_default(),
-            agent_ids: record.agents.iter().map(ToString::to_string).collect(),
-            attendance: record.attendance.into_iter().map(Into::into).collect(),
-            outcome: v1::RequestOutcome::from(record.outcome).into(),
-            terms_version: record.terms_version.as_deref().unwrap_or_default().to_owned(),
-            displayed_at: record.displayed.map(timestamp),
-            answered_at: record.answered.map(timestamp),
-            receipt_id: record.receipt.map(|receipt| receipt.id.to_string()).unwrap_or_default(),
-            receipt_number: record.receipt.map_or(0, |receipt| receipt.number),
-            control: record.control.into_iter().map(Into::into).collect(),
-            created_at: Some(timestamp(record.created)),
-            started_at: record.started.map(timestamp),
-            ended_at: record.ended.map(timestamp),
-            end_reason: record.end_reason.map_or("", |reason| reason.as_str()).to_owned(),
-            frames: record.relayed.frames,
-            bytes: record.relayed.bytes,
-        }
-    }
-}
-
-impl From<Attendance> for v1::Attendance {
-    fn from(attendance: Attendance) -> Self {
-        let person = attendance.person;
-        let role = match person.role {
-            Role::Publisher => v1::ParticipantRole::Publisher,
-            Role::Viewer => v1::ParticipantRole::Viewer,
-        };
-        Self {
-            participant_id: person.participant.to_string(),
-            role: role.into(),
-            agent_id: person.agent.map(|id| id.to_string()).unwrap_or_default(),
-            name: person.name.to_string(),
-            joined_at: Some(timestamp(attendance.joined)),
-            left_at: attendance.left.map(timestamp),
-        }
-    }
-}
-
-impl From<ControlUse> for v1::ControlUse {
-    fn from(control: ControlUse) -> Self {
-        Self {
-            participant_id: control.participant.to_string(),
-            agent_id: control.agent.map(|id| id.to_string()).unwrap_or_default(),
-            granted_at: Some(timestamp(control.granted)),
-            ended_at: control.ended.map(timestamp),
-        }
-    }
 }
 
 pub(in super::super) fn stats_message(row: DayStatistics) -> v1::SessionStats {

@@ -24,6 +24,7 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn cells_are_quoted_where_they_must_be() {
@@ -55,6 +56,40 @@ mod tests {
             ("a=1", "a=1"),
         ] {
             assert_eq!(cell(text), wanted, "{text:?}");
+        }
+    }
+
+    /// The cells of a row, as RFC 4180 reads them.
+    fn cells(row: &str) -> Vec<String> {
+        let (mut cells, mut quoted) = (vec![String::new()], false);
+        let mut chars = row.strip_suffix("\r\n").unwrap().chars().peekable();
+        while let Some(char) = chars.next() {
+            match char {
+                '"' if !quoted => quoted = true,
+                '"' if chars.next_if_eq(&'"').is_none() => quoted = false,
+                ',' if !quoted => cells.push(String::new()),
+                char => {
+                    assert!(quoted || !['\r', '\n'].contains(&char), "{row:?} is more than one row");
+                    cells.last_mut().unwrap().push(char);
+                }
+            }
+        }
+        assert!(!quoted, "{row:?} does not end");
+        cells
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_cell_holds_is_read_back_and_is_no_formula(
+            texts in prop::collection::vec("[ =+@\t\r\n\"',a-z0-9ö-]{0,12}", 1..4),
+        ) {
+            let row = row(texts.iter().map(String::as_str));
+            let read = cells(&row);
+            prop_assert_eq!(read.len(), texts.len());
+            for (read, text) in read.iter().zip(&texts) {
+                prop_assert!(!read.trim_start_matches(' ').starts_with(FORMULA), "{:?}", row);
+                prop_assert!(read == text || read.strip_prefix('\'') == Some(text), "{:?}", row);
+            }
         }
     }
 }

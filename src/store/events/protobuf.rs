@@ -78,16 +78,21 @@ pub fn encode(logged: &Logged) -> v1::SessionEvent {
         id: event.id.to_string(),
         sequence: logged.sequence,
         group: event.group.to_string(),
-        time: Some(Timestamp {
-            seconds: i64::try_from(event.at.0 / 1000).unwrap_or(i64::MAX),
-            nanos: (event.at.0 % 1000) as i32 * 1_000_000,
-        }),
+        time: Some(timestamp(event.at)),
         kind: kind_number(event.what.kind()).into(),
         session_id: event.session.map(|id| id.to_string()).unwrap_or_default(),
         request_id: event.request.map(|id| id.to_string()).unwrap_or_default(),
         actor: Some(actor(&event.actor)),
         record: event.record.as_ref().map(record_reference),
         details: details(&event.what),
+    }
+}
+
+/// A moment as others read it.
+pub(in crate::store) fn timestamp(at: Wall) -> Timestamp {
+    Timestamp {
+        seconds: i64::try_from(at.0 / 1000).unwrap_or(i64::MAX),
+        nanos: (at.0 % 1000) as i32 * 1_000_000,
     }
 }
 
@@ -194,7 +199,7 @@ fn details(what: &What) -> Option<Details> {
     })
 }
 
-fn session_kind(kind: SessionKind) -> v1::SessionKind {
+pub(in crate::store) fn session_kind(kind: SessionKind) -> v1::SessionKind {
     match kind {
         SessionKind::Cobrowse => v1::SessionKind::Cobrowse,
         SessionKind::Screen => v1::SessionKind::Screen,

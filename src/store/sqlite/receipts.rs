@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::super::StoreError;
-use super::super::receipts::{ReceiptLog, Seal};
+use super::super::receipts::{Beginning, Cut, ReceiptLog, Seal};
 use super::{SqliteStore, all, one, signed, unsigned};
 use crate::clock::Wall;
 use crate::ids::{GroupId, ReceiptId, SessionId};
@@ -64,6 +64,45 @@ impl ReceiptLog for SqliteStore {
         let group = group.clone();
         self.engine.read(move |db| next(db, &group)).await
     }
+
+    async fn beginning(&self, group: &GroupId) -> Result<Option<Beginning>, StoreError> {
+        let group = group.clone();
+        self.engine
+            .read(move |db| {
+                let sql = "SELECT number, at, line FROM receipt_cuts WHERE grp = ?1";
+                one(db, sql, params![group.as_str()], |row| {
+                    Ok(Beginning { count: unsigned(row, 0)?, at: Wall(unsigned(row, 1)?), line: row.get(2)? })
+                })
+            })
+            .await
+    }
+
+    async fn let_receipts_go(&self, group: &GroupId, before: Wall, cut: Cut) -> Result<u64, StoreError> {
+        let group = group.clone();
+        self.engine.write(move |db| let_go(db, &group, before, &cut)).await
+    }
+}
+
+fn let_go(db: &Connection, group: &GroupId, before: Wall, cut: &Cut) -> Result<u64, StoreError> {
+    // In the order of the chain: what stands behind a younger one stays, a clock that was set back or not.
+    let sql = format!("{RECEIPT} WHERE grp = ?1 ORDER BY number LIMIT ?2");
+    let oldest = all(db, &sql, params![group.as_str(), signed(limits::RECEIPT_PAGE as u64)], row)?;
+    let gone = oldest.iter().take_while(|sealed| sealed.at < before);
+    let Some((count, last)) = gone.enumerate().last().map(|(at, last)| (at as u64 + 1, last)) else {
+        return Ok(0);
+    };
+    let next = Link::behind(last.number, &last.line);
+    let beginning = cut(&next);
+    db.execute(
+        "INSERT INTO receipt_cuts (grp, number, hash, at, line) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (grp) DO UPDATE SET number = ?2, hash = ?3, at = ?4, line = ?5",
+        params![group.as_str(), signed(last.number), next.previous, signed(beginning.at.0), beginning.line],
+    )?;
+    db.execute(
+        "DELETE FROM receipts WHERE grp = ?1 AND number <= ?2",
+        params![group.as_str(), signed(last.number)],
+    )?;
+    Ok(count)
 }
 
 fn find(db: &Connection, group: &GroupId, id: ReceiptId) -> Result<Option<Sealed>, StoreError> {
@@ -76,7 +115,15 @@ fn next(db: &Connection, group: &GroupId) -> Result<Link, StoreError> {
         .prepare_cached(sql)?
         .query_row(params![group.as_str()], |row| Ok((unsigned(row, 0)?, row.get::<_, String>(1)?)))
         .optional()?;
-    Ok(last.map_or_else(Link::first, |(number, line)| Link::behind(number, &line)))
+    if let Some((number, line)) = last {
+        return Ok(Link::behind(number, &line));
+    }
+    // There is none: there never was, or all were let go of.
+    let sql = "SELECT number, hash FROM receipt_cuts WHERE grp = ?1";
+    let cut = one(db, sql, params![group.as_str()], |row| {
+        Ok(Link { number: unsigned(row, 0)? + 1, previous: row.get(1)? })
+    })?;
+    Ok(cut.unwrap_or_else(Link::first))
 }
 
 fn row(row: &Row<'_>) -> Result<Sealed, StoreError> {

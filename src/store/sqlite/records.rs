@@ -5,8 +5,9 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
 use super::super::StoreError;
-use super::super::records::{DayStatistics, RecordCursor, RecordPage, RecordQuery, SessionRecords};
-use super::{SqliteStore, all, name, signed, unreadable, unsigned};
+use super::super::events::Retention;
+use super::super::records::{DayStatistics, LetGo, RecordCursor, RecordPage, RecordQuery, SessionRecords};
+use super::{SqliteStore, all, name, one, signed, sync, unreadable, unsigned};
 use crate::clock::Wall;
 use crate::ids::{AgentId, GroupId, SessionId};
 use crate::limits;
@@ -75,6 +76,71 @@ impl SessionRecords for SqliteStore {
             })
             .await
     }
+
+    async fn trim_records(&self, group: &GroupId, keep: Retention, now: Wall) -> Result<LetGo, StoreError> {
+        let group = group.clone();
+        self.engine.write(move |db| trim(db, &group, keep, now)).await
+    }
+}
+
+/// The numbers of ended sessions follow each other without a gap, and the newest is never let go of, so that none
+/// is given twice.
+fn trim(db: &Connection, group: &GroupId, keep: Retention, now: Wall) -> Result<LetGo, StoreError> {
+    let mut gone = LetGo::default();
+    let head = one(
+        db,
+        "SELECT number FROM ended_sessions WHERE grp = ?1 ORDER BY number DESC LIMIT 1",
+        params![group.as_str()],
+        |row| Ok(unsigned(row, 0)?),
+    )?;
+    let Some(head) = head else { return Ok(gone) };
+    let handed = sync::records_handed(db, group)?;
+    let over = |number: u64, ended: Wall, times: u32| {
+        let count = keep.count.saturating_mul(u64::from(times));
+        number <= head.saturating_sub(count) || ended < now.before(keep.age.saturating_mul(times))
+    };
+    let mut last = None;
+    {
+        let mut look = db.prepare_cached(
+            "SELECT e.number, e.session, r.created_at, r.body FROM ended_sessions e
+             LEFT JOIN session_records r ON r.grp = e.grp AND r.session = e.session
+             WHERE e.grp = ?1 ORDER BY e.number LIMIT ?2",
+        )?;
+        let mut drop_record =
+            db.prepare_cached("DELETE FROM session_records WHERE grp = ?1 AND session = ?2")?;
+        let mut drop_agents =
+            db.prepare_cached("DELETE FROM session_record_agents WHERE grp = ?1 AND session = ?2")?;
+        let mut rows = look.query(params![group.as_str(), signed(limits::RECORD_TRIM as u64)])?;
+        let mut sessions = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (number, session): (u64, [u8; 16]) = (unsigned(row, 0)?, row.get(1)?);
+            let Some(created) = row.get::<_, Option<i64>>(2)? else {
+                // Only its place is left.
+                last = Some(number);
+                continue;
+            };
+            // A record that can't be read is let go of by when it was begun.
+            let record = serde_json::from_str::<SessionRecord>(&row.get::<_, String>(3)?).ok();
+            let ended = record.and_then(|record| record.ended).unwrap_or(Wall(created.unsigned_abs()));
+            let unsent = number > handed;
+            if !over(number, ended, if unsent { 2 } else { 1 }) {
+                break;
+            }
+            last = Some(number);
+            gone.records += 1;
+            gone.unsent += u64::from(unsent);
+            sessions.push(session);
+        }
+        for session in sessions {
+            drop_record.execute(params![group.as_str(), session])?;
+            drop_agents.execute(params![group.as_str(), session])?;
+        }
+    }
+    if let Some(last) = last {
+        db.prepare_cached("DELETE FROM ended_sessions WHERE grp = ?1 AND number <= ?2 AND number < ?3")?
+            .execute(params![group.as_str(), signed(last), signed(head)])?;
+    }
+    Ok(gone)
 }
 
 /// Reads a record.

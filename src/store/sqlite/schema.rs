@@ -2,7 +2,8 @@
 
 use rusqlite_migration::{M, Migrations};
 
-const STEPS: &[M<'_>] = &[M::up(ACCOUNTS), M::up(CALLS), M::up(EVENTS), M::up(FEED), M::up(SYNC)];
+const STEPS: &[M<'_>] =
+    &[M::up(ACCOUNTS), M::up(CALLS), M::up(EVENTS), M::up(FEED), M::up(SYNC), M::up(RETENTION)];
 
 const ACCOUNTS: &str = "
     CREATE TABLE groups (
@@ -237,6 +238,17 @@ const SYNC: &str = "
         PRIMARY KEY (grp, started_at, run)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX sync_runs_open ON sync_runs (grp) WHERE ended_at IS NULL;
+    ";
+
+const RETENTION: &str = "
+    -- What stands for the receipts of a group that were let go of: the last of them.
+    CREATE TABLE receipt_cuts (
+        grp TEXT PRIMARY KEY,
+        number INTEGER NOT NULL,
+        hash TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        line TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
     ";
 
 /// All steps, oldest first.

@@ -201,6 +201,16 @@ impl SyncStore for SqliteStore {
             .await
     }
 
+    async fn forget_dead_letters(&self, group: &GroupId, before: Wall) -> Result<u64, StoreError> {
+        let group = group.clone();
+        self.engine
+            .write(move |db| {
+                let sql = "DELETE FROM dead_letters WHERE grp = ?1 AND at < ?2";
+                Ok(db.execute(sql, params![group.as_str(), signed(before.0)])? as u64)
+            })
+            .await
+    }
+
     async fn ended_records(
         &self,
         group: &GroupId,
@@ -307,6 +317,21 @@ fn put_sink(db: &Connection, sink: Sink, rotate: bool, at: Wall) -> Result<SinkR
         )?;
     }
     Ok(row)
+}
+
+/// The place up to which every sink that takes records was handed them; the last of all when none does.
+pub(super) fn records_handed(db: &Connection, group: &GroupId) -> Result<u64, StoreError> {
+    let sinks =
+        all(db, "SELECT grp, sink, body FROM sinks WHERE grp = ?1", params![group.as_str()], sink_row)?;
+    let mut handed = u64::MAX;
+    for SinkRow { sink, .. } in sinks {
+        if sink.enabled && sink.takes.records {
+            let sql = "SELECT after FROM sink_lanes WHERE grp = ?1 AND sink = ?2 AND lane = ?3";
+            let values = params![group.as_str(), sink.id.as_str(), Lane::Records.as_str()];
+            handed = handed.min(one(db, sql, values, |row| Ok(unsigned(row, 0)?))?.unwrap_or(0));
+        }
+    }
+    Ok(handed)
 }
 
 fn save_sink(db: &Connection, row: &SinkRow) -> Result<(), StoreError> {

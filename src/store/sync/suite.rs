@@ -1,6 +1,7 @@
 //! The obligations of every [`SyncStore`], as tests over a factory. [`obligations!`] runs them all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Cause, DeadLetter, LaneKey, Progress, RunCursor, RunRow, Sink, SinkRun, SyncStore};
 use crate::clock::Wall;
@@ -10,7 +11,9 @@ use crate::model::event::{Ended, Event, What, samples};
 use crate::model::session::EndReason;
 use crate::model::settings::Settings;
 use crate::model::sink::{Lane, Takes, Target};
-use crate::store::{EventLog, Store, StoreError};
+use crate::store::events::Retention;
+use crate::store::records::{LetGo, RecordQuery};
+use crate::store::{EventLog, SessionRecords, Store, StoreError};
 
 /// Declares a test per obligation: `obligations!(name, async || (store, what must outlive it))`.
 macro_rules! obligations {
@@ -22,7 +25,8 @@ macro_rules! obligations {
             crate::store::sync::suite::obligations!(@each $fresh;
                 sinks_are_kept_as_they_were_put, sinks_are_few, places_move_from_where_they_are,
                 what_is_buried_moves_on, a_deleted_sink_leaves_nothing, ended_sessions_keep_their_places,
-                runs_are_listed_newest_first, lost_runs_are_ended);
+                runs_are_listed_newest_first, lost_runs_are_ended,
+                old_records_are_let_go_of, records_wait_for_their_sinks, old_dead_letters_are_forgotten);
         }
     };
     (@each $fresh:expr; $($obligation:ident),*) => {
@@ -38,9 +42,9 @@ macro_rules! obligations {
 pub(crate) use obligations;
 
 /// All that these obligations are about: records come of events.
-pub(crate) trait Subject: SyncStore + EventLog + Store {}
+pub(crate) trait Subject: SyncStore + EventLog + SessionRecords + Store {}
 
-impl<T: SyncStore + EventLog + Store> Subject for T {}
+impl<T: SyncStore + EventLog + SessionRecords + Store> Subject for T {}
 
 fn gid(name: &str) -> GroupId {
     GroupId::new(name).unwrap()
@@ -223,4 +227,114 @@ pub(crate) async fn lost_runs_are_ended(store: Arc<impl Subject>) {
     let lost = RunRow { ended_at: Some(Wall(30)), lost: true, ..run(1, Cause::Schedule) };
     assert_eq!(store.runs(&gid("g"), None, 9).await.unwrap(), [done, lost]);
     assert_eq!(store.end_lost_runs(Wall(31)).await.unwrap(), 0);
+}
+
+/// A session that ended at this second, and by now has a record.
+async fn ended_at(store: &Arc<impl Subject>, session: u64, second: u64) {
+    let created = samples::everything().into_iter().find(|what| matches!(what, What::Created(_))).unwrap();
+    let relayed = crate::model::event::Relayed::default();
+    let ended = What::Ended(Ended { reason: EndReason::AgentEnded, relayed });
+    let at = |number: u64, what| Event {
+        at: Wall(second * 1000),
+        ..of_session(u128::from(session), u128::from(number), what)
+    };
+    store.append(vec![at(1_000 + session, created), at(2_000 + session, ended)]).await.unwrap();
+}
+
+/// The sessions whose records are there, newest first.
+async fn kept(store: &Arc<impl Subject>) -> Vec<u64> {
+    let page = store.session_records(&gid("g"), RecordQuery::default()).await.unwrap();
+    let number = |session: SessionId| u64::from_be_bytes(session.bytes()[8..].try_into().unwrap());
+    page.records.iter().map(|record| number(record.session)).collect()
+}
+
+const fn keep(seconds: u64, count: u64) -> Retention {
+    Retention { age: Duration::from_secs(seconds), count }
+}
+
+const fn gone(records: u64, unsent: u64) -> LetGo {
+    LetGo { records, unsent }
+}
+
+async fn trim(store: &Arc<impl Subject>, keep: Retention, second: u64) -> LetGo {
+    store.trim_records(&gid("g"), keep, Wall(second * 1000)).await.unwrap()
+}
+
+pub(crate) async fn old_records_are_let_go_of(store: Arc<impl Subject>) {
+    group(&store, "g").await;
+    assert_eq!(trim(&store, keep(1, 1), 9).await, gone(0, 0));
+    for session in 1..=6 {
+        ended_at(&store, session, 10 * session).await;
+    }
+    let open = samples::everything().into_iter().find(|what| matches!(what, What::Created(_))).unwrap();
+    store.append(vec![Event { at: Wall(1), ..of_session(7, 9_999, open) }]).await.unwrap();
+    assert_eq!(trim(&store, keep(50, 10), 60).await, gone(0, 0), "as old as is kept");
+    assert_eq!(trim(&store, keep(50, 10), 61).await, gone(1, 0), "older");
+    assert_eq!(trim(&store, keep(50, 10), 61).await, gone(0, 0));
+    assert_eq!(kept(&store).await, [6, 5, 4, 3, 2, 7]);
+    assert_eq!(trim(&store, keep(1_000, 3), 61).await, gone(2, 0), "more than are kept");
+    assert_eq!(store.trim_records(&gid("h"), keep(0, 0), Wall(1 << 40)).await.unwrap(), gone(0, 0));
+    assert_eq!(kept(&store).await, [6, 5, 4, 7]);
+    let by_agent = RecordQuery { agent: crate::ids::AgentId::new("alice").ok(), ..RecordQuery::default() };
+    assert_eq!(store.session_records(&gid("g"), by_agent).await.unwrap().records.len(), 4);
+    assert_eq!(store.statistics(&gid("g"), Wall(0), Wall(61_000)).await.unwrap()[0].asked, 4);
+
+    // Nothing is left but what has not ended, and a place is still given once.
+    assert_eq!(trim(&store, keep(1, 0), 100).await, gone(3, 0));
+    assert_eq!(trim(&store, keep(1, 0), 100).await, gone(0, 0));
+    assert_eq!(kept(&store).await, [7]);
+    ended_at(&store, 8, 100).await;
+    let places: Vec<u64> =
+        store.ended_records(&gid("g"), 0, 9).await.unwrap().into_iter().map(|(place, _)| place).collect();
+    assert_eq!(places, [7]);
+    assert_eq!(trim(&store, keep(1, 9), 200).await, gone(1, 0));
+
+    // In bounded steps.
+    let many = limits::RECORD_TRIM as u64 + 5;
+    for session in 10..10 + many {
+        ended_at(&store, session, 200).await;
+    }
+    // One place of the step is that of the record that went before.
+    assert_eq!(trim(&store, keep(1, 9), 300).await, gone(many - 6, 0));
+    assert_eq!(trim(&store, keep(1, 9), 300).await, gone(6, 0));
+}
+
+pub(crate) async fn records_wait_for_their_sinks(store: Arc<impl Subject>) {
+    group(&store, "g").await;
+    store.put_sink(&sink("g", "a"), false, Wall(1)).await.unwrap();
+    let events = Takes { every_event: true, ..Takes::default() };
+    store.put_sink(&Sink { takes: events, ..sink("g", "b") }, false, Wall(1)).await.unwrap();
+    store.put_sink(&Sink { enabled: false, ..sink("g", "c") }, false, Wall(1)).await.unwrap();
+    for session in 1..=6 {
+        ended_at(&store, session, 10 * session).await;
+    }
+    assert!(store.advance(&lane("g", "a", Lane::Records), 0, 2).await.unwrap());
+    assert_eq!(trim(&store, keep(40, 100), 90).await, gone(2, 0), "what was handed over goes");
+    assert_eq!(trim(&store, keep(100, 3), 90).await, gone(0, 0), "the others wait");
+    assert_eq!(kept(&store).await, [6, 5, 4, 3]);
+    // But not for ever.
+    assert_eq!(trim(&store, keep(25, 100), 90).await, gone(1, 1));
+    assert_eq!(trim(&store, keep(100, 1), 90).await, gone(1, 1));
+    assert_eq!(kept(&store).await, [6, 5]);
+    // What is let go of before a sink had it is passed over, and what comes behind is not.
+    let rest = store.ended_records(&gid("g"), 2, 9).await.unwrap();
+    assert_eq!(rest.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [5, 6]);
+    // A sink that is switched off waits for nothing, and holds nothing up.
+    store.disable_sink(&gid("g"), &SinkId::new("a").unwrap(), "gone").await.unwrap();
+    assert_eq!(trim(&store, keep(40, 1), 90).await, gone(1, 0));
+}
+
+pub(crate) async fn old_dead_letters_are_forgotten(store: Arc<impl Subject>) {
+    group(&store, "g").await;
+    store.put_sink(&sink("g", "a"), false, Wall(1)).await.unwrap();
+    let key = lane("g", "a", Lane::Events);
+    for (at, place) in [(5, 1), (7, 2)] {
+        assert!(
+            store.bury(&key, place - 1, place, &DeadLetter { at: Wall(at), ..letter("e") }).await.unwrap()
+        );
+    }
+    assert_eq!(store.forget_dead_letters(&gid("h"), Wall(9)).await.unwrap(), 0);
+    assert_eq!(store.forget_dead_letters(&gid("g"), Wall(7)).await.unwrap(), 1);
+    let left = store.dead_letters(&gid("g"), &key.sink, 0, 9).await.unwrap();
+    assert_eq!(left.iter().map(|letter| letter.at).collect::<Vec<_>>(), [Wall(7)]);
 }

@@ -1,0 +1,27 @@
+//! The numbers of what is kept and let go of, each with its reason. Part of [`super`], where everybody reads them.
+
+use std::time::Duration;
+
+use super::STATS_SPAN;
+
+/// How long session records are kept, and what was put aside for sinks: what [`STATS_SPAN`] can count, a year with
+/// some days to compare. They name visitors and agents, so that for ever is no answer.
+pub const RECORDS_KEPT: Duration = STATS_SPAN;
+
+/// How many records of one group are kept: at about 2 KiB it is 2 GB of disk, and 2,500 sessions a day.
+pub const RECORDS_KEPT_COUNT: u64 = 1_000_000;
+
+/// Fewest days and fewest records that may be kept. A session lasts hours, and its record must outlive it; below,
+/// lists and statistics would show holes of today.
+pub const RECORDS_KEPT_LEAST: (Duration, u64) = (Duration::from_secs(24 * 3600), 10_000);
+
+/// Records let go of in one write: some ten milliseconds of the writer's time.
+pub const RECORD_TRIM: usize = 200;
+
+/// Longest line of a file of receipts. One has about 1 KiB, and 70 bytes more for each agent that asked: ten
+/// thousand of them fit. Whoever verifies a file holds one line of it.
+pub const RECEIPT_LINE: usize = 1024 * 1024;
+
+/// Changes of settings that a group's history keeps: years of a busy company's. A change of small settings is some
+/// 10 KiB, so that it is 20 MB of disk; without a bound a script that toggles would fill the disk.
+pub const SETTINGS_HISTORY: usize = 2_000;
