@@ -14,8 +14,8 @@ use porchlight::store::events::After;
 use tonic::transport::Channel;
 
 use crate::admin::{channel, operator, with_key};
-use crate::cli::User;
 use crate::cli_events::verify;
+use crate::common::cli::User;
 use crate::common::site::{DEMO, config, group_id};
 use crate::common::transcript::Transcript;
 use crate::common::{Site, canary, json, within};
