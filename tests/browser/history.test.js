@@ -1,11 +1,10 @@
 // The history of sessions: the list with its filter and files, one session with its course and its receipt, and the sync
 // that hands it on.
 import assert from "node:assert/strict";
-import { shoot, stage } from "./lib.js";
+import { PHONE, shoot, stage } from "./lib.js";
 
 const { scene } = stage();
 
-const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 
 /** Sessions of the first scene, for those behind it. */
 const played = { first: "", second: "" };
