@@ -38,6 +38,7 @@ mod sessions;
 mod sinks;
 mod store_faults;
 mod subscriptions;
+mod sync_schedule;
 mod times;
 mod token_life;
 mod two_nodes;
