@@ -439,6 +439,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn each_bit_of_a_file_counts() {
+        let mut file = file(&chain(1, &key(1)));
+        let keys = [key(1).public()];
+        for at in 0..file.len() * 8 {
+            file[at / 8] ^= 1 << (at % 8);
+            assert!(verify(&file, &keys).is_err(), "bit {at}");
+            file[at / 8] ^= 1 << (at % 8);
+        }
+        assert!(verify(&file, &keys).is_ok());
+    }
+
     proptest! {
         #[test]
         fn one_bit_changed_anywhere_is_found(at in any::<prop::sample::Index>(), bit in 0u8..8) {
