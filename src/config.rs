@@ -194,7 +194,7 @@ pub struct Receipts {
 
 /// Section `[sinks]`: where the sinks of groups may lead. Groups choose among what is named here, and name
 /// neither paths nor servers of ours.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sinks {
     /// The directory of files of lines; without it no group has such files.
@@ -202,7 +202,52 @@ pub struct Sinks {
     /// The Redis of streams, as `redis://user:password@host:port/`; without it no group has a stream.
     pub redis: Option<Secret>,
     /// Networks that webhooks may lead to although they are not public, and in clear too.
+    #[serde(deserialize_with = "networks")]
     pub allow: Vec<IpNet>,
+    /// Wait before what a sink did not take is tried again, at first; it doubles.
+    #[serde(with = "humantime_serde")]
+    pub retry_first: Duration,
+    /// And at most.
+    #[serde(with = "humantime_serde")]
+    pub retry_most: Duration,
+    /// How long a webhook is tried before it is put aside.
+    #[serde(with = "humantime_serde")]
+    pub give_up: Duration,
+    /// Time for one webhook, from the look-up of its name to the end of the answer.
+    #[serde(with = "humantime_serde")]
+    pub answer_within: Duration,
+}
+
+impl Default for Sinks {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            redis: None,
+            allow: Vec::new(),
+            retry_first: limits::SINK_RETRY.0,
+            retry_most: limits::SINK_RETRY.1,
+            give_up: limits::SINK_PATIENCE,
+            answer_within: limits::WEBHOOK_TIME,
+        }
+    }
+}
+
+/// Networks as a list, or as one text with commas between: the environment has no lists.
+fn networks<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<IpNet>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Told {
+        List(Vec<String>),
+        Text(String),
+    }
+    let texts = match Told::deserialize(d)? {
+        Told::List(texts) => texts,
+        Told::Text(text) => text.split(',').map(str::to_owned).collect(),
+    };
+    let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+    texts
+        .map(|text| text.parse().map_err(|_| serde::de::Error::custom(format!("{text} is no network"))))
+        .collect()
 }
 
 /// Section `[log]`.

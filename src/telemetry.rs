@@ -97,7 +97,7 @@ metrics_table! {
     EVENT_FAILURES = "porchlight_event_write_failures_total", Counter, Count,
         "Writes to the event log that failed; most are tried again.";
     EVENTS_REFUSED = "porchlight_events_refused_total", Counter, Count,
-        "Events given up because no more could wait or the log would never take them.";
+        "Events given up, by reason.";
     RECEIPTS = "porchlight_receipts_total", Counter, Count,
         "Consent receipts, by outcome.";
     RECEIPT_SECONDS = "porchlight_receipt_seconds", Histogram, Seconds,
@@ -188,8 +188,14 @@ pub struct Meters {
     pub events_waiting: Gauge,
     /// See [`EVENT_FAILURES`].
     pub event_failures: Counter,
-    /// See [`EVENTS_REFUSED`].
-    pub events_refused: Counter,
+    /// See [`EVENTS_REFUSED`]: no more could wait.
+    pub events_refused_full: Counter,
+    /// See [`EVENTS_REFUSED`]: the log would never take it.
+    pub events_refused_unwritable: Counter,
+    /// See [`EVENTS_REFUSED`]: the server ended before it could be written.
+    pub events_refused_ended: Counter,
+    /// See [`EVENTS_REFUSED`]: a back end's post, which waits for nothing; the back end was told.
+    pub events_refused_post: Counter,
     /// See [`RECEIPT_SECONDS`].
     pub receipt_seconds: Histogram,
 }
@@ -221,6 +227,8 @@ impl Meters {
         };
         let shed =
             |reason| recorder.register_counter(&labelled(FRAMES_SHED, &[("reason", reason)]), &METADATA);
+        let refused =
+            |reason| recorder.register_counter(&labelled(EVENTS_REFUSED, &[("reason", reason)]), &METADATA);
         recorder
             .register_gauge(&labelled(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]), &METADATA)
             .set(1.0);
@@ -246,7 +254,10 @@ impl Meters {
             events: counter(EVENTS),
             events_waiting: gauge(EVENTS_WAITING),
             event_failures: counter(EVENT_FAILURES),
-            events_refused: counter(EVENTS_REFUSED),
+            events_refused_full: refused("full"),
+            events_refused_unwritable: refused("unwritable"),
+            events_refused_ended: refused("ended"),
+            events_refused_post: refused("post"),
             receipt_seconds: recorder.register_histogram(&Key::from_static_name(RECEIPT_SECONDS), &METADATA),
             recorder,
         };

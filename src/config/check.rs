@@ -71,6 +71,17 @@ impl Config {
                 )
             });
         }
+        let sinks = &self.sinks;
+        for (key, time) in [
+            ("sinks.retry_first", sinks.retry_first),
+            ("sinks.answer_within", sinks.answer_within),
+            ("sinks.give_up", sinks.give_up),
+        ] {
+            findings.require(!time.is_zero(), key, || "must not be 0".to_owned());
+        }
+        findings.require(sinks.retry_most >= sinks.retry_first, "sinks.retry_most", || {
+            format!("{:?} is shorter than sinks.retry_first ({:?})", sinks.retry_most, sinks.retry_first)
+        });
         if let Err(error) = telemetry::parse_filter(&self.log.filter) {
             findings.0.push(Violation { key: "log.filter", problem: error.to_string() });
         }
@@ -236,6 +247,10 @@ mod tests {
             (|c| c.log.filter = "porchlight=loud".to_owned(), "log.filter"),
             (|c| c.auth.master_secret = Some("short".to_owned().into()), "auth.master_secret"),
             (|c| c.store.data_dir = "".into(), "store.data_dir"),
+            (|c| c.sinks.retry_first = Duration::ZERO, "sinks.retry_first"),
+            (|c| c.sinks.retry_most = c.sinks.retry_first / 2, "sinks.retry_most"),
+            (|c| c.sinks.give_up = Duration::ZERO, "sinks.give_up"),
+            (|c| c.sinks.answer_within = Duration::ZERO, "sinks.answer_within"),
             (|c| c.admin.addr = "0.0.0.0:7402".parse().unwrap(), "admin.addr"),
             (|c| c.admin.tls_cert = Some("cert.pem".into()), "admin.tls_key"),
             (|c| c.admin.client_ca = Some("ca.pem".into()), "admin.tls_cert"),

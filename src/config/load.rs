@@ -244,6 +244,18 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_a_list_or_a_text_with_commas() {
+        let (_dir, path) = file("[sinks]\nallow = [\"10.0.0.0/8\", \"fd00::/8\"]\nretry_first = \"2ms\"\n");
+        let of_file = load(&Sources { file: Some(&path), ..Sources::default() }).unwrap().config;
+        let told = |text| env(&[("PORCHLIGHT__SINKS__ALLOW", text)]);
+        let of_text = |text| load(&Sources { environment: told(text), ..Sources::default() });
+        assert_eq!(of_text("10.0.0.0/8, fd00::/8").unwrap().config.sinks.allow, of_file.sinks.allow);
+        assert_eq!((of_file.sinks.allow.len(), of_file.sinks.retry_first), (2, Duration::from_millis(2)));
+        assert!(of_text("").unwrap().config.sinks.allow.is_empty());
+        assert!(of_text("10.0.0.0/8,home").is_err());
+    }
+
+    #[test]
     fn unknown_keys_of_a_file_are_named() {
         let (_dir, path) =
             file("[public]\nadr = \"127.0.0.1:1\"\n[limitz]\nframe = 1\n[limits.frame]\nx = 1\n");

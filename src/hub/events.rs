@@ -87,10 +87,16 @@ impl Events {
         }
         let mut queue = self.inner.queue.lock();
         if queue.closed || queue.waiting.len() + events.len() > limits::EVENT_QUEUE {
-            let first = !std::mem::replace(&mut queue.overflowing, true);
+            let (closed, first) = (queue.closed, !std::mem::replace(&mut queue.overflowing, true));
             drop(queue);
-            self.inner.meters.events_refused.increment(events.len() as u64);
-            if first {
+            let (meters, refused) = (&self.inner.meters, events.len() as u64);
+            if closed {
+                meters.events_refused_ended.increment(refused);
+                tracing::error!(refused, "the log is closed, events that come after it are refused");
+            } else {
+                meters.events_refused_full.increment(refused);
+            }
+            if first && !closed {
                 let limit = limits::EVENT_QUEUE;
                 tracing::error!(limit, "events cannot be written and no more can wait, they are refused");
             }
@@ -154,7 +160,7 @@ impl Events {
             task.abort();
             let left = self.inner.queue.lock().waiting.len();
             if done.is_err() || left > 0 {
-                self.inner.meters.events_refused.increment(left as u64);
+                self.inner.meters.events_refused_ended.increment(left as u64);
                 tracing::error!(left, "events could not be written before the end");
             }
         }
@@ -207,7 +213,7 @@ async fn write_all(inner: Arc<Inner>, log: Arc<dyn EventLog>) {
             Err(_) if count > 1 && most > 1 => most = 1,
             Err(error) => {
                 inner.meters.event_failures.increment(1);
-                inner.meters.events_refused.increment(count as u64);
+                inner.meters.events_refused_unwritable.increment(count as u64);
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "an event cannot be written, it is refused"

@@ -287,7 +287,14 @@ impl Hub {
             record: Some(item.record.clone()),
             what: What::FeedPosted(item.post.clone()),
         };
-        self.feeds.stores.log.append(vec![event]).await?;
+        if let Err(error) = self.feeds.stores.log.append(vec![event]).await {
+            self.meters.events_refused_post.increment(1);
+            tracing::error!(
+                %group, post = %id, error = &error as &dyn std::error::Error,
+                "a post cannot be written, it is refused"
+            );
+            return Err(error);
+        }
         Ok(item)
     }
 

@@ -601,6 +601,18 @@ mod tests {
         assert!(lines[0].starts_with(&written), "{}", lines[0]);
     }
 
+    #[test]
+    fn each_bit_of_a_file_counts() {
+        let mut file = file(&chain(1, &key(1)));
+        let keys = [key(1).public()];
+        for at in 0..file.len() * 8 {
+            file[at / 8] ^= 1 << (at % 8);
+            assert!(verify(&file, &keys).is_err(), "bit {at}");
+            file[at / 8] ^= 1 << (at % 8);
+        }
+        assert!(verify(&file, &keys).is_ok());
+    }
+
     proptest! {
         #[test]
         fn a_chain_that_was_cut_is_as_closed_as_a_whole_one(

@@ -37,10 +37,13 @@ pub fn last(installed: Wall, frequency: SyncFrequency, now: Wall) -> Option<Wall
     (passed > 0).then(|| Wall(installed.0 + passed * period))
 }
 
-/// Whether a run is owed: a moment has passed since the last run began. A clock that was set back owes none
-/// until it has passed that run again; one that was set ahead owes one run, not one for each moment skipped.
+/// Whether a run is owed: a moment has passed since the last run began. A clock that was set ahead owes one
+/// run, not one for each moment skipped. One that was set back owes none until it has passed that run again;
+/// but a run that lies further ahead than a period was noted by a clock that was wrong, and counts for
+/// nothing: else a clock that was a year ahead for a minute would stop the sync for a year.
 pub fn is_due(installed: Wall, frequency: SyncFrequency, ran: Option<Wall>, now: Wall) -> bool {
-    match (last(installed, frequency, now), ran) {
+    let believed = |ran: &Wall| period(frequency).is_some_and(|period| *ran <= now.after(period));
+    match (last(installed, frequency, now), ran.filter(believed)) {
         (Some(due), Some(ran)) => ran < due,
         (Some(_), None) => true,
         (None, _) => false,
@@ -88,8 +91,11 @@ mod tests {
         assert!(due(Some("2026-01-01T14:14:00Z"), "2026-01-08T10:00:00Z"));
         assert!(!due(Some("2026-01-08T10:00:00Z"), "2026-01-08T10:13:00Z"));
         assert!(due(Some("2026-01-08T10:00:00Z"), "2026-01-08T10:14:00Z"));
-        // The clock was set back by a day.
-        assert!(!due(Some("2026-01-08T10:00:00Z"), "2026-01-07T10:14:00Z"));
+        // The clock was set back: by less than a period it repeats nothing, by a day it goes on from there.
+        assert!(!due(Some("2026-01-08T10:14:00Z"), "2026-01-08T10:13:59Z"));
+        assert!(!due(Some("2026-01-08T10:14:00Z"), "2026-01-08T09:14:30Z"));
+        assert!(due(Some("2026-01-08T10:00:00Z"), "2026-01-07T10:14:00Z"));
+        assert!(!due(Some("2026-01-07T10:14:00Z"), "2026-01-07T10:15:00Z"));
         assert!(!is_due(installed, SyncFrequency::Never, None, at("2027-01-01T00:00:00Z")));
     }
 

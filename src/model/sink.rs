@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::event::Kind;
+use crate::clock::Wall;
 use crate::limits;
 
 /// Where a sink leads.
@@ -69,13 +70,38 @@ impl Lane {
     }
 }
 
-/// The wait after a number of failures in a row; `chance` is anything, and decides half of it.
-pub fn pause(failures: u32, chance: u64) -> Duration {
-    let (first, most) = limits::SINK_RETRY;
-    let whole = first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(most);
-    let half = whole / 2;
-    let millis = u64::try_from(half.as_millis()).unwrap_or(u64::MAX);
-    half + Duration::from_millis(chance % millis.saturating_add(1))
+/// How long a sink that does not take something is borne with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Wait before the second try.
+    pub first: Duration,
+    /// Wait between two tries at most.
+    pub most: Duration,
+    /// How long a letter is tried before it is put aside.
+    pub give_up: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let (first, most) = limits::SINK_RETRY;
+        Self { first, most, give_up: limits::SINK_PATIENCE }
+    }
+}
+
+impl Patience {
+    /// The wait after a number of failures in a row; `chance` is anything, and decides half of it.
+    pub fn pause(&self, failures: u32, chance: u64) -> Duration {
+        let doubled = self.first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
+        let half = doubled.min(self.most) / 2;
+        let millis = u64::try_from(half.as_millis()).unwrap_or(u64::MAX);
+        half + Duration::from_millis(chance % millis.saturating_add(1))
+    }
+
+    /// Whether the time of a try has not come. A time that lies further ahead than any wait was noted by a
+    /// clock that has been set back since, and has come.
+    pub fn is_early(&self, at: Wall, now: Wall) -> bool {
+        at > now && at <= now.after(self.most)
+    }
 }
 
 #[cfg(test)]
@@ -92,12 +118,21 @@ mod tests {
         assert!(!Takes { records: true, ..Takes::default() }.events());
     }
 
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_wait() {
+        let (patience, now) = (Patience::default(), Wall(1_000_000));
+        assert!(patience.is_early(now.after(patience.most), now));
+        for at in [now, Wall(0), Wall(now.after(patience.most).0 + 1)] {
+            assert!(!patience.is_early(at, now), "{at:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn pauses_double_within_bounds(failures in 1..200u32, chance: u64) {
-            let (first, most) = limits::SINK_RETRY;
-            let pause = pause(failures, chance);
-            let whole = first.saturating_mul(2u32.saturating_pow(failures - 1)).min(most);
+            let patience = Patience::default();
+            let pause = patience.pause(failures, chance);
+            let whole = patience.first.saturating_mul(2u32.saturating_pow(failures - 1)).min(patience.most);
             prop_assert!(pause >= whole / 2 && pause <= whole);
         }
     }

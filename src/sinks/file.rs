@@ -54,6 +54,10 @@ pub(super) fn folder(directory: &Path, group: &GroupId, sink: &SinkId) -> PathBu
 /// Writes the letters that are not in the file yet, and returns when they are on the disk. Blocks.
 pub(super) fn write(folder: &Path, lane: Lane, letters: &[Letter], rotation: Rotation) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // A follower that was ended leaves its last write to end by itself: the next one waits for it, or both
+    // would find the same place.
+    let folder_file = File::open(folder)?;
+    folder_file.lock()?;
     let name = lane.as_str();
     let path = folder.join(format!("{name}.ndjson"));
     let mut file = open(&path)?;
@@ -64,7 +68,7 @@ pub(super) fn write(folder: &Path, lane: Lane, letters: &[Letter], rotation: Rot
         let place = written.unwrap_or_default();
         fs::rename(&path, folder.join(format!("{name}-{place:0DIGITS$}.ndjson")))?;
         file = open(&path)?;
-        File::open(folder)?.sync_all()?;
+        folder_file.sync_all()?;
     }
     let written = written.unwrap_or(0);
     let mut lines = Vec::new();
@@ -74,7 +78,7 @@ pub(super) fn write(folder: &Path, lane: Lane, letters: &[Letter], rotation: Rot
     }
     file.write_all(&lines)?;
     file.sync_data()?;
-    File::open(folder)?.sync_all()
+    folder_file.sync_all()
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -217,6 +221,22 @@ mod tests {
             }
             prop_assert_eq!(places(folder.path()), (1..=noted).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn two_who_write_at_once_write_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let small = Rotation { bytes: 2_000, ..ROOMY };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for first in (1..=60).step_by(3) {
+                        write(folder.path(), Lane::Events, &letters(first..=first + 2), small).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(places(folder.path()), (1..=60).collect::<Vec<_>>());
     }
 
     #[test]

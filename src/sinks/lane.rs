@@ -10,7 +10,7 @@ use super::letter::Letter;
 use super::{Deliver, Trouble, chance};
 use crate::clock::Wall;
 use crate::limits;
-use crate::model::sink::{Lane, Target, pause};
+use crate::model::sink::{Lane, Patience, Target};
 use crate::store::events::After;
 use crate::store::sync::{DeadLetter, LaneKey, Progress, SinkRow};
 use crate::store::{EventLog, StoreError, SyncStore};
@@ -39,6 +39,7 @@ pub(super) struct Lanes {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) courier: Arc<dyn Deliver>,
     pub(super) meters: Arc<Meters>,
+    pub(super) patience: Patience,
 }
 
 /// What comes next in a lane.
@@ -67,14 +68,14 @@ impl Lanes {
     ) -> Result<Step, StoreError> {
         let key = LaneKey { group: row.sink.group.clone(), sink: row.sink.id.clone(), lane };
         let Some(progress) = self.store.progress(&key).await? else { return Ok(Step::Over(None)) };
-        if let Some(retry_at) = progress.retry_at.filter(|at| !eager && *at > now) {
-            // A clock that was set back must not make it wait for longer than a pause.
-            let wait = Duration::from_millis(retry_at.0 - now.0).min(limits::SINK_RETRY.1);
+        if let Some(retry_at) = progress.retry_at.filter(|at| !eager && self.patience.is_early(*at, now)) {
+            let wait = Duration::from_millis(retry_at.0 - now.0);
             return Ok(Step::Waiting(wait, progress.error.unwrap_or_default()));
         }
         let next = self.next(row, lane, progress.after).await?;
         if next.letters.is_empty() {
             if next.until > progress.after {
+                // Moved by somebody else it is read anew.
                 self.store.advance(&key, progress.after, next.until).await?;
                 return Ok(Step::Moved(0));
             }
@@ -90,7 +91,9 @@ impl Lanes {
         if taken > 0 {
             self.meters.letters(target, "accepted", taken as u64);
             if after > progress.after && !self.store.advance(&key, progress.after, after).await? {
-                return Ok(Step::Over(None));
+                // Gone, or moved by the word of a follower that was ended before it heard the answer: the
+                // next step tells.
+                return Ok(Step::Moved(taken as u64));
             }
         }
         let Some(trouble) = trouble else { return Ok(Step::Moved(taken as u64)) };
@@ -115,9 +118,9 @@ impl Lanes {
             }
             Trouble::Later(error, asked) => (error, asked),
         };
-        let since = before.failing_since.unwrap_or(now);
+        let since = before.failing_since.unwrap_or(now).min(now);
         let failures = before.failures.saturating_add(1);
-        let late = now >= since.after(limits::SINK_PATIENCE) && failures >= FAILURES;
+        let late = now >= since.after(self.patience.give_up) && failures >= FAILURES;
         if let (Target::Webhook { .. }, true, Some(letter)) = (&row.sink.target, late, letter) {
             let dead =
                 DeadLetter { number: 0, id: letter.id.clone(), body: letter.body.clone(), at: now, error };
@@ -130,7 +133,8 @@ impl Lanes {
             }
             return Ok(Step::Moved(0));
         }
-        let wait = pause(failures, chance()).max(asked.unwrap_or_default()).min(limits::SINK_RETRY.1);
+        let pause = self.patience.pause(failures, chance());
+        let wait = pause.max(asked.unwrap_or_default()).min(self.patience.most);
         let progress = Progress {
             after: before.after,
             failures,
@@ -190,6 +194,8 @@ mod tests {
     struct Picky {
         got: Mutex<Vec<String>>,
         fail: Mutex<Option<Trouble>>,
+        /// A lane that moves on by one while a letter is under way.
+        meanwhile: Mutex<Option<(Arc<SqliteStore>, LaneKey)>>,
     }
 
     #[async_trait::async_trait]
@@ -202,6 +208,11 @@ mod tests {
             _now: Wall,
         ) -> (usize, Option<Trouble>) {
             self.got.lock().push(letters[0].id.clone());
+            let meanwhile = self.meanwhile.lock().take();
+            if let Some((store, key)) = meanwhile {
+                let after = letters[0].place;
+                assert!(store.advance(&key, after - 1, after).await.unwrap());
+            }
             match self.fail.lock().clone() {
                 Some(trouble) => (0, Some(trouble)),
                 None => (1, None),
@@ -227,7 +238,8 @@ mod tests {
         let row = store.put_sink(&sink, false, Wall(1)).await.unwrap();
         let courier = Arc::new(Picky::default());
         let (meters, _) = Meters::new();
-        let lanes = Lanes { store: store.clone(), log: store.clone(), courier: courier.clone() as _, meters };
+        let (log, patience) = (store.clone(), Patience::default());
+        let lanes = Lanes { store: store.clone(), log, courier: courier.clone() as _, meters, patience };
         (lanes, courier, store, row)
     }
 
@@ -288,10 +300,28 @@ mod tests {
         lanes.step(&row, Lane::Events, Wall(1_000), false).await.unwrap();
         let ahead = Wall(1_000).after(10 * limits::SINK_PATIENCE);
         lanes.step(&row, Lane::Events, ahead, false).await.unwrap();
-        // And back again: it waits for a pause at most.
+        // And back again: it is tried at once, not in ten days.
+        let tries = courier.got.lock().len();
         let step = lanes.step(&row, Lane::Events, Wall(2_000), false).await.unwrap();
         assert!(matches!(step, Step::Waiting(wait, _) if wait <= limits::SINK_RETRY.1), "{step:?}");
+        assert_eq!(courier.got.lock().len(), tries + 1);
         assert_eq!(store.count_dead_letters(&row.sink.group, &row.sink.id).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_place_that_was_moved_meanwhile_ends_nothing() {
+        let (lanes, courier, store, row) = lanes(&[What::Paused]).await;
+        store.append((1..=2).map(|at| samples::event("g", at, What::Paused)).collect()).await.unwrap();
+        let key = LaneKey { group: row.sink.group.clone(), sink: row.sink.id.clone(), lane: Lane::Events };
+        // The follower before this one noted the letter, and was ended before it heard so.
+        *courier.meanwhile.lock() = Some((store.clone(), key));
+        assert_eq!(lanes.step(&row, Lane::Events, Wall(9), false).await.unwrap(), Step::Moved(1));
+        assert_eq!(lanes.step(&row, Lane::Events, Wall(9), false).await.unwrap(), Step::Moved(1));
+        assert_eq!(*courier.got.lock(), [id(1), id(2)]);
+        // A sink that was removed meanwhile is over.
+        store.append(vec![samples::event("g", 3, What::Paused)]).await.unwrap();
+        store.delete_sink(&row.sink.group, &row.sink.id).await.unwrap();
+        assert_eq!(lanes.step(&row, Lane::Events, Wall(9), false).await.unwrap(), Step::Over(None));
     }
 
     #[tokio::test]

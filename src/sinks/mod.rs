@@ -30,7 +30,7 @@ use crate::config::Sinks;
 use crate::hub::accounts::Accounts;
 use crate::hub::sync::{Offers, signing_generations, webhook_key};
 use crate::limits;
-use crate::model::sink::{Lane, Target};
+use crate::model::sink::{Lane, Patience, Target};
 use crate::store::sync::SinkRow;
 
 /// Why a sink did not take a letter. The words go into the history and hold no secret.
@@ -71,6 +71,7 @@ pub struct Courier {
     webhooks: Webhooks,
     directory: Option<PathBuf>,
     streams: Option<Streams>,
+    patience: Patience,
 }
 
 impl std::fmt::Debug for Courier {
@@ -90,9 +91,14 @@ impl Courier {
         let streams = settings.redis.as_ref().map(|url| Streams::new(url.expose())).transpose()?;
         Ok(Self {
             accounts,
-            webhooks: Webhooks::new(Guard::new(settings.allow.clone())),
+            webhooks: Webhooks::new(Guard::new(settings.allow.clone()), settings.answer_within),
             directory: settings.dir.clone(),
             streams,
+            patience: Patience {
+                first: settings.retry_first,
+                most: settings.retry_most,
+                give_up: settings.give_up,
+            },
         })
     }
 

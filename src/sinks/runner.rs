@@ -86,7 +86,8 @@ impl Runner {
     /// A runner that has not begun.
     pub fn new(parts: RunnerParts) -> Self {
         let RunnerParts { store, log, accounts, events, courier, clock, meters, calls } = parts;
-        let lanes = Lanes { store, log, courier: Arc::new(courier), meters };
+        let patience = courier.patience;
+        let lanes = Lanes { store, log, courier: Arc::new(courier), meters, patience };
         Self {
             work: Work { lanes, events, clock },
             accounts,
@@ -191,7 +192,7 @@ impl Runner {
                 Ok(ran) if schedule::is_due(group.created_at, group.settings.sync_frequency, ran, now) => {
                     Cause::Schedule
                 }
-                Ok(_) if self.retries.get(&id).is_some_and(|at| *at <= now) => Cause::Retry,
+                Ok(_) if self.is_retry_due(&id, now) => Cause::Retry,
                 Ok(_) => continue,
                 Err(error) => {
                     tracing::warn!(group = %id, %error, "can't tell when the sync ran last");
@@ -202,6 +203,10 @@ impl Runner {
                 tracing::warn!(group = %id, %error, "can't begin a run of the sync");
             }
         }
+    }
+
+    fn is_retry_due(&self, group: &GroupId, now: Wall) -> bool {
+        self.retries.get(group).is_some_and(|at| !self.work.lanes.patience.is_early(*at, now))
     }
 
     async fn last_run(&mut self, group: &GroupId) -> Result<Option<Wall>, StoreError> {

@@ -4,10 +4,12 @@
 //! not an answer of the 200s was not taken. Keeps no connection: a sink that is asked rarely would find it
 //! closed, and the address is looked up and checked anew each time.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -39,29 +41,48 @@ enum Failed {
     #[error("address {0}")]
     Url(&'static str),
     #[error("host can't be found")]
-    Lookup(#[source] std::io::Error),
+    Lookup(#[source] io::Error),
     #[error("host has no address")]
     Nowhere,
     #[error("{0} is not an address that webhooks may lead to")]
     Forbidden(IpAddr),
     #[error("host can't be reached: {0}")]
-    Connect(std::io::Error),
+    Connect(io::Error),
     #[error("TLS failed: {0}")]
-    Tls(std::io::Error),
+    Tls(io::Error),
     #[error("request failed: {0}")]
     Request(#[from] hyper::Error),
     #[error("no answer within {0:?}")]
     Late(Duration),
 }
 
+/// Finds the addresses of a name.
+#[async_trait]
+trait Lookup: Send + Sync {
+    async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+}
+
+/// As the system does.
+struct System;
+
+#[async_trait]
+impl Lookup for System {
+    async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host((host, port)).await?.collect())
+    }
+}
+
 /// Sends webhooks.
 pub(super) struct Webhooks {
     guard: Guard,
     tls: TlsConnector,
+    within: Duration,
+    names: Box<dyn Lookup>,
 }
 
 impl Webhooks {
-    pub(super) fn new(guard: Guard) -> Self {
+    /// Sends where the guard allows it, and waits for an answer no longer than that.
+    pub(super) fn new(guard: Guard, within: Duration) -> Self {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -69,7 +90,7 @@ impl Webhooks {
             .expect("the provider has suites for the default versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self { guard, tls: TlsConnector::from(Arc::new(config)) }
+        Self { guard, tls: TlsConnector::from(Arc::new(config)), within, names: Box::new(System) }
     }
 
     /// Sends one letter, signed with each of the keys.
@@ -80,8 +101,8 @@ impl Webhooks {
         letter: &Letter,
         now: Wall,
     ) -> Result<(), Trouble> {
-        let sent = tokio::time::timeout(limits::WEBHOOK_TIME, self.exchange(url, keys, letter, now)).await;
-        match sent.unwrap_or(Err(Failed::Late(limits::WEBHOOK_TIME))) {
+        let sent = tokio::time::timeout(self.within, self.exchange(url, keys, letter, now)).await;
+        match sent.unwrap_or(Err(Failed::Late(self.within))) {
             Ok((status, _)) if status.is_success() => Ok(()),
             Ok((StatusCode::GONE, _)) => Err(Trouble::Gone("answered 410 Gone".to_owned())),
             Ok((status, wait)) => Err(Trouble::Later(format!("answered {status}"), wait)),
@@ -115,8 +136,7 @@ impl Webhooks {
     /// Connects to an address that was checked. One bad address among a name's spoils them all: a name that
     /// leads inside is no mistake.
     async fn connect(&self, host: &str, port: u16, encrypted: bool) -> Result<TcpStream, Failed> {
-        let found: Vec<SocketAddr> =
-            tokio::net::lookup_host((host, port)).await.map_err(Failed::Lookup)?.collect();
+        let found = self.names.lookup(host, port).await.map_err(Failed::Lookup)?;
         if let Some(bad) = found.iter().find(|found| !self.guard.admits(found.ip(), encrypted)) {
             return Err(Failed::Forbidden(bad.ip()));
         }
@@ -199,15 +219,90 @@ mod tests {
         );
     }
 
+    const FORBIDDEN: &str = "not an address that webhooks may lead to";
+
+    /// Why a letter to this address was not taken.
+    async fn refused(hooks: &Webhooks, url: &str) -> String {
+        match hooks.send(url, &[], &Letter::test(Wall(0), 1), Wall(0)).await {
+            Err(Trouble::Later(why, None)) => why,
+            other => panic!("{url}: {other:?}"),
+        }
+    }
+
     #[tokio::test]
     async fn what_is_inside_is_not_reached() {
-        let hooks = Webhooks::new(Guard::default());
-        let letter = Letter::test(Wall(0), 1);
-        for url in ["https://127.0.0.1/", "https://[::1]/", "https://localhost/", "https://169.254.169.254/"]
-        {
-            let refused = hooks.send(url, &[], &letter, Wall(0)).await.unwrap_err();
-            let Trouble::Later(why, None) = &refused else { panic!("{refused:?}") };
-            assert!(why.contains("not an address that webhooks may lead to"), "{why}");
+        let hooks = Webhooks::new(Guard::default(), limits::WEBHOOK_TIME);
+        // However it is written: as a name, in short, octal, hexadecimal or as one number, mapped, translated,
+        // with whatever port.
+        for host in [
+            "127.0.0.1",
+            "localhost",
+            "169.254.169.254",
+            "127.1",
+            "0177.0.0.1",
+            "0x7f000001",
+            "2130706433",
+            "0",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+            "[fe80::1]",
+            "[fd00::1]",
+        ] {
+            for port in ["", ":22", ":8443"] {
+                let why = refused(&hooks, &format!("https://{host}{port}/")).await;
+                assert!(why.contains(FORBIDDEN), "{host}{port}: {why}");
+            }
         }
+    }
+
+    /// Answers each question with the next of these addresses.
+    struct Told(parking_lot::Mutex<std::collections::VecDeque<Vec<SocketAddr>>>);
+
+    #[async_trait]
+    impl Lookup for Told {
+        async fn lookup(&self, _host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+            let mut found = self.0.lock().pop_front().expect("it is asked once for each letter");
+            found.iter_mut().for_each(|addr| addr.set_port(port));
+            Ok(found)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_changes_its_mind_leads_nowhere_else() {
+        // One address of this machine stands for what may be reached, the other for what may not.
+        let (open, inside) = (IpAddr::from([127, 0, 0, 2]), IpAddr::from([127, 0, 0, 1]));
+        let (good, bad) = (SocketAddr::new(open, 0), SocketAddr::new(inside, 0));
+        let socket = tokio::net::TcpListener::bind(good).await.unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let trap = tokio::net::TcpListener::bind((inside, port)).await.unwrap();
+        let answers = [vec![good], vec![bad], vec![good, bad], vec![bad, good], vec![]];
+        let hooks = Webhooks {
+            names: Box::new(Told(parking_lot::Mutex::new(answers.into()))),
+            ..Webhooks::new(Guard::new(vec!["127.0.0.2/32".parse().unwrap()]), limits::WEBHOOK_TIME)
+        };
+        let url = format!("http://hook.example:{port}/");
+        let receiver = async {
+            let (mut stream, _) = socket.accept().await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 204 No Content\r\n\r\n")
+                .await
+                .unwrap();
+            stream
+        };
+        let letter = Letter::test(Wall(0), 1);
+        // Looked up once: what was checked is what is connected to.
+        let (sent, _stream) = tokio::join!(hooks.send(&url, &[], &letter, Wall(0)), receiver);
+        assert_eq!(sent, Ok(()));
+        // One bad address among good ones spoils them all, wherever it stands.
+        for _ in 0..3 {
+            let why = refused(&hooks, &url).await;
+            assert!(why.contains(FORBIDDEN), "{why}");
+        }
+        assert!(refused(&hooks, &url).await.contains("no address"));
+        let nobody = futures_util::FutureExt::now_or_never(trap.accept());
+        assert!(nobody.is_none(), "nothing came to where it must not");
     }
 }

@@ -30,6 +30,10 @@ ASKED = {
     "GetConsentReceipt": {"receiptId": "RECEIPT"},
     "ListFeed": {"record": {"object": "Case", "id": "1"}},
     "PostFeed": {"record": {"object": "Case", "id": "1"}, "text": "curl"},
+    "PutSink": {"sink": {"sinkId": "curl", "webhook": {"url": "https://192.0.2.1/"}, "sessionRecords": True}},
+    "TestSink": {"sinkId": "curl"},
+    "ReplayDeadLetters": {"sinkId": "curl"},
+    "DeleteSink": {"sinkId": "curl"},
     "GetNode": {},
     "ListNodes": {},
     "Drain": {},
@@ -37,7 +41,7 @@ ASKED = {
 # These do not end by themselves.
 ENDLESS = {"WatchPresence", "WatchSessions", "StreamEvents"}
 # In this order: what is made first is asked for later, and the server ends last.
-FIRST, LAST = ["CreateApiKey", "UpsertAgent"], ["DisconnectVisitor", "EndSession", "DeleteAgent", "Drain"]
+FIRST, LAST = ["CreateApiKey", "UpsertAgent"], ["DisconnectVisitor", "EndSession", "DeleteAgent", "DeleteSink", "Drain"]
 
 
 class Reflection(Case):
@@ -111,6 +115,8 @@ class Reflection(Case):
                 made = json.loads(done.stdout)
                 known["KEY"] = made["apiKey"]["keyId"]
                 self.server.secret(made["secret"])
+            if name == "PutSink":
+                self.server.secret(json.loads(done.stdout)["secret"])
             if name == "GetSessionRecord":
                 known["RECEIPT"] = json.loads(done.stdout)["record"]["receiptId"]
         self.assertEqual(self.server.process.wait(30), 0, "the drain ended it")

@@ -27,16 +27,18 @@ const KILLS: u64 = 25;
 const CERTAIN: usize = 4;
 const WORK_US: usize = 30_000;
 
-fn number(name: &str, otherwise: u64) -> u64 {
+pub fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
 /// A process of the server, killed when it is dropped.
-struct Node {
-    child: Child,
-    client: AdminClient<Channel>,
+pub struct Node {
+    pub child: Child,
+    pub client: AdminClient<Channel>,
     key: String,
     group: String,
+    /// What `dev.json` says.
+    pub facts: Value,
 }
 
 impl Drop for Node {
@@ -48,9 +50,14 @@ impl Drop for Node {
 
 impl Node {
     async fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[]).await
+    }
+
+    /// The same with these settings of the process.
+    pub async fn start_with(dir: &Path, settings: &[(&str, &str)]) -> Self {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_porchlight"));
-        command.arg("dev").arg("--data-dir").arg(dir.join("data"));
+        command.arg("dev").arg("--data-dir").arg(dir.join("data")).envs(settings.iter().copied());
         for listener in ["--public-addr", "--ops-addr", "--admin-addr"] {
             command.args([listener, "127.0.0.1:0"]);
         }
@@ -68,10 +75,16 @@ impl Node {
         let admin: SocketAddr = text("admin").parse().unwrap();
         let endpoint = Channel::from_shared(format!("http://{admin}")).unwrap();
         let channel = within("a gRPC connection", endpoint.connect()).await.unwrap();
-        Self { child, client: AdminClient::new(channel), key: text("adminKey"), group: text("group") }
+        let (key, group) = (text("adminKey"), text("group"));
+        Self { child, client: AdminClient::new(channel), key, group, facts }
     }
 
-    fn ask<M>(&self, message: M) -> Request<M> {
+    /// Where a listener is.
+    pub fn addr(&self, listener: &str) -> SocketAddr {
+        self.facts[listener].as_str().unwrap().parse().unwrap()
+    }
+
+    pub fn ask<M>(&self, message: M) -> Request<M> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", format!("Bearer {}", self.key).parse().unwrap());
         request.set_timeout(DEADLINE);
@@ -228,6 +241,19 @@ impl Change {
     }
 }
 
+/// Kills a node within these microseconds, to the microsecond anywhere in what it does.
+pub fn kill_within(node: &Node, rng: &mut Rng, most_us: usize) -> tokio::task::JoinHandle<()> {
+    let pid = Pid::from_child(&node.child);
+    let delay = Duration::from_micros(rng.below(most_us) as u64);
+    tokio::task::spawn_blocking(move || {
+        let begun = Instant::now();
+        while begun.elapsed() < delay {
+            std::thread::yield_now();
+        }
+        kill_process(pid, Signal::KILL).unwrap();
+    })
+}
+
 /// Makes changes, at most so many, until the server is gone; returns the one that was not acknowledged.
 async fn work(
     node: &mut Node,
@@ -274,16 +300,7 @@ async fn what_was_acknowledged_survives_being_killed() {
         let certain = (name.as_str(), rng.below(CERTAIN));
         let lost = work(&mut node, &mut rng, certain, &mut state, &mut acknowledged).await;
         assert!(lost.is_none(), "nobody has killed it yet: {lost:?}");
-        let pid = Pid::from_child(&node.child);
-        let delay = Duration::from_micros(rng.below(WORK_US) as u64);
-        let killer = tokio::task::spawn_blocking(move || {
-            // The moment is anywhere in the work, to the microsecond.
-            let begun = Instant::now();
-            while begun.elapsed() < delay {
-                std::thread::yield_now();
-            }
-            kill_process(pid, Signal::KILL).unwrap();
-        });
+        let killer = kill_within(&node, &mut rng, WORK_US);
         let name = format!("r{round}");
         let until_killed = (name.as_str(), usize::MAX);
         let unanswered = work(&mut node, &mut rng, until_killed, &mut state, &mut acknowledged).await;

@@ -29,7 +29,7 @@ use crate::common::{Site, Value, canary, within};
 
 /// A request as a receiver saw it.
 #[derive(Debug)]
-struct Got {
+pub struct Got {
     head: String,
     body: String,
 }
@@ -40,16 +40,16 @@ impl Got {
         self.head.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_else(|| panic!("{self:?}"))
     }
 
-    fn id(&self) -> &str {
+    pub fn id(&self) -> &str {
         self.header("webhook-id")
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 
     /// Whether one of the signatures is of this secret.
-    fn is_signed_with(&self, secret: &str) -> bool {
+    pub fn is_signed_with(&self, secret: &str) -> bool {
         let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
         let text = format!("{}.{}.{}", self.id(), self.header("webhook-timestamp"), self.body);
@@ -100,7 +100,7 @@ impl Receiver {
     }
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Got> {
+pub async fn read(stream: &mut TcpStream) -> Option<Got> {
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();

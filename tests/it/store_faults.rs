@@ -23,7 +23,8 @@ use crate::common::rng::Rng;
 /// Where the child keeps its store.
 const STORE: &str = "PORCHLIGHT_TEST_STORE";
 
-/// Kills in one run; `PORCHLIGHT_TEST_KILLS` asks for more.
+/// Kills in one run. `PORCHLIGHT_TEST_KILLS=1000` asks for more, `PORCHLIGHT_TEST_SEED` for others; both are
+/// printed.
 const KILLS: usize = 40;
 
 /// Events of one append of the child.
@@ -90,7 +91,7 @@ async fn child_that_writes() {
     let Some(path) = store() else { return };
     // Written by the kernel, so that it outlives this process whatever the disk does.
     let log = SqliteStore::open_with(&path, Flush::Checkpoint).unwrap();
-    let mut next = numbers(&log).await.len() as u64;
+    let mut next = log.read(&group(), After::End).await.unwrap().cursor;
     loop {
         log.append((next..next + BATCH).map(event).collect()).await.unwrap();
         next += BATCH;
@@ -101,11 +102,14 @@ async fn child_that_writes() {
 }
 
 #[tokio::test]
+#[allow(clippy::print_stderr, reason = "whoever runs it again needs the seed")]
 async fn what_was_acknowledged_is_there_after_a_kill_at_any_moment() {
     let kills = std::env::var("PORCHLIGHT_TEST_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let seed = std::env::var("PORCHLIGHT_TEST_SEED").map_or(0x9c1d, |seed| seed.parse().unwrap());
+    eprintln!("{kills} kills, seed {seed}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
-    let mut rng = Rng::new(0x9c1d);
+    let mut rng = Rng::new(seed);
     let mut acknowledged = 0;
     for _ in 0..kills {
         let mut process = child("child_that_writes", &path, "");
@@ -177,7 +181,10 @@ async fn child_whose_disk_is_full() {
     let mut newest = log.newest(&group());
     newest.wait_for(|newest| *newest >= waiting.end).await.unwrap();
     events.close().await;
-    assert!(scrape.render().contains("porchlight_events_refused_total 0"));
+    for reason in ["full", "unwritable", "ended"] {
+        let none = format!("porchlight_events_refused_total{{reason=\"{reason}\"}} 0\n");
+        assert!(scrape.render().contains(&none), "{none}");
+    }
     log.close().await;
     let again = SqliteStore::open(&path).unwrap();
     assert_eq!(numbers(&again).await, (0..waiting.end).collect::<Vec<_>>());

@@ -31,7 +31,8 @@ macro_rules! obligations {
     };
     (@each $fresh:expr; $($obligation:ident),*) => {
         $(
-            #[tokio::test]
+            // Threads of their own, so that what is asked at once is asked at once.
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $obligation() {
                 let (store, _keep) = ($fresh)().await;
                 crate::store::feed::suite::$obligation(std::sync::Arc::new(store)).await;
