@@ -7,6 +7,7 @@
 
 mod check;
 mod load;
+mod salesforce;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::Violation;
 pub use load::{LoadError, Loaded, Sources, load};
+pub use salesforce::{KeyError, SalesforceKey};
 pub use tls::{TlsError, TlsFiles};
 
 use crate::limits::{self, Limits};
@@ -171,8 +173,10 @@ pub struct Sinks {
     pub dir: Option<PathBuf>,
     /// The Redis of streams, as `redis://user:password@host:port/`; without it no group has a stream.
     pub redis: Option<Secret>,
-    /// Networks that webhooks may lead to although they are not public, and in clear too.
+    /// Networks that webhooks and Salesforce may lead to although they are not public, and in clear too.
     pub allow: Vec<IpNet>,
+    /// The keys that groups sign in to Salesforce with; without one a group has no Salesforce sink.
+    pub salesforce: Vec<SalesforceKey>,
 }
 
 /// Section `[log]`.

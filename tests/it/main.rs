@@ -36,6 +36,8 @@ mod relay;
 mod secrets;
 mod sessions;
 mod sinks;
+#[cfg(feature = "salesforce")]
+mod sinks_salesforce;
 mod store_faults;
 mod subscriptions;
 mod times;
