@@ -7,6 +7,7 @@
 
 mod check;
 mod load;
+mod salesforce;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::Violation;
 pub use load::{LoadError, Loaded, Sources, load};
+pub use salesforce::{KeyError, SalesforceKey};
 pub use tls::{TlsError, TlsFiles};
 
 use crate::limits::{self, Limits};
@@ -201,7 +203,7 @@ pub struct Sinks {
     pub dir: Option<PathBuf>,
     /// The Redis of streams, as `redis://user:password@host:port/`; without it no group has a stream.
     pub redis: Option<Secret>,
-    /// Networks that webhooks may lead to although they are not public, and in clear too.
+    /// Networks that webhooks and Salesforce may lead to although they are not public, and in clear too.
     #[serde(deserialize_with = "networks")]
     pub allow: Vec<IpNet>,
     /// Wait before what a sink did not take is tried again, at first; it doubles.
@@ -216,6 +218,8 @@ pub struct Sinks {
     /// Time for one webhook, from the look-up of its name to the end of the answer.
     #[serde(with = "humantime_serde")]
     pub answer_within: Duration,
+    /// The keys that groups sign in to Salesforce with; without one a group has no Salesforce sink.
+    pub salesforce: Vec<SalesforceKey>,
 }
 
 impl Default for Sinks {
@@ -228,6 +232,7 @@ impl Default for Sinks {
             retry_most: limits::SINK_RETRY.1,
             give_up: limits::SINK_PATIENCE,
             answer_within: limits::WEBHOOK_TIME,
+            salesforce: Vec::new(),
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::hub::retention::{Keep, Keeper};
 use crate::hub::sync::SyncDoor;
 use crate::hub::{Hub, Parts};
 use crate::limits;
-use crate::sinks::{BadRedis, Courier, Runner, RunnerParts};
+use crate::sinks::{BadSinks, Courier, Runner, RunnerParts};
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError, SyncStore};
 use crate::telemetry::Meters;
@@ -74,9 +74,9 @@ pub enum StartError {
     /// The store can't be read.
     #[error("can't read the store")]
     Store(#[from] StoreError),
-    /// The Redis of the sinks can't be used.
-    #[error("can't hand anything to Redis")]
-    Redis(#[from] BadRedis),
+    /// The settings of sinks can't be used.
+    #[error("can't hand anything to sinks")]
+    Sinks(#[from] BadSinks),
     /// The admin listener's certificates can't be used.
     #[error("{key} can't be used")]
     Tls {

@@ -11,11 +11,11 @@ use super::page::{self, Pages};
 use super::service::Service;
 use super::status::AdminError;
 use crate::clock::wall;
-use crate::hub::sync::{SyncDoor, check_url, webhook_secret};
+use crate::hub::sync::{SyncDoor, check_base, check_url, webhook_secret};
 use crate::ids::{GroupId, RunId, SinkId};
 use crate::limits;
 use crate::model::schedule;
-use crate::model::sink::{Lane, Takes, Target};
+use crate::model::sink::{Lane, Org, Takes, Target};
 use crate::pb::v1;
 use crate::pb::v1::sink::Target as Wire;
 use crate::store::events::protobuf::{kind_number, kind_of};
@@ -183,6 +183,10 @@ fn sink_of(group: &GroupId, sink: v1::Sink, service: &Service) -> Result<Sink, A
         Some(Wire::File(_)) => return Err(bad("sink.file", "needs a directory in the server's settings")),
         Some(Wire::Redis(_)) if offers.redis => Target::Redis,
         Some(Wire::Redis(_)) => return Err(bad("sink.redis", "needs a Redis in the server's settings")),
+        Some(Wire::Salesforce(_)) if !offers.salesforce.contains(group) => {
+            return Err(bad("sink.salesforce", "needs a key for the group in the server's settings"));
+        }
+        Some(Wire::Salesforce(org)) => Target::Salesforce(org_of(org)?),
         None => return Err(bad("sink", "leads nowhere")),
     };
     if target == Target::Redis && session_records {
@@ -196,6 +200,14 @@ fn sink_of(group: &GroupId, sink: v1::Sink, service: &Service) -> Result<Sink, A
             kinds.push(kind);
         }
     }
+    if matches!(target, Target::Salesforce(_)) {
+        if every_event {
+            return Err(bad("sink.every_event", "has no place in Salesforce"));
+        }
+        if kinds.iter().any(|kind| !Org::KINDS.contains(kind)) {
+            return Err(bad("sink.event_kinds", "holds a kind that has no place in Salesforce"));
+        }
+    }
     let takes = Takes { every_event, kinds, records: session_records };
     if !takes.events() && !takes.records {
         return Err(bad("sink", "takes nothing"));
@@ -203,11 +215,37 @@ fn sink_of(group: &GroupId, sink: v1::Sink, service: &Service) -> Result<Sink, A
     Ok(Sink { group: group.clone(), id, target, takes, enabled: !disabled })
 }
 
+/// The org that a message describes.
+fn org_of(org: v1::SalesforceTarget) -> Result<Org, AdminError> {
+    let v1::SalesforceTarget { login_url, client_id, username, site_url } = org;
+    let base = |field, url: &str| check_base(url).map(str::to_owned).map_err(|problem| bad(field, problem));
+    let name = |field, text: String| match text.len() {
+        1..=limits::SALESFORCE_NAME if !text.chars().any(char::is_control) => Ok(text),
+        0 => Err(bad(field, "is missing")),
+        _ => Err(bad(field, "is too long or holds control characters")),
+    };
+    Ok(Org {
+        login_url: base("sink.salesforce.login_url", &login_url)?,
+        client_id: name("sink.salesforce.client_id", client_id)?,
+        username: name("sink.salesforce.username", username)?,
+        site_url: match &*site_url {
+            "" => None,
+            url => Some(base("sink.salesforce.site_url", url)?),
+        },
+    })
+}
+
 fn sink_message(row: &SinkRow) -> v1::Sink {
     let target = match &row.sink.target {
         Target::Webhook { url } => Wire::Webhook(v1::WebhookTarget { url: url.clone() }),
         Target::File => Wire::File(v1::FileTarget {}),
         Target::Redis => Wire::Redis(v1::RedisTarget {}),
+        Target::Salesforce(org) => Wire::Salesforce(v1::SalesforceTarget {
+            login_url: org.login_url.clone(),
+            client_id: org.client_id.clone(),
+            username: org.username.clone(),
+            site_url: org.site_url.clone().unwrap_or_default(),
+        }),
     };
     let takes = &row.sink.takes;
     v1::Sink {

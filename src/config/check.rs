@@ -90,6 +90,9 @@ impl Config {
         {
             findings.0.push(Violation { key: "auth.master_secret", problem: error.to_string() });
         }
+        if let Err(error) = self.sinks.salesforce_keys() {
+            findings.0.push(Violation { key: "sinks.salesforce", problem: error.to_string() });
+        }
         check_limits(&self.limits, &mut findings);
         findings.0
     }
@@ -255,6 +258,14 @@ mod tests {
             (|c| c.admin.tls_cert = Some("cert.pem".into()), "admin.tls_key"),
             (|c| c.admin.client_ca = Some("ca.pem".into()), "admin.tls_cert"),
             (|c| c.ops.addr = "127.0.0.1:7400".parse().unwrap(), "ops.addr"),
+            (
+                |c| {
+                    let group = crate::ids::GroupId::new("acme").unwrap();
+                    c.sinks.salesforce =
+                        vec![crate::config::SalesforceKey { group, key_file: "none.pem".into() }];
+                },
+                "sinks.salesforce",
+            ),
         ];
         for (change, key) in table {
             assert_eq!(broken(change), [*key]);

@@ -3,6 +3,8 @@
 //! Decides what a question is and how its answer comes back. Does not run or deliver anything: `sinks` takes
 //! the questions from the other end.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Uri;
@@ -17,12 +19,14 @@ use crate::store::StoreError;
 use crate::store::sync::{RunRow, SinkRow};
 
 /// Targets that the settings of the process make possible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Offers {
     /// A directory for files is named.
     pub files: bool,
     /// A Redis is named.
     pub redis: bool,
+    /// Groups that have a key for Salesforce.
+    pub salesforce: BTreeSet<GroupId>,
 }
 
 /// What came of sending dead letters again.
@@ -64,8 +68,8 @@ impl SyncDoor {
     }
 
     /// Which targets there are.
-    pub fn offers(&self) -> Offers {
-        self.offers
+    pub fn offers(&self) -> &Offers {
+        &self.offers
     }
 
     /// Begins a run of a group, or tells the one that runs.
@@ -119,6 +123,14 @@ pub fn signing_generations(row: &SinkRow, now: Wall) -> impl Iterator<Item = u64
     std::iter::once(row.generation).chain(old)
 }
 
+/// What is wrong with an address that others begin with; a slash at its end is not.
+pub fn check_base(url: &str) -> Result<&str, &'static str> {
+    if check_url(url)?.query().is_some() {
+        return Err("must not have a query");
+    }
+    Ok(url.trim_end_matches('/'))
+}
+
 /// What is wrong with a webhook's address.
 pub fn check_url(url: &str) -> Result<Uri, &'static str> {
     if url.len() > limits::WEBHOOK_URL_BYTES {
@@ -163,6 +175,13 @@ mod tests {
         ] {
             assert!(check_url(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn addresses_that_others_begin_with_end_in_no_slash() {
+        assert_eq!(check_base("https://login.example/"), Ok("https://login.example"));
+        assert_eq!(check_base("https://example.com/site"), Ok("https://example.com/site"));
+        assert!(check_base("https://example.com/?a=b").is_err() && check_base("example.com").is_err());
     }
 
     #[test]

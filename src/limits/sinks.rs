@@ -54,6 +54,43 @@ pub const REDIS_STREAM_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Time for one step of a sink's with Redis.
 pub const REDIS_TIME: Duration = Duration::from_secs(5);
 
+/// Subrequests of one composite request to Salesforce, which takes no more.
+pub const SALESFORCE_BATCH: usize = 25;
+
+/// Time for one request to Salesforce: 25 records with the org's own triggers and flows take seconds.
+pub const SALESFORCE_TIME: Duration = Duration::from_secs(60);
+
+/// How much of an answer of Salesforce's is read. The description of an object with hundreds of fields, such
+/// as a lead, takes half a megabyte; a page of a feed some hundred kilobytes.
+pub const SALESFORCE_ANSWER: usize = 8 * 1024 * 1024;
+
+/// How long an assertion is good for. Salesforce wants at most three minutes, and the clocks differ.
+pub const SALESFORCE_ASSERTION: Duration = Duration::from_secs(120);
+
+/// Longest consumer key or user's name. Keys have about 85 characters, names at most 80.
+pub const SALESFORCE_NAME: usize = 256;
+
+/// Shortest key for Salesforce, in bits: what is still thought to be safe.
+pub const SALESFORCE_KEY_BITS: usize = 2_048;
+
+/// Posts in one page of a feed that is searched for a post of ours, and pages: Salesforce gives 100 at most,
+/// and who has a thousand newer posts on one record has lost sight of ours.
+pub const SALESFORCE_FEED: (usize, usize) = (100, 10);
+
+/// Wait before a post is looked for that nothing was heard of: what is on its way then is there or never
+/// will be.
+pub const SALESFORCE_SETTLE: Duration = Duration::from_secs(30);
+
+/// Sessions with Salesforce, and lanes whose last post's fate is known, that are remembered; beyond it all
+/// are forgotten, which costs a request each.
+pub const SALESFORCE_KNOWN: usize = 10_000;
+
+/// How much of Salesforce's words on an error is kept, and the longest word of them: tokens are longer.
+pub const SALESFORCE_WORDS: (usize, usize) = (200, 50);
+
+/// Dead letters tried by one call that sends them again, with those that are refused for good once more.
+pub const DEAD_LETTER_TRIES: usize = 100;
+
 /// Runs in one page of the history, and at most so many are kept of a group: over a year of hourly runs.
 pub const SYNC_RUN_PAGE: usize = 100;
 /// See [`SYNC_RUN_PAGE`].

@@ -24,6 +24,39 @@ pub enum Target {
     File,
     /// The group's stream and channel in the Redis that the settings of the process name.
     Redis,
+    /// A Salesforce org: posts, leads and session records.
+    Salesforce(Org),
+}
+
+impl Target {
+    /// Whether it is somebody else's, so that what it does not take is put aside in the end. Files and Redis
+    /// are ours: what they do not take waits until they are mended.
+    pub fn puts_aside(&self) -> bool {
+        match self {
+            Self::Webhook { .. } | Self::Salesforce(_) => true,
+            Self::File | Self::Redis => false,
+        }
+    }
+}
+
+/// A Salesforce org and who we are there. No secret: the key is in the settings of the process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Org {
+    /// Where signing in is asked for, and for whom the assertion is.
+    pub login_url: String,
+    /// The consumer key of the connected app.
+    pub client_id: String,
+    /// The user in whose name we write.
+    pub username: String,
+    /// Where agents' browsers reach this server: what links of posts begin with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site_url: Option<String>,
+}
+
+impl Org {
+    /// The events that have a place there.
+    pub const KINDS: [Kind; 2] = [Kind::FeedPosted, Kind::LeadCreated];
 }
 
 /// What a sink is handed.

@@ -1,7 +1,7 @@
 //! One lane of one sink, a step at a time: what comes next, and what becomes of what is not taken.
 //!
 //! Decides order, retries and when a letter is dead. The place moves only after a letter was accepted or
-//! put aside. Files and Redis are ours: what they do not take waits until they are mended, however long.
+//! put aside. What a target of ours does not take waits until it is mended, however long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,8 @@ use super::letter::Letter;
 use super::{Deliver, Trouble, chance};
 use crate::clock::Wall;
 use crate::limits;
+use crate::model::event::Logged;
+use crate::model::session_record::SessionRecord;
 use crate::model::sink::{Lane, Patience, Target};
 use crate::store::events::After;
 use crate::store::sync::{DeadLetter, LaneKey, Progress, SinkRow};
@@ -24,6 +26,8 @@ const FAILURES: u32 = 20;
 pub(super) enum Step {
     /// It moved on; so many letters were accepted.
     Moved(u64),
+    /// It moved behind a letter that was put aside.
+    PutAside(String),
     /// There is nothing to hand over.
     Idle,
     /// It is tried again after this long.
@@ -54,6 +58,29 @@ pub(super) fn target_name(target: &Target) -> &'static str {
         Target::Webhook { .. } => "webhook",
         Target::File => "file",
         Target::Redis => "redis",
+        Target::Salesforce(_) => "salesforce",
+    }
+}
+
+/// What makes letters of events for a target: most are told everything as it is.
+fn letter_of_event(target: &Target) -> fn(&Logged) -> Letter {
+    match target {
+        #[cfg(feature = "salesforce")]
+        Target::Salesforce(_) => super::salesforce::of_event,
+        #[cfg(not(feature = "salesforce"))]
+        Target::Salesforce(_) => Letter::of_event,
+        Target::Webhook { .. } | Target::File | Target::Redis => Letter::of_event,
+    }
+}
+
+/// See [`letter_of_event`].
+fn letter_of_record(target: &Target) -> fn(u64, &SessionRecord) -> Letter {
+    match target {
+        #[cfg(feature = "salesforce")]
+        Target::Salesforce(_) => super::salesforce::of_record,
+        #[cfg(not(feature = "salesforce"))]
+        Target::Salesforce(_) => Letter::of_record,
+        Target::Webhook { .. } | Target::File | Target::Redis => Letter::of_record,
     }
 }
 
@@ -95,11 +122,12 @@ impl Lanes {
                 // next step tells.
                 return Ok(Step::Moved(taken as u64));
             }
+            // What was not taken comes first by then, and is asked about once more.
+            return Ok(Step::Moved(taken as u64));
         }
-        let Some(trouble) = trouble else { return Ok(Step::Moved(taken as u64)) };
+        let Some(trouble) = trouble else { return Ok(Step::Moved(0)) };
         self.meters.letters(target, "failed", 1);
-        let before = if taken > 0 { Progress { after, ..Progress::default() } } else { progress };
-        self.failed(&key, row, before, next.letters.get(taken), trouble, now).await
+        self.failed(&key, row, progress, next.letters.first(), trouble, now).await
     }
 
     async fn failed(
@@ -111,27 +139,29 @@ impl Lanes {
         trouble: Trouble,
         now: Wall,
     ) -> Result<Step, StoreError> {
-        let (error, asked) = match trouble {
+        let (error, asked, never) = match trouble {
             Trouble::Gone(why) => {
                 self.store.disable_sink(&key.group, &key.sink, &why).await?;
                 return Ok(Step::Over(Some(why)));
             }
-            Trouble::Later(error, asked) => (error, asked),
+            Trouble::Later(error, asked) => (error, asked, false),
+            Trouble::Never(error) => (error, None, true),
         };
         let since = before.failing_since.unwrap_or(now).min(now);
         let failures = before.failures.saturating_add(1);
         let late = now >= since.after(self.patience.give_up) && failures >= FAILURES;
-        if let (Target::Webhook { .. }, true, Some(letter)) = (&row.sink.target, late, letter) {
+        if let (true, true, Some(letter)) = (row.sink.target.puts_aside(), late || never, letter) {
+            let why = format!("{} was put aside: {error}", letter.id);
             let dead =
                 DeadLetter { number: 0, id: letter.id.clone(), body: letter.body.clone(), at: now, error };
             if self.store.bury(key, before.after, letter.place, &dead).await? {
                 self.meters.letters(target_name(&row.sink.target), "dead", 1);
                 tracing::warn!(
                     group = %key.group, sink = %key.sink, letter = letter.id, error = dead.error,
-                    "a sink did not take a letter in time, it is put aside"
+                    "a sink did not take a letter in time or ever, it is put aside"
                 );
             }
-            return Ok(Step::Moved(0));
+            return Ok(Step::PutAside(why));
         }
         let pause = self.patience.pause(failures, chance());
         let wait = pause.max(asked.unwrap_or_default()).min(self.patience.most);
@@ -152,7 +182,8 @@ impl Lanes {
             Lane::Records => {
                 let records = self.store.ended_records(group, after, limits::SINK_BATCH).await?;
                 let until = records.last().map_or(after, |(place, _)| *place);
-                let letters = records.iter().map(|(place, record)| Letter::of_record(*place, record));
+                let of_record = letter_of_record(&row.sink.target);
+                let letters = records.iter().map(|(place, record)| of_record(*place, record));
                 Ok(Next { letters: letters.collect(), until })
             }
             Lane::Events => {
@@ -160,6 +191,7 @@ impl Lanes {
                 if !page.recovered {
                     tracing::warn!(%group, sink = %row.sink.id, "events were let go of before a sink had them");
                 }
+                let of_event = letter_of_event(&row.sink.target);
                 let mut next = Next { letters: Vec::new(), until: page.cursor };
                 for logged in &page.events {
                     if !row.sink.takes.event(logged.event.what.kind()) {
@@ -169,7 +201,7 @@ impl Lanes {
                         next.until = logged.sequence - 1;
                         break;
                     }
-                    next.letters.push(Letter::of_event(logged));
+                    next.letters.push(of_event(logged));
                 }
                 Ok(next)
             }
@@ -278,7 +310,7 @@ mod tests {
                     tries += 1;
                 }
                 step => {
-                    assert_eq!(step, Step::Moved(0));
+                    assert_eq!(step, Step::PutAside(format!("{} was put aside: no", id(1))));
                     break;
                 }
             }
@@ -290,6 +322,20 @@ mod tests {
         *courier.fail.lock() = None;
         assert_eq!(lanes.step(&row, Lane::Events, now, false).await.unwrap(), Step::Moved(1));
         assert_eq!(courier.got.lock().last(), Some(&id(2)));
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_for_good_is_put_aside_at_once() {
+        let (lanes, courier, store, row) = lanes(&[What::Paused]).await;
+        store.append((1..=2).map(|at| samples::event("g", at, What::Paused)).collect()).await.unwrap();
+        *courier.fail.lock() = Some(Trouble::Never("no".to_owned()));
+        let step = lanes.step(&row, Lane::Events, Wall(9), false).await.unwrap();
+        assert_eq!(step, Step::PutAside(format!("{} was put aside: no", id(1))));
+        *courier.fail.lock() = None;
+        assert_eq!(lanes.step(&row, Lane::Events, Wall(9), false).await.unwrap(), Step::Moved(1));
+        assert_eq!(*courier.got.lock(), [id(1), id(2)]);
+        let dead = store.dead_letters(&row.sink.group, &row.sink.id, 0, 9).await.unwrap();
+        assert_eq!(dead.iter().map(|letter| letter.error.as_str()).collect::<Vec<_>>(), ["no"]);
     }
 
     #[tokio::test]

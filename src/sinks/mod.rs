@@ -1,14 +1,17 @@
 //! What leaves the server by itself: events and records of sessions, handed to the sinks of each group.
 //!
 //! Decides when a run of the sync begins (`runner`), what comes next and what becomes of what a sink does
-//! not take (`lane`), and how each target is reached (`webhook`, `file`, `stream`). Does not decide who may
+//! not take (`lane`), and how each target is reached (`webhook`, `file`, `stream`, `salesforce`). Does not decide who may
 //! set sinks up or what they are called: `admin` and the store do. Built and run by `server`.
 
 mod file;
 mod guard;
 mod lane;
 mod letter;
+mod reach;
 mod runner;
+#[cfg(feature = "salesforce")]
+mod salesforce;
 mod stream;
 mod webhook;
 
@@ -22,11 +25,14 @@ pub use runner::{Runner, RunnerParts};
 
 use self::guard::Guard;
 use self::letter::Letter;
+use self::reach::Reach;
+#[cfg(feature = "salesforce")]
+use self::salesforce::Salesforce;
 use self::stream::Streams;
 use self::webhook::Webhooks;
 use crate::auth::random;
 use crate::clock::Wall;
-use crate::config::Sinks;
+use crate::config::{KeyError, Sinks};
 use crate::hub::accounts::Accounts;
 use crate::hub::sync::{Offers, signing_generations, webhook_key};
 use crate::limits;
@@ -39,6 +45,10 @@ pub(crate) enum Trouble {
     /// It may take it later; not before this long, if it said so.
     #[error("{0}")]
     Later(String, Option<Duration>),
+    /// It will never take this one.
+    #[error("{0}")]
+    #[cfg_attr(not(feature = "salesforce"), allow(dead_code, reason = "a webhook may change its mind"))]
+    Never(String),
     /// It wants nothing any more.
     #[error("{0}")]
     Gone(String),
@@ -72,6 +82,8 @@ pub struct Courier {
     directory: Option<PathBuf>,
     streams: Option<Streams>,
     patience: Patience,
+    #[cfg(feature = "salesforce")]
+    salesforce: Salesforce,
 }
 
 impl std::fmt::Debug for Courier {
@@ -80,18 +92,30 @@ impl std::fmt::Debug for Courier {
     }
 }
 
-/// The address of Redis cannot be used.
+/// Why the settings of sinks cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("sinks.redis is no address of a Redis")]
-pub struct BadRedis(#[from] redis::RedisError);
+pub enum BadSinks {
+    /// The address of Redis.
+    #[error("sinks.redis is no address of a Redis")]
+    Redis(#[from] redis::RedisError),
+    /// A key for Salesforce.
+    #[error("sinks.salesforce can't be used")]
+    Salesforce(#[from] KeyError),
+}
 
 impl Courier {
     /// A courier by the settings of the process.
-    pub fn new(settings: &Sinks, accounts: Arc<Accounts>) -> Result<Self, BadRedis> {
+    pub fn new(settings: &Sinks, accounts: Arc<Accounts>) -> Result<Self, BadSinks> {
         let streams = settings.redis.as_ref().map(|url| Streams::new(url.expose())).transpose()?;
+        let reach = Arc::new(Reach::new(Guard::new(settings.allow.clone())));
+        let keys = settings.salesforce_keys()?;
+        #[cfg(not(feature = "salesforce"))]
+        drop(keys);
         Ok(Self {
             accounts,
-            webhooks: Webhooks::new(Guard::new(settings.allow.clone()), settings.answer_within),
+            #[cfg(feature = "salesforce")]
+            salesforce: Salesforce::new(Arc::clone(&reach), keys),
+            webhooks: Webhooks::new(reach, settings.answer_within),
             directory: settings.dir.clone(),
             streams,
             patience: Patience {
@@ -104,7 +128,14 @@ impl Courier {
 
     /// Which targets there are.
     pub fn offers(&self) -> Offers {
-        Offers { files: self.directory.is_some(), redis: self.streams.is_some() }
+        Offers {
+            files: self.directory.is_some(),
+            redis: self.streams.is_some(),
+            #[cfg(feature = "salesforce")]
+            salesforce: self.salesforce.groups().cloned().collect(),
+            #[cfg(not(feature = "salesforce"))]
+            salesforce: Default::default(),
+        }
     }
 
     async fn webhook(&self, url: &str, row: &SinkRow, letter: &Letter, now: Wall) -> Result<(), Trouble> {
@@ -165,6 +196,10 @@ impl Deliver for Courier {
                 }
                 Err(trouble) => Err(trouble),
             },
+            #[cfg(feature = "salesforce")]
+            Target::Salesforce(org) => return self.salesforce.deliver(row, org, letters, now).await,
+            #[cfg(not(feature = "salesforce"))]
+            Target::Salesforce(_) => Err(Trouble::later(KeyError::Unsupported)),
         };
         match taken {
             Ok(()) => (letters.len(), None),
@@ -181,6 +216,10 @@ impl Deliver for Courier {
                 let test = tokio::time::timeout(2 * limits::REDIS_TIME, self.streams()?.test());
                 test.await.map_err(Trouble::later)?.map_err(|error| of_redis(&error))
             }
+            #[cfg(feature = "salesforce")]
+            Target::Salesforce(org) => self.salesforce.single(row, org, letter, now).await,
+            #[cfg(not(feature = "salesforce"))]
+            Target::Salesforce(_) => Err(Trouble::later(KeyError::Unsupported)),
         }
     }
 }

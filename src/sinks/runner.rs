@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::Courier;
 use super::lane::{Lanes, Step};
 use super::letter::Letter;
+use super::{Courier, Trouble};
 use crate::auth::random;
 use crate::clock::{Clock, Wall};
 use crate::hub::accounts::Accounts;
@@ -24,7 +24,7 @@ use crate::ids::{GroupId, RunId};
 use crate::limits;
 use crate::model::event::{Actor, Sync, What};
 use crate::model::schedule;
-use crate::model::sink::{Lane, Target};
+use crate::model::sink::Lane;
 use crate::store::sync::{Cause, LaneKey, RunRow, SinkRow, SinkRun};
 use crate::store::{EventLog, StoreError, SyncStore};
 use crate::telemetry::Meters;
@@ -299,7 +299,7 @@ impl Work {
             // Looked at before the step: what is appended after it wakes the wait below.
             newest.borrow_and_update();
             match self.lanes.step(row, Lane::Events, self.clock.now().wall, false).await {
-                Ok(Step::Moved(_)) => {}
+                Ok(Step::Moved(_) | Step::PutAside(_)) => {}
                 Ok(Step::Idle) => {
                     if newest.changed().await.is_err() {
                         return;
@@ -343,6 +343,10 @@ impl Work {
         loop {
             match self.lanes.step(row, Lane::Records, self.clock.now().wall, eager).await {
                 Ok(Step::Moved(more)) => count += more,
+                // The first is told, and the others come all the same.
+                Ok(Step::PutAside(why)) => {
+                    error.get_or_insert(why);
+                }
                 Ok(Step::Idle) => break,
                 Ok(Step::Waiting(_, why)) => {
                     error = Some(why);
@@ -365,22 +369,32 @@ impl Work {
         SinkRun { sink: row.sink.id.clone(), count, error }
     }
 
-    /// Sends the oldest dead letters of a webhook again, until one is refused.
+    /// Sends the oldest dead letters of a sink again, until one is not taken that may be later. Those that
+    /// are refused for good once more stay, and hold up no other.
     async fn replay(&self, row: &SinkRow) -> Result<Replayed, StoreError> {
         let (group, sink) = (&row.sink.group, &row.sink.id);
         let store = &self.lanes.store;
         let mut replayed = Replayed::default();
-        if matches!(row.sink.target, Target::Webhook { .. }) {
-            let dead = store.dead_letters(group, sink, 0, limits::DEAD_LETTER_REPLAY).await?;
+        if row.sink.target.puts_aside() {
+            let dead = store.dead_letters(group, sink, 0, limits::DEAD_LETTER_TRIES).await?;
             for letter in dead {
                 let again = Letter::again(letter.id, letter.body);
                 let now = self.clock.now().wall;
-                if let Err(trouble) = self.lanes.courier.single(row, &again, now).await {
-                    replayed.error = Some(trouble.to_string());
-                    break;
+                match self.lanes.courier.single(row, &again, now).await {
+                    Ok(()) => {}
+                    Err(trouble) => {
+                        replayed.error.get_or_insert(trouble.to_string());
+                        if matches!(trouble, Trouble::Never(_)) {
+                            continue;
+                        }
+                        break;
+                    }
                 }
                 store.forget_dead_letter(group, sink, letter.number).await?;
                 replayed.delivered += 1;
+                if replayed.delivered == limits::DEAD_LETTER_REPLAY as u64 {
+                    break;
+                }
             }
         }
         replayed.left = store.count_dead_letters(group, sink).await?;

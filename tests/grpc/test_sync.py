@@ -44,6 +44,9 @@ class Sync(Case):
         self.bad(["sink.webhook.url"], self.key.PutSink, sink=bad)
         self.bad(["sink.file"], self.key.PutSink, sink={"sinkId": "a", "file": {}, "everyEvent": True})
         self.bad(["sink.redis"], self.key.PutSink, sink={"sinkId": "a", "redis": {}, "everyEvent": True})
+        org = {"loginUrl": "https://login.example", "clientId": "app", "username": "user"}
+        sink = {"sinkId": "a", "salesforce": org, "sessionRecords": True}
+        self.bad(["sink.salesforce"], self.key.PutSink, sink=sink)
         for call in [self.key.DeleteSink, self.key.TestSink, self.key.ReplayDeadLetters]:
             self.refused("NOT_FOUND", "NOT_FOUND", call, sinkId="none")
         for call in [self.operator.SyncNow, self.operator.ListSyncRuns, self.operator.GetSyncStatus]:

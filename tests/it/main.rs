@@ -39,6 +39,8 @@ mod retention;
 mod secrets;
 mod sessions;
 mod sinks;
+#[cfg(feature = "salesforce")]
+mod sinks_salesforce;
 mod store_faults;
 mod stream_scale;
 mod subscriptions;

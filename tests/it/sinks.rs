@@ -117,29 +117,29 @@ pub async fn read(stream: &mut TcpStream) -> Option<Got> {
 }
 
 /// The operator, at the demo group.
-struct Admin {
-    client: AdminClient<Channel>,
+pub struct Admin {
+    pub client: AdminClient<Channel>,
     key: String,
 }
 
 impl Admin {
-    async fn of(addr: SocketAddr, key: &str) -> Self {
+    pub async fn of(addr: SocketAddr, key: &str) -> Self {
         let client =
             within("a gRPC connection", AdminClient::connect(format!("http://{addr}"))).await.unwrap();
         Self { client, key: key.to_owned() }
     }
 
-    async fn at(site: &Site) -> Self {
+    pub async fn at(site: &Site) -> Self {
         Self::of(site.running.admin, &site.running.demo.as_ref().unwrap().admin_key).await
     }
 
-    fn with_key<T>(&self, message: T) -> Request<T> {
+    pub fn with_key<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", format!("Bearer {}", self.key).parse().unwrap());
         request
     }
 
-    async fn put(&mut self, sink: v1::Sink, rotate_secret: bool) -> v1::PutSinkResponse {
+    pub async fn put(&mut self, sink: v1::Sink, rotate_secret: bool) -> v1::PutSinkResponse {
         let message = v1::PutSinkRequest {
             group: DEMO.into(),
             sink: Some(sink),
@@ -154,12 +154,12 @@ impl Admin {
         made
     }
 
-    async fn states(&mut self) -> Vec<v1::SinkState> {
+    pub async fn states(&mut self) -> Vec<v1::SinkState> {
         let request = self.with_key(v1::ListSinksRequest { group: DEMO.into() });
         within("sinks", self.client.list_sinks(request)).await.unwrap().into_inner().sinks
     }
 
-    async fn test(&mut self, sink: &str) -> String {
+    pub async fn test(&mut self, sink: &str) -> String {
         let message =
             v1::TestSinkRequest { group: DEMO.into(), sink_id: sink.into(), request_id: String::new() };
         let request = self.with_key(message);
@@ -167,7 +167,7 @@ impl Admin {
     }
 
     /// Makes a run and waits for its end.
-    async fn sync(&mut self) -> v1::SyncRun {
+    pub async fn sync(&mut self) -> v1::SyncRun {
         let message = v1::SyncNowRequest { group: DEMO.into(), request_id: String::new() };
         let request = self.with_key(message);
         let run = within("a run", self.client.sync_now(request)).await.unwrap().into_inner().run.unwrap();
@@ -197,11 +197,11 @@ fn webhook(url: String) -> v1::Sink {
     }
 }
 
-fn records(sink: v1::Sink) -> v1::Sink {
+pub fn records(sink: v1::Sink) -> v1::Sink {
     v1::Sink { event_kinds: Vec::new(), session_records: true, ..sink }
 }
 
-fn event(session: Option<SessionId>, what: What) -> Event {
+pub fn event(session: Option<SessionId>, what: What) -> Event {
     Event {
         id: EventId::fresh(),
         group: group_id(DEMO),
@@ -215,7 +215,7 @@ fn event(session: Option<SessionId>, what: What) -> Event {
 }
 
 /// The events of a session from its beginning to its end.
-fn session() -> (SessionId, Vec<Event>) {
+pub fn session() -> (SessionId, Vec<Event>) {
     let id = SessionId::fresh();
     let created = Created { kind: SessionKind::Screen, visitor: None, agent: None };
     let ended = Ended { reason: EndReason::AgentEnded, relayed: Relayed::default() };
@@ -310,7 +310,7 @@ async fn our_own_network_is_out_of_reach() {
         for scheme in ["http", "https"] {
             admin.put(webhook(format!("{scheme}://{host}:{port}/")), false).await;
             let error = admin.test("crm").await;
-            assert!(error.contains("not an address that webhooks may lead to"), "{scheme} {host}: {error}");
+            assert!(error.contains("not an address that sinks may lead to"), "{scheme} {host}: {error}");
         }
     }
     receiver.expect_nothing_more();

@@ -39,7 +39,7 @@ pub(super) enum Command {
         /// The sink's ID.
         sink: String,
     },
-    /// Sends a webhook some of its dead letters again.
+    /// Sends a webhook or Salesforce some of its dead letters again.
     ReplayDeadLetters {
         /// The sink's ID.
         sink: String,
@@ -52,6 +52,8 @@ pub(super) struct PutSink {
     sink: String,
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    org: OrgArgs,
     /// Kinds of events to hand over, such as `session.ended`.
     #[arg(long, value_delimiter = ',', value_parser = kind)]
     events: Vec<Kind>,
@@ -84,6 +86,36 @@ struct TargetArgs {
     /// The stream in the Redis that the server's settings name.
     #[arg(long)]
     redis: bool,
+    /// A Salesforce org, with the group's key in the server's settings.
+    #[arg(long, requires_all = ["client_id", "username"])]
+    salesforce: bool,
+}
+
+#[derive(Debug, Args)]
+struct OrgArgs {
+    /// Where to sign in to Salesforce.
+    #[arg(long, value_name = "URL", default_value = "https://login.salesforce.com")]
+    login_url: String,
+    /// The consumer key of the connected app in Salesforce.
+    #[arg(long, value_name = "ID", requires = "salesforce")]
+    client_id: Option<String>,
+    /// The user in Salesforce in whose name everything is written.
+    #[arg(long, value_name = "USER", requires = "salesforce")]
+    username: Option<String>,
+    /// Where agents' browsers reach this server, for links of posts in Salesforce.
+    #[arg(long, value_name = "URL", requires = "salesforce")]
+    site_url: Option<String>,
+}
+
+impl From<OrgArgs> for v1::SalesforceTarget {
+    fn from(org: OrgArgs) -> Self {
+        Self {
+            login_url: org.login_url,
+            client_id: org.client_id.unwrap_or_default(),
+            username: org.username.unwrap_or_default(),
+            site_url: org.site_url.unwrap_or_default(),
+        }
+    }
 }
 
 fn kind(name: &str) -> Result<Kind, String> {
@@ -149,6 +181,7 @@ fn target(sink: &v1::Sink) -> String {
         Some(Target::Webhook(webhook)) => plain(&webhook.url),
         Some(Target::File(_)) => "file".to_owned(),
         Some(Target::Redis(_)) => "redis".to_owned(),
+        Some(Target::Salesforce(org)) => plain(&format!("{} as {}", org.login_url, org.username)),
         None => String::new(),
     }
 }
@@ -233,6 +266,7 @@ impl PutSink {
         let target = match self.target {
             TargetArgs { webhook: Some(url), .. } => Target::Webhook(v1::WebhookTarget { url }),
             TargetArgs { file: true, .. } => Target::File(v1::FileTarget {}),
+            TargetArgs { salesforce: true, .. } => Target::Salesforce(self.org.into()),
             TargetArgs { .. } => Target::Redis(v1::RedisTarget {}),
         };
         let sink = v1::Sink {

@@ -9,6 +9,8 @@ pub mod client;
 pub mod desk;
 pub mod frames;
 pub mod http;
+#[cfg(feature = "salesforce")]
+pub mod org;
 pub mod panics;
 pub mod raw;
 pub mod rng;
