@@ -144,9 +144,9 @@ pub enum Flush {
     Checkpoint,
 }
 
-/// Section `[events]`: how much of each group's event log is kept. Session records and consent receipts are
-/// kept for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Section `[events]`: where the event log is, and how much of each group's is kept. Session records and
+/// consent receipts are kept for good.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
     /// No longer than this.
@@ -154,11 +154,21 @@ pub struct Events {
     pub keep: Duration,
     /// And no more than this many.
     pub keep_count: u64,
+    /// The Redis that holds the log, feeds and leads, as `redis://user:password@host:port/`; without it they are
+    /// in the database with everything else.
+    pub redis: Option<Secret>,
+    /// The file that holds `redis`.
+    pub redis_file: Option<PathBuf>,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        Self { keep: limits::EVENTS_KEPT, keep_count: limits::EVENTS_KEPT_COUNT }
+        Self {
+            keep: limits::EVENTS_KEPT,
+            keep_count: limits::EVENTS_KEPT_COUNT,
+            redis: None,
+            redis_file: None,
+        }
     }
 }
 
@@ -171,6 +181,8 @@ pub struct Sinks {
     pub dir: Option<PathBuf>,
     /// The Redis of streams, as `redis://user:password@host:port/`; without it no group has a stream.
     pub redis: Option<Secret>,
+    /// The file that holds `redis`.
+    pub redis_file: Option<PathBuf>,
     /// Networks that webhooks may lead to although they are not public, and in clear too.
     pub allow: Vec<IpNet>,
 }

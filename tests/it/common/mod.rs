@@ -10,6 +10,7 @@ pub mod frames;
 pub mod http;
 pub mod panics;
 pub mod raw;
+pub mod redis;
 pub mod rng;
 pub mod roles;
 pub mod site;
