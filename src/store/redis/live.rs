@@ -25,7 +25,13 @@ use super::link::{Keys, Link, Policy, within};
 use crate::auth::random;
 use crate::ids::GroupId;
 use crate::limits;
-use crate::pb::v1::SessionEvent;
+
+/// All that is read here of a `SessionEvent`.
+#[derive(prost::Message)]
+struct Place {
+    #[prost(uint64, tag = "2")]
+    sequence: u64,
+}
 
 /// How Redis is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,9 +154,9 @@ async fn listen_once(shared: &Shared, pause: &mut Duration) -> Result<(), StoreE
                 let Some(message) = message else { return Err(gone("the connection ended").into()) };
                 heard = Instant::now();
                 if let Some(group) = channels.get(message.get_channel_name())
-                    && let Ok(event) = SessionEvent::decode(message.get_payload_bytes())
+                    && let Ok(Place { sequence }) = Place::decode(message.get_payload_bytes())
                 {
-                    shared.tell(group, event.sequence);
+                    shared.tell(group, sequence);
                 }
             }
             () = shared.wanted.notified() => follow(shared, &mut sink, &mut channels).await?,

@@ -155,9 +155,10 @@ impl Inner {
     /// Folds whatever others append, while anybody waits for it.
     async fn follow(inner: Weak<Self>, group: GroupId, mut newest: watch::Receiver<u64>) {
         while newest.changed().await.is_ok() {
+            let until = *newest.borrow_and_update();
             loop {
                 let Some(inner) = inner.upgrade() else { return };
-                match inner.fold(&group, None).await {
+                match inner.fold(&group, Some(until)).await {
                     Ok(()) => break,
                     Err(StoreError::Closed) => return,
                     Err(error) => tracing::warn!(%group, %error, "can't fold a log, trying again"),
