@@ -150,8 +150,8 @@ pub enum Flush {
     Checkpoint,
 }
 
-/// Section `[events]`: how much of each group's event log is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Section `[events]`: where the event log is, and how much of each group's is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
     /// No longer than this.
@@ -159,11 +159,21 @@ pub struct Events {
     pub keep: Duration,
     /// And no more than this many.
     pub keep_count: u64,
+    /// The Redis that holds the log, feeds and leads, as `redis://user:password@host:port/`; without it they are
+    /// in the database with everything else.
+    pub redis: Option<Secret>,
+    /// The file that holds `redis`.
+    pub redis_file: Option<PathBuf>,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        Self { keep: limits::EVENTS_KEPT, keep_count: limits::EVENTS_KEPT_COUNT }
+        Self {
+            keep: limits::EVENTS_KEPT,
+            keep_count: limits::EVENTS_KEPT_COUNT,
+            redis: None,
+            redis_file: None,
+        }
     }
 }
 
@@ -203,6 +213,8 @@ pub struct Sinks {
     pub dir: Option<PathBuf>,
     /// The Redis of streams, as `redis://user:password@host:port/`; without it no group has a stream.
     pub redis: Option<Secret>,
+    /// The file that holds `redis`.
+    pub redis_file: Option<PathBuf>,
     /// Networks that webhooks and Salesforce may lead to although they are not public, and in clear too.
     #[serde(deserialize_with = "networks")]
     pub allow: Vec<IpNet>,
@@ -227,6 +239,7 @@ impl Default for Sinks {
         Self {
             dir: None,
             redis: None,
+            redis_file: None,
             allow: Vec::new(),
             retry_first: limits::SINK_RETRY.0,
             retry_most: limits::SINK_RETRY.1,

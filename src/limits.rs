@@ -5,12 +5,14 @@
 
 mod configured;
 mod kept;
+mod redis;
 mod sinks;
 
 use std::time::Duration;
 
 pub use configured::{Limits, Rate};
 pub use kept::*;
+pub use redis::*;
 pub use sinks::*;
 
 // ── Connections ────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@
 //! and by tests.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminListener, AdminService, Archive, Operated, Syncing};
-use crate::auth::secret::{MasterSecret, SecretError};
+use crate::auth::secret::SecretError;
 use crate::clock::{Clock, wall};
 use crate::cluster::memory::{MemoryBus, MemoryDirectory};
 use crate::config::{Config, TlsError};
@@ -26,16 +26,22 @@ use crate::http::{
 };
 use crate::hub::accounts::{Accounts, Demo};
 use crate::hub::events::{Events, end_lost};
-use crate::hub::feed::FeedStores;
 use crate::hub::retention::{Keep, Keeper};
 use crate::hub::sync::SyncDoor;
 use crate::hub::{Hub, Parts};
 use crate::limits;
 use crate::sinks::{BadSinks, Courier, Runner, RunnerParts};
 use crate::store::sqlite::{OpenError, SqliteStore};
-use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError, SyncStore};
+use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError, SyncStore, redis};
 use crate::telemetry::Meters;
 use crate::ws::Sockets;
+
+mod data;
+mod log;
+
+pub use self::data::MASTER_FILE;
+use self::data::open_store;
+use self::log::Log;
 
 /// What is decided by the program that starts a server, not by its settings.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,6 +80,9 @@ pub enum StartError {
     /// The store can't be read.
     #[error("can't read the store")]
     Store(#[from] StoreError),
+    /// The Redis of the event log can't be used.
+    #[error("can't keep the event log in Redis")]
+    Log(#[from] redis::OpenError),
     /// The settings of sinks can't be used.
     #[error("can't hand anything to sinks")]
     Sinks(#[from] BadSinks),
@@ -170,8 +179,9 @@ impl Server {
 
         let tls = config.admin.tls().map_err(|error| StartError::Tls { key: error.key(), source: error })?;
         let (master, store) = open_store(&config, options).await?;
+        let log = Log::open(&config.events, &store).await?;
         let stores = Stores {
-            events: Arc::clone(&store) as _,
+            events: Arc::clone(&log.events),
             records: Arc::clone(&store) as _,
             receipts: Arc::clone(&store) as _,
             sync: store.clone(),
@@ -195,6 +205,7 @@ impl Server {
         let (admin, admin_addr) = listen(config.admin.addr)?;
 
         let health = Arc::new(Health::default());
+        log.watched_by(&health);
         let signals = Signals::default();
         let hub = Hub::new(Parts {
             clock,
@@ -203,11 +214,7 @@ impl Server {
             bus: Arc::<MemoryBus>::default(),
             events: events.clone(),
             receipts: Arc::clone(&stores.receipts),
-            feeds: FeedStores {
-                feed: Arc::clone(&store) as _,
-                leads: Arc::clone(&store) as _,
-                log: Arc::clone(&stores.events),
-            },
+            feeds: log.feeds(),
             meters: Arc::clone(&meters),
             limits: Arc::new(config.limits.clone()),
         });
@@ -282,6 +289,7 @@ impl Server {
             accounts: Arc::clone(&accounts),
             store,
             events,
+            log,
             work,
             public,
             admin,
@@ -339,6 +347,7 @@ struct Supervisor {
     accounts: Arc<Accounts>,
     store: Arc<SqliteStore>,
     events: Events,
+    log: Log,
     /// Everything that a drain waits for.
     work: TaskTracker,
     public: JoinHandle<()>,
@@ -391,6 +400,7 @@ impl Supervisor {
             tracing::warn!(%error, "can't note when API keys were last used");
         }
         self.events.close().await;
+        self.log.close();
         self.store.close().await;
         self.ended.cancel();
         ended
@@ -415,46 +425,6 @@ fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
     let socket = bind(addr)?;
     let bound = socket.local_addr().unwrap_or(addr);
     Ok((socket, bound))
-}
-
-async fn open_store(
-    config: &Config,
-    options: Options,
-) -> Result<(MasterSecret, Arc<SqliteStore>), StartError> {
-    let given = config.auth.master_secret.as_ref().map(|secret| MasterSecret::from_text(secret.expose()));
-    let given = given.transpose()?;
-    let (dir, flush) = (config.store.data_dir.clone(), config.store.flush);
-    // Opening a database and making keys wait for the disk.
-    tokio::task::spawn_blocking(move || -> Result<(MasterSecret, Arc<SqliteStore>), StartError> {
-        if options.store == StorePlace::Memory {
-            let store = SqliteStore::in_memory()?;
-            return Ok((given.unwrap_or_else(MasterSecret::fresh), Arc::new(store)));
-        }
-        make_private(&dir)?;
-        let master = match given {
-            Some(master) => master,
-            None => MasterSecret::load_or_create(&dir.join(MASTER_FILE))?,
-        };
-        let store = SqliteStore::open_with(&dir.join(STORE_FILE), flush)?;
-        Ok((master, Arc::new(store)))
-    })
-    .await?
-}
-
-/// The master secret's file in the data directory.
-pub const MASTER_FILE: &str = "master.key";
-
-/// The database's file in the data directory.
-const STORE_FILE: &str = "porchlight.db";
-
-/// Makes a directory that nobody else may look into; one that exists is left as it is.
-fn make_private(path: &Path) -> Result<(), StartError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| StartError::DataDir { path: path.to_owned(), source })
 }
 
 /// Takes as many file descriptors as the process may have, and says how many that is.

@@ -7,7 +7,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Config;
+use redis::IntoConnectionInfo as _;
+
+use super::{Config, Secret};
 use crate::auth::secret::MasterSecret;
 use crate::limits::{Limits, Rate};
 use crate::{limits, telemetry};
@@ -82,6 +84,7 @@ impl Config {
         findings.require(sinks.retry_most >= sinks.retry_first, "sinks.retry_most", || {
             format!("{:?} is shorter than sinks.retry_first ({:?})", sinks.retry_most, sinks.retry_first)
         });
+        self.check_redis(&mut findings);
         if let Err(error) = telemetry::parse_filter(&self.log.filter) {
             findings.0.push(Violation { key: "log.filter", problem: error.to_string() });
         }
@@ -95,6 +98,19 @@ impl Config {
         }
         check_limits(&self.limits, &mut findings);
         findings.0
+    }
+
+    fn check_redis(&self, findings: &mut Findings) {
+        let mut read = |key, url: &Option<Secret>| {
+            let info = url.as_ref()?.expose().into_connection_info();
+            findings.require(info.is_ok(), key, || "it is no address of a Redis".to_owned());
+            info.ok().map(|info| (info.addr().to_string(), info.redis_settings().db()))
+        };
+        let log = read("events.redis", &self.events.redis);
+        let sinks = read("sinks.redis", &self.sinks.redis);
+        findings.require(sinks.is_none() || sinks != log, "sinks.redis", || {
+            "it is the Redis of events.redis, where the log is the stream already; leave it out".to_owned()
+        });
     }
 
     fn check_listeners(&self, findings: &mut Findings) {
@@ -254,6 +270,15 @@ mod tests {
             (|c| c.sinks.retry_most = c.sinks.retry_first / 2, "sinks.retry_most"),
             (|c| c.sinks.give_up = Duration::ZERO, "sinks.give_up"),
             (|c| c.sinks.answer_within = Duration::ZERO, "sinks.answer_within"),
+            (|c| c.events.redis = Some("127.0.0.1".to_owned().into()), "events.redis"),
+            (|c| c.sinks.redis = Some("http://127.0.0.1".to_owned().into()), "sinks.redis"),
+            (
+                |c| {
+                    c.events.redis = Some("redis://127.0.0.1/".to_owned().into());
+                    c.sinks.redis = Some("redis://:password@127.0.0.1:6379/0".to_owned().into());
+                },
+                "sinks.redis",
+            ),
             (|c| c.admin.addr = "0.0.0.0:7402".parse().unwrap(), "admin.addr"),
             (|c| c.admin.tls_cert = Some("cert.pem".into()), "admin.tls_key"),
             (|c| c.admin.client_ca = Some("ca.pem".into()), "admin.tls_cert"),

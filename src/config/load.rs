@@ -141,6 +141,8 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, LoadError> {
     let mut config: Config = builder.build()?.try_deserialize()?;
     let auth = &mut config.auth;
     read_secret("auth.master_secret", &mut auth.master_secret, auth.master_secret_file.as_deref())?;
+    read_secret("events.redis", &mut config.events.redis, config.events.redis_file.as_deref())?;
+    read_secret("sinks.redis", &mut config.sinks.redis, config.sinks.redis_file.as_deref())?;
     Ok(Loaded { config, warnings })
 }
 
@@ -294,6 +296,19 @@ mod tests {
         assert!(!config.to_toml().contains("canary"));
         assert!(!format!("{config:?}").contains("canary"));
         assert!(config.to_toml().contains("<hidden>"));
+    }
+
+    #[test]
+    fn addresses_of_redis_are_secrets() {
+        for key in ["EVENTS", "SINKS"] {
+            let (_dir, path) = file("redis://:canary@10.0.0.1/\n");
+            let name = format!("PORCHLIGHT__{key}__REDIS_FILE");
+            let environment = env(&[(name.as_str(), path.to_str().unwrap())]);
+            let config = load(&Sources { environment, ..Sources::default() }).unwrap().config;
+            let url = if key == "EVENTS" { &config.events.redis } else { &config.sinks.redis };
+            assert_eq!(url.as_ref().unwrap().expose(), "redis://:canary@10.0.0.1/");
+            assert!(!config.to_toml().contains("canary") && !format!("{config:?}").contains("canary"));
+        }
     }
 
     #[test]

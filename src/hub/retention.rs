@@ -28,7 +28,7 @@ pub struct Keep {
 impl Keep {
     /// What the settings of the process say.
     pub fn of(config: &Config) -> Self {
-        let (events, records) = (config.events, config.records);
+        let (events, records) = (&config.events, &config.records);
         Self {
             events: Retention { age: events.keep, count: events.keep_count },
             records: Retention { age: records.keep, count: records.keep_count },

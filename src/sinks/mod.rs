@@ -162,6 +162,9 @@ impl Courier {
 
 /// An error of Redis in words that do not tell its address.
 fn of_redis(error: &redis::RedisError) -> Trouble {
+    if error.code() == Some("OWNED") {
+        return Trouble::Later("this stream is the log of a server, which writes it".to_owned(), None);
+    }
     Trouble::Later(format!("Redis failed: {}", error.category()), None)
 }
 

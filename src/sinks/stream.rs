@@ -1,6 +1,6 @@
 //! The public part of Redis: each group's stream of events, and the channel that tells them as they happen.
 //!
-//! Decides keys, fields and trimming. One script takes what is new and notes the place beside it, both or
+//! Where the server's own log is not on Redis: a stream that is one is refused. Decides keys, fields and trimming. One script takes what is new and notes the place beside it, both or
 //! neither, so that an event is in the stream once however often it is handed over.
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -14,7 +14,13 @@ use crate::limits;
 
 /// Takes events behind the place that is noted. Keys: stream, place. Arguments: channel, length, oldest id,
 /// then place, message, kind and session of each event.
+///
+/// Ids here are times of the clock, those of a server's log are sequences, which are far smaller.
 const TAKE: &str = "
+    local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+    if newest and tonumber(string.match(newest[1], '^%d+')) < 1000000000000 then
+        return redis.error_reply('OWNED this stream is the log of a server, which writes it')
+    end
     local noted = tonumber(redis.call('GET', KEYS[2]) or '0')
     for at = 4, #ARGV, 4 do
         local place = tonumber(ARGV[at])
@@ -169,6 +175,21 @@ mod tests {
             sequences.push(event.sequence);
         }
         assert_eq!(sequences, [1, 2, 3, 4, 5]);
+    }
+
+    #[tokio::test]
+    async fn the_log_of_a_server_is_left_alone() {
+        let server = Redis::start();
+        let mut connection = server.connect().await;
+        let mut add = redis::cmd("XADD");
+        let _id: String =
+            add.arg("pl:{g}:events").arg("7-0").arg("e").arg("").query_async(&mut connection).await.unwrap();
+        let streams = Streams::new(&server.url).unwrap();
+        let (group, sink) = (GroupId::new("g").unwrap(), SinkId::new("a").unwrap());
+        let refused = streams.write(&group, &sink, &letters(1..=2), Wall(0)).await.unwrap_err();
+        assert_eq!(refused.code(), Some("OWNED"));
+        let length: u64 = redis::cmd("XLEN").arg("pl:{g}:events").query_async(&mut connection).await.unwrap();
+        assert_eq!(length, 1);
     }
 
     #[tokio::test]

@@ -5,12 +5,14 @@
 //! the death of the process and of the machine. Does not decide who may do what; the hub does, the only
 //! caller. No secret is kept in clear: passwords are hashed, API key secrets are derived anew.
 //!
-//! Two implementations, one suite of obligations (`suite`): SQLite for one node, Redis for a cluster.
+//! One suite of obligations for each trait: SQLite keeps everything of one node ([`sqlite`]); log, feeds and
+//! leads may be on Redis instead ([`redis`]).
 
 pub mod events;
 pub mod feed;
 pub mod receipts;
 pub mod records;
+pub mod redis;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;
@@ -196,18 +198,20 @@ impl StoreError {
     /// however often they are tried.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Failed(source) => match source.downcast_ref::<rusqlite::Error>() {
-                Some(error) => !matches!(
-                    error.sqlite_error_code(),
-                    None | Some(
-                        rusqlite::ErrorCode::ConstraintViolation
-                            | rusqlite::ErrorCode::TypeMismatch
-                            | rusqlite::ErrorCode::TooBig
-                            | rusqlite::ErrorCode::ParameterOutOfRange
-                    )
-                ),
-                None => true,
-            },
+            Self::Failed(source) => {
+                if let Some(error) = source.downcast_ref::<rusqlite::Error>() {
+                    return !matches!(
+                        error.sqlite_error_code(),
+                        None | Some(
+                            rusqlite::ErrorCode::ConstraintViolation
+                                | rusqlite::ErrorCode::TypeMismatch
+                                | rusqlite::ErrorCode::TooBig
+                                | rusqlite::ErrorCode::ParameterOutOfRange
+                        )
+                    );
+                }
+                source.downcast_ref::<::redis::RedisError>().is_none_or(redis::is_passing)
+            }
             Self::Conflict { .. }
             | Self::Taken { .. }
             | Self::NoGroup(_)

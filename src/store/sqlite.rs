@@ -6,6 +6,7 @@ mod calls;
 mod engine;
 mod events;
 mod feed;
+mod fold;
 mod receipts;
 mod records;
 mod schema;

@@ -34,7 +34,9 @@ mod minting;
 mod presence;
 mod proto;
 mod receipts;
+mod redis_log;
 mod relay;
+mod resume;
 mod retention;
 mod secrets;
 mod sessions;
@@ -42,7 +44,6 @@ mod sinks;
 #[cfg(feature = "salesforce")]
 mod sinks_salesforce;
 mod store_faults;
-mod stream_scale;
 mod subscriptions;
 mod sync_schedule;
 mod times;

@@ -1,5 +1,5 @@
 //! The obligations of every [`Feed`] and [`Leads`], as tests over a factory that is an [`EventLog`] and a
-//! [`Store`] as well.
+//! knows a [`Store`] as well.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use crate::model::event::{Actor, Event, Kind, Lead, Post, What};
 use crate::model::feed::Place;
 use crate::model::settings::Settings;
 use crate::store::events::{After, Retention};
+use crate::store::sqlite::SqliteStore;
 use crate::store::{Agent, EventLog, Store};
 use crate::wire::agent::Record;
 
@@ -42,10 +43,16 @@ macro_rules! obligations {
 }
 pub(crate) use obligations;
 
-/// What keeps all of them.
-pub(crate) trait Subject: Feed + Leads + EventLog + Store {}
+/// What keeps all of them, with the agents beside it.
+pub(crate) trait Subject: Feed + Leads + EventLog {
+    fn agents(&self) -> &dyn Store;
+}
 
-impl<T: Feed + Leads + EventLog + Store> Subject for T {}
+impl Subject for SqliteStore {
+    fn agents(&self) -> &dyn Store {
+        self
+    }
+}
 
 fn gid() -> GroupId {
     GroupId::new("g").unwrap()
@@ -201,7 +208,7 @@ pub(crate) async fn follows_are_bounded(store: Arc<impl Subject>) {
 }
 
 pub(crate) async fn an_agent_of_the_same_name_follows_nothing(store: Arc<impl Subject>) {
-    store.put_group(&gid(), &Settings::default(), None, "t", Wall(1)).await.unwrap();
+    store.agents().put_group(&gid(), &Settings::default(), None, "t", Wall(1)).await.unwrap();
     let agent = Agent {
         key: key("alice"),
         address: "alice".into(),
@@ -210,10 +217,10 @@ pub(crate) async fn an_agent_of_the_same_name_follows_nothing(store: Arc<impl Su
         profile: None,
         subscription: None,
     };
-    store.upsert_agent(&agent, Wall(1)).await.unwrap();
+    store.agents().upsert_agent(&agent, Wall(1)).await.unwrap();
     store.follow(&agent.key, &place("1")).await.unwrap();
-    store.remove_agent(&agent.key).await.unwrap();
-    store.upsert_agent(&agent, Wall(2)).await.unwrap();
+    store.agents().remove_agent(&agent.key).await.unwrap();
+    store.agents().upsert_agent(&agent, Wall(2)).await.unwrap();
     assert!(store.followed(&agent.key).await.unwrap().is_empty());
 }
 

@@ -10,21 +10,21 @@ use tokio::sync::watch;
 
 use super::super::StoreError;
 use super::super::events::{After, EventLog, Page, Retention};
-use super::{SqliteStore, feed, records, signed, unreadable, unsigned};
+use super::fold::Folding;
+use super::{SqliteStore, feed, signed, unreadable, unsigned};
 use crate::clock::Wall;
 use crate::ids::{EventId, GroupId, SessionId};
 use crate::limits;
 use crate::model::event::{Event, Logged};
-use crate::model::session_record::{SessionRecord, concerns};
 
 /// The newest sequence of each group that somebody follows.
 pub(super) type Newest = DashMap<GroupId, watch::Sender<u64>>;
 
 /// The ends of a group's log.
 #[derive(Debug, Clone, Copy, Default)]
-struct Ends {
+pub(super) struct Ends {
     /// The newest sequence that was given.
-    head: u64,
+    pub(super) head: u64,
     /// The newest sequence that was trimmed.
     low: u64,
 }
@@ -79,7 +79,7 @@ impl EventLog for SqliteStore {
 
 fn append(db: &Connection, events: Vec<Event>) -> Result<Vec<u64>, StoreError> {
     let mut ends: HashMap<GroupId, Ends> = HashMap::new();
-    let mut folded: HashMap<(GroupId, SessionId), Option<SessionRecord>> = HashMap::new();
+    let mut folding = Folding::default();
     let mut sequences = Vec::with_capacity(events.len());
     let mut insert = db.prepare_cached(
         "INSERT INTO events (grp, sequence, id, at, session, event) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -111,23 +111,7 @@ fn append(db: &Connection, events: Vec<Event>) -> Result<Vec<u64>, StoreError> {
         end.head += 1;
         sequences.push(end.head);
         feed::fold(db, end.head, &event, &text)?;
-        if let Some(session) = event.session.filter(|_| concerns(event.what.kind())) {
-            let key = (event.group.clone(), session);
-            let before = match folded.remove(&key) {
-                Some(before) => before,
-                None => match records::load(db, &event.group, session) {
-                    Ok(before) => before,
-                    // The event is worth more than the record, which can be folded anew from the log.
-                    Err(error @ StoreError::Unreadable { .. }) => {
-                        tracing::error!(group = %event.group, %session, %error, "a session record is broken");
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                },
-            };
-            let logged = Logged { sequence: end.head, event };
-            folded.insert(key, SessionRecord::apply(before, &logged));
-        }
+        folding.take(db, Logged { sequence: end.head, event })?;
     }
     for (group, end) in &ends {
         db.prepare_cached(
@@ -135,13 +119,11 @@ fn append(db: &Connection, events: Vec<Event>) -> Result<Vec<u64>, StoreError> {
         )?
         .execute(params![group.as_str(), signed(end.head)])?;
     }
-    for record in folded.into_values().flatten() {
-        records::save(db, &record)?;
-    }
+    folding.save(db)?;
     Ok(sequences)
 }
 
-fn ends_of(db: &Connection, group: &GroupId) -> Result<Ends, StoreError> {
+pub(super) fn ends_of(db: &Connection, group: &GroupId) -> Result<Ends, StoreError> {
     let ends = db
         .prepare_cached("SELECT head, low FROM event_ends WHERE grp = ?1")?
         .query_row(params![group.as_str()], |row| {

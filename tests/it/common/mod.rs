@@ -13,6 +13,7 @@ pub mod http;
 pub mod org;
 pub mod panics;
 pub mod raw;
+pub mod redis;
 pub mod rng;
 pub mod roles;
 pub mod site;
