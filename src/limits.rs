@@ -4,6 +4,7 @@
 //! Related numbers are checked together in `config::Config::check`.
 
 mod configured;
+mod guests;
 mod kept;
 mod redis;
 mod sinks;
@@ -11,6 +12,7 @@ mod sinks;
 use std::time::Duration;
 
 pub use configured::{Limits, Rate};
+pub use guests::*;
 pub use kept::*;
 pub use redis::*;
 pub use sinks::*;

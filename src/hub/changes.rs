@@ -106,7 +106,7 @@ impl Hub {
     /// Whether an agent's page is to open a session's record as it joins: the group says so, and the session is
     /// written down at all.
     pub(super) fn opens_record(&self, session: &LiveSession) -> bool {
-        let group = self.accounts.group(&session.key.group);
+        let group = self.accounts.group(&session.group);
         session.logged && group.is_some_and(|group| group.settings.open_session_records)
     }
 }
