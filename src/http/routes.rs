@@ -47,6 +47,7 @@ pub fn public_router(state: PublicState) -> Router {
         .route("/v1/receipts/key", get(receipts::key))
         .route("/web/{*path}", get(web))
         .route("/s/{session}", get(|headers: HeaderMap| async move { page("session", "index", &headers) }))
+        .route("/join", get(|headers: HeaderMap| async move { page("join", "index", &headers) }))
         .route("/settings", get(|headers: HeaderMap| async move { page("settings", "index", &headers) }));
     for script in SCRIPTS {
         let serve = move |RawQuery(query): RawQuery, headers: HeaderMap| async move {
@@ -166,6 +167,8 @@ mod tests {
             "/web/lib/socket.js",
             "/web/style/base.css",
             "/settings",
+            "/join",
+            "/join?group=demo",
             "/s/00000000-0000-0000-0000-000000000000",
             "/demo/site",
             "/demo/site/cart.html",
@@ -185,6 +188,8 @@ mod tests {
         for path in ["/demo/site", "/demo/site/cart.html", "/demo/agent"] {
             assert_eq!(status(false, path).await, 404, "{path}");
         }
-        assert_eq!(status(false, "/settings").await, 200, "the settings page is no demo");
+        for path in ["/settings", "/join"] {
+            assert_eq!(status(false, path).await, 200, "{path} is no demo");
+        }
     }
 }
