@@ -7,7 +7,7 @@ import { Viewer } from "../../view.js";
 import { Chat } from "./chat.js";
 import { fill, h, set, write } from "./dom.js";
 import { icon } from "./icons.js";
-import { endReason } from "./words.js";
+import { endReason, initials } from "./words.js";
 
 /** @import { Participant, Ready } from "../../lib/wire.js" */
 /** @import { ViewerStateChange } from "../../view.js" */
@@ -393,10 +393,4 @@ function tool(name, label, onClick) {
 /** @param {string} name @param {string} value */
 function figure(name, value) {
   return [h("dt", {}, name), h("dd", {}, value)];
-}
-
-/** @param {string} name */
-function initials(name) {
-  const words = name.split(/[\s._-]+/).filter(Boolean);
-  return ((words[0]?.[0] ?? "?") + (words.length > 1 ? words[words.length - 1][0] : "")).toUpperCase();
 }
