@@ -45,7 +45,7 @@ const END = {
   guest_left: "The guest left.",
   expired: "Nobody came within the time allowed.",
   time_limit: "The session reached its longest duration.",
-  capture_denied: "The guest did not share a screen.",
+  capture_denied: "No screen was chosen.",
   failed: "The session failed.",
   drained: "The server is being restarted.",
   left: "You left the session.",
