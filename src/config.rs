@@ -56,6 +56,10 @@ pub struct Config {
 pub struct Public {
     /// Address and port; port 0 takes a free one.
     pub addr: SocketAddr,
+    /// What browsers reach this listener by, `https://help.example.com`: stands in the links that guests are
+    /// sent, and its pages may let guests in. Absent: links are paths, and each page knows its own host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// Serves plain text beyond loopback. Only behind a proxy that terminates TLS.
     pub insecure: bool,
     /// Does not count connections from this machine against `limits.connections_per_ip`.
@@ -66,6 +70,7 @@ impl Default for Public {
     fn default() -> Self {
         Self {
             addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), limits::PUBLIC_PORT),
+            url: None,
             insecure: false,
             exempt_loopback: false,
         }
@@ -244,6 +249,13 @@ impl Serialize for Secret {
 }
 
 impl Config {
+    /// What stands before the paths in links for people; empty where nothing is known of it. A trial is reached
+    /// where it listens.
+    pub fn public_url(&self, listens: SocketAddr) -> String {
+        let trial = || self.demo.enabled.then(|| format!("http://{listens}"));
+        self.public.url.clone().or_else(trial).unwrap_or_default()
+    }
+
     /// The settings as a TOML file would hold them, with every secret hidden.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("numbers, texts and tables always fit TOML")

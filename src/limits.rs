@@ -4,11 +4,13 @@
 //! Related numbers are checked together in `config::Config::check`.
 
 mod configured;
+mod guests;
 mod sinks;
 
 use std::time::Duration;
 
 pub use configured::{Limits, Rate};
+pub use guests::*;
 pub use sinks::*;
 
 // ── Connections ────────────────────────────────────────────────────────────────────────────────

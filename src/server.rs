@@ -22,7 +22,7 @@ use crate::cluster::memory::{MemoryBus, MemoryDirectory};
 use crate::config::{Config, TlsError};
 use crate::http::{
     Admission, ApiError, BindError, Ceilings, Edge, Health, Listener, PublicState, Timing, UpgradeHook, bind,
-    ops_router, public_router,
+    guest_router, ops_router, public_router,
 };
 use crate::hub::accounts::{Accounts, Demo};
 use crate::hub::events::{Events, end_lost};
@@ -210,6 +210,7 @@ impl Server {
             },
             meters: Arc::clone(&meters),
             limits: Arc::new(config.limits.clone()),
+            public_url: config.public_url(public_addr).into(),
         });
         let ceilings = Ceilings::of(&config, files);
         let sockets = Sockets::new(Arc::clone(&hub), ceilings.sockets());
@@ -233,7 +234,7 @@ impl Server {
         let public = Listener {
             socket: public,
             edge: Edge {
-                router: public_router(state).merge(service.json_door()),
+                router: public_router(state).merge(service.json_door()).merge(guest_router(Arc::clone(&hub))),
                 upgrade: Some(upgrades(sockets.clone())),
             },
             admission: Admission::new(ceilings),

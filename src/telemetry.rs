@@ -88,6 +88,8 @@ metrics_table! {
         "Sign-ins of agents, by outcome.";
     SIGN_IN_SECONDS = "porchlight_sign_in_seconds", Histogram, Seconds,
         "Time to answer a sign-in, most of it the deliberate cost of a password hash.";
+    GUESTS = "porchlight_guests_total", Counter, Count,
+        "Guests who asked for a way into a session by key or link, by outcome.";
     REFUSALS = "porchlight_refusals_total", Counter, Count,
         "Connections, requests and messages refused, by the limit they met.";
     EVENTS = "porchlight_events_total", Counter, Count,
@@ -287,6 +289,11 @@ impl Meters {
         self.count(SIGN_INS, &[("outcome", outcome)]);
     }
 
+    /// Counts a guest at the door: `ok`, or why it was not let in.
+    pub fn guest(&self, outcome: &'static str) {
+        self.count(GUESTS, &[("outcome", outcome)]);
+    }
+
     /// Counts something refused; `limit` names the limit it met.
     pub fn refusal(&self, limit: &'static str) {
         self.count(REFUSALS, &[("limit", limit)]);
@@ -427,6 +434,7 @@ mod tests {
         meters.session_ended("agent_ended");
         meters.sign_in("ok");
         meters.sign_in_seconds.record(0.03);
+        meters.guest("ok");
         meters.refusal("connections_per_ip");
         meters.receipt("ok");
         meters.letters("webhook", "accepted", 1);

@@ -67,7 +67,9 @@ impl AdminHub for Operated {
             .list(group)
             .iter()
             .map(|session| session.view())
-            .filter(|view| view.ended.is_none() && visitor.is_none_or(|wanted| *wanted == view.visitor))
+            .filter(|view| {
+                view.ended.is_none() && visitor.is_none_or(|wanted| view.visitor.as_ref() == Some(wanted))
+            })
             .collect();
         views.sort_unstable_by_key(|view| view.id);
         Ok(views.into_iter().map(session_row).collect())
@@ -277,7 +279,7 @@ fn session_row(view: View) -> SessionRow {
         session: view.id,
         kind: view.kind,
         state,
-        visitor: Some(view.visitor),
+        visitor: view.visitor,
         created: view.created,
         started: view.started,
         participants: participants.collect(),

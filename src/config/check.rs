@@ -87,6 +87,9 @@ impl Config {
         if let Err(error) = admin.tls() {
             findings.0.push(Violation { key: error.key(), problem: error.to_string() });
         }
+        findings.require(public.url.as_deref().is_none_or(is_base), "public.url", || {
+            "must be http:// or https://, a host and perhaps a port, and nothing after it".to_owned()
+        });
         let listeners =
             [("public.addr", self.public.addr), ("ops.addr", self.ops.addr), ("admin.addr", self.admin.addr)];
         for (index, (key, addr)) in listeners.iter().enumerate() {
@@ -95,6 +98,13 @@ impl Config {
             }
         }
     }
+}
+
+/// Whether paths may be put behind it as it is.
+fn is_base(url: &str) -> bool {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let plain = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@']);
+    host.is_some_and(plain) && url.parse::<hyper::Uri>().is_ok()
 }
 
 /// Whether two listeners can't both be opened.
@@ -115,6 +125,12 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     longer("limits.waiting", limits.waiting, limits.ticket_life, "limits.ticket_life");
     longer("limits.cache_span", limits.cache_span, limits.key_frame_spacing, "limits.key_frame_spacing");
 
+    let digits = limits::GUEST_KEY_DIGITS_RANGE;
+    findings.require(
+        (digits.0..=digits.1).contains(&limits.guest_key_digits),
+        "limits.guest_key_digits",
+        || format!("{} is not within {} to {}", limits.guest_key_digits, digits.0, digits.1),
+    );
     let mut holds = |key, value: usize, least: usize, why: &str| {
         findings.require(value >= least, key, || format!("{value} is less than {least}: {why}"));
     };
@@ -212,6 +228,9 @@ mod tests {
             (|c| c.limits.outbox_age = c.limits.shed_age, "limits.outbox_age"),
             (|c| c.limits.visitor_rate.burst = 1, "limits.visitor_rate"),
             (|c| c.limits.connections = Some(0), "limits.connections"),
+            (|c| c.limits.guest_key_digits = 8, "limits.guest_key_digits"),
+            (|c| c.limits.guest_key_digits = 13, "limits.guest_key_digits"),
+            (|c| c.public.url = Some("https://help.example/x".to_owned()), "public.url"),
             (|c| c.limits.ticket_life = Duration::ZERO, "limits.ticket_life"),
             (|c| c.log.filter = "porchlight=loud".to_owned(), "log.filter"),
             (|c| c.auth.master_secret = Some("short".to_owned().into()), "auth.master_secret"),

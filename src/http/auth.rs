@@ -26,7 +26,7 @@ use super::error::ApiError;
 use super::routes::PublicState;
 use crate::auth::permissions::Permissions;
 use crate::clock::Wall;
-use crate::hub::accounts::{Accounts, SignIn, SignInError, SignedIn};
+use crate::hub::accounts::{Accounts, Group, SignIn, SignInError, SignedIn};
 use crate::ids::{AgentId, GroupId};
 use crate::limits;
 use crate::model::settings::Audience;
@@ -90,6 +90,9 @@ impl From<SignedIn> for Answer {
     }
 }
 
+/// Whose pages sign in.
+const AGENTS: &[Audience] = &[Audience::Agent];
+
 const REFUSED: ApiError = ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "sign-in refused");
 
 /// `POST /v1/auth/agent`.
@@ -107,7 +110,7 @@ pub(super) async fn sign_in(State(state): State<PublicState>, request: Request<B
         }
     };
     state.meters.sign_in_seconds.record(begun.elapsed());
-    with_cors(answer, &state.accounts, origin.as_ref())
+    with_cors(answer, &state.accounts, AGENTS, origin.as_ref())
 }
 
 async fn answer(accounts: &Accounts, request: Request<Body>) -> Result<SignedIn, ApiError> {
@@ -159,14 +162,14 @@ fn count(meters: &Meters, refusal: &ApiError) {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = sent.split(';').next().unwrap_or("").trim();
     essence.eq_ignore_ascii_case("application/json")
 }
 
 /// The body, within its size and time.
-async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
+pub(super) async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
     let limited = Limited::new(body, limits::HTTP_BODY_BYTES);
     match tokio::time::timeout(limits::HTTP_BODY, limited.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -210,31 +213,42 @@ fn spoil(attempt: &mut SignIn) {
 /// `OPTIONS /v1/auth/agent`: whether a page may ask at all. Which group it means is not known yet, so it
 /// may if any group knows its origin.
 pub(super) async fn preflight(State(state): State<PublicState>, headers: HeaderMap) -> Response {
+    preflight_of(&state.accounts, AGENTS, &headers)
+}
+
+/// Whether a page of one of these audiences may ask.
+pub(super) fn preflight_of(accounts: &Accounts, audiences: &[Audience], headers: &HeaderMap) -> Response {
     let origin = headers.get(ORIGIN);
-    if !known_to_any(&state.accounts, origin) {
+    if !known_to_any(accounts, audiences, origin) {
         let status = StatusCode::FORBIDDEN;
-        return ApiError::new(status, "forbidden", "pages of this origin may not sign in here").respond();
+        return ApiError::new(status, "forbidden", "pages of this origin may not ask here").respond();
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(limits::PREFLIGHT_LIFE.as_secs()));
-    with_cors(response, &state.accounts, origin)
+    with_cors(response, accounts, audiences, origin)
 }
 
-fn known_to_any(accounts: &Accounts, origin: Option<&HeaderValue>) -> bool {
+fn known_to_any(accounts: &Accounts, audiences: &[Audience], origin: Option<&HeaderValue>) -> bool {
     let Some(Ok(origin)) = origin.map(HeaderValue::to_str) else { return false };
-    accounts.groups().iter().any(|group| group.settings.origin_allowed(Audience::Agent, origin))
+    let knows = |group: &Group| audiences.iter().any(|who| group.settings.origin_allowed(*who, origin));
+    accounts.groups().iter().any(|group| knows(group))
 }
 
 /// Lets the page read the answer if any group knows its origin: whether this group does would tell a
 /// stranger which groups there are.
-fn with_cors(mut response: Response, accounts: &Accounts, origin: Option<&HeaderValue>) -> Response {
+pub(super) fn with_cors(
+    mut response: Response,
+    accounts: &Accounts,
+    audiences: &[Audience],
+    origin: Option<&HeaderValue>,
+) -> Response {
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = origin
-        && known_to_any(accounts, Some(origin))
+        && known_to_any(accounts, audiences, Some(origin))
     {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
@@ -242,7 +256,7 @@ fn with_cors(mut response: Response, accounts: &Accounts, origin: Option<&Header
     response
 }
 
-fn no_store(mut response: Response) -> Response {
+pub(super) fn no_store(mut response: Response) -> Response {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

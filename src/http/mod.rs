@@ -8,6 +8,7 @@ mod admission;
 mod assets;
 mod auth;
 mod error;
+mod guest;
 mod health;
 mod listener;
 mod ops;
@@ -26,6 +27,7 @@ use crate::telemetry::SocketKind;
 
 pub use admission::{Admission, Ceilings, ConnectionGuard, Refused};
 pub use error::ApiError;
+pub use guest::guest_router;
 pub use health::{Health, PartState};
 pub use listener::{BindError, Edge, Listener, Timing, bind};
 pub use ops::ops_router;

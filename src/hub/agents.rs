@@ -2,6 +2,8 @@
 
 mod ends;
 mod feed;
+mod join;
+mod show;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,7 +14,6 @@ use super::Hub;
 use super::accounts::{AgentIdentity, Group};
 use super::changes::{SignedIn, agent_settings};
 use super::registry::Connection;
-use super::sessions::Wish;
 use super::visitors::Caller;
 use super::watch::{LiveList, RecordWatch, raw};
 use crate::cluster::{DirectoryError, PresenceSource};
@@ -21,16 +22,15 @@ use crate::limits;
 use crate::model::buttons;
 use crate::model::event::Door;
 use crate::model::live::{Cursor, Filter, LiveView, Pager};
-use crate::model::session::{Asker, Input};
+use crate::model::session::Input;
 use crate::model::settings::Audience;
-use crate::model::visitor::{Snapshot, State};
+use crate::model::visitor::Snapshot;
 use crate::wire::agent::{
-    AgentView, Connect, FromAgent, Join, OpenRecord, Record, RecordRef, ToAgent, VisitorIds, WatchLive,
+    AgentView, Connect, FromAgent, OpenRecord, Record, RecordRef, ToAgent, VisitorIds, WatchLive,
 };
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::message::Text;
-use crate::wire::visitor::SessionKind;
 
 /// An agent's connection that has shown its token. Dropping it takes back all its wishes.
 pub struct AgentSeat {
@@ -192,9 +192,9 @@ impl AgentSeat {
             FromAgent::Cancel(cancel) => self.cancel(cancel, id),
             FromAgent::Signal(signal) => self.signal(signal, id),
             FromAgent::EndSession(end) => self.end_session(end, id),
-            FromAgent::Show(_) => Err(unsupported("show")),
+            FromAgent::Show(show) => self.show(show, id),
             FromAgent::View(_) => Err(unsupported("view")),
-            FromAgent::Invite(_) => Err(unsupported("invite")),
+            FromAgent::Invite(invite) => self.invite(invite, id),
             FromAgent::Follow(RecordRef { record }) => self.follow(&record, id).await,
             FromAgent::Unfollow(RecordRef { record }) => self.unfollow(&record, id).await,
             FromAgent::Feed(wanted) => self.feed(wanted, id).await,
@@ -340,115 +340,6 @@ impl AgentSeat {
         }
         let found = self.hub.lookup(&group.id, &visitor).await;
         Ok(self.hub.record_text(&group, &record, found.first(), id))
-    }
-
-    // ── Join ───────────────────────────────────────────────────────────────────────────────────
-
-    /// The checks of every button press, whatever the page showed: presence is on, the agent holds the
-    /// permission, its profile has Join, and so has the record's object where there is a record.
-    fn may_join(&self, group: &Group, object: Option<&str>) -> Result<(), Refusal> {
-        let settings = &group.settings;
-        let forbidden = |reason: buttons::Reason| Refusal::new(ErrorCode::Forbidden, reason.message());
-        if !settings.presence_enabled {
-            let message = buttons::Reason::PresenceDisabled.message();
-            return Err(Refusal::new(ErrorCode::PresenceDisabled, message));
-        }
-        if !settings.permissions_of(&self.identity.agent).user {
-            return Err(forbidden(buttons::Reason::NoPermission));
-        }
-        let profile = self.hub.profile_of(&self.me());
-        match profile.as_deref().and_then(|name| settings.profile(name)) {
-            None => return Err(forbidden(buttons::Reason::NoProfile)),
-            Some(profile) if !profile.join => return Err(forbidden(buttons::Reason::OffForProfile)),
-            Some(_) => {}
-        }
-        match object.map(|name| settings.object(name)) {
-            Some(None) => Err(forbidden(buttons::Reason::NoObject)),
-            Some(Some(object)) if !object.join => Err(forbidden(buttons::Reason::OffForObject)),
-            _ => Ok(()),
-        }
-    }
-
-    fn may_help(&self) -> Result<(), Refusal> {
-        if self.group()?.settings.permissions_of(&self.identity.agent).user {
-            Ok(())
-        } else {
-            Err(Refusal::new(ErrorCode::Forbidden, buttons::Reason::NoPermission.message()))
-        }
-    }
-
-    async fn join(&mut self, join: Join, id: Option<u64>) -> Result<Text, Refusal> {
-        let group = self.group()?;
-        let (visitor, object) = self.whom(&group, &join)?;
-        self.may_join(&group, object.as_deref())?;
-        let kind = match join.kind {
-            None => group.settings.join_kind(false),
-            Some(SessionKind::Screen) => SessionKind::Screen,
-            Some(_) => return Err(unsupported("this kind of session")),
-        };
-        let key = self.key(&visitor);
-        if self.hub.sessions.of_visitor(&key).is_none() {
-            // Sessions live where their visitor is connected.
-            let state = self.hub.tracker.look(&key, |presence| presence.state());
-            if state.is_none_or(|state| state == State::Absent) {
-                return Err(Refusal::new(ErrorCode::VisitorNotPresent, "the visitor is not here"));
-            }
-        }
-        let asker = Asker {
-            connection: self.connection.id,
-            agent: self.identity.agent.clone(),
-            name: Arc::clone(&self.identity.name),
-        };
-        if let Some(wanted) = join.session_id {
-            let (session, state) = self.hub.ask_into(&group.id, wanted, asker)?;
-            self.asked.insert(session.id);
-            return Ok(self.hub.request_text(&session, state, id));
-        }
-        let terms = group.settings.terms_shown();
-        let deadline = group.settings.offer_deadline();
-        let record = self.record_of(&join, &key.visitor);
-        let logged = record.is_some() || group.settings.log_sessions_outside_crm;
-        let wish = Wish { key, kind, control: join.control, terms, deadline, record, logged };
-        let (session, state) = self.hub.ask(wish, asker)?;
-        self.asked.insert(session.id);
-        Ok(self.hub.request_text(&session, state, id))
-    }
-
-    /// The record on the agent's screen as it presses Join: the one it names, or else one that is open and
-    /// leads to this visitor.
-    fn record_of(&self, join: &Join, visitor: &VisitorId) -> Option<Record> {
-        if let Some(record) = &join.record {
-            let open = self.records.get(&(record.object.clone(), record.id.clone()))?;
-            return Some(open.open.record.clone());
-        }
-        let leads_there = |open: &&Arc<RecordWatch>| open.visitor.lock().as_ref() == Some(visitor);
-        let open = self.records.values().filter(leads_there).map(|open| &open.open.record);
-        open.min_by_key(|record| (&record.object, &record.id)).cloned()
-    }
-
-    /// Which visitor, and the object of the record that led there.
-    fn whom(&self, group: &Group, join: &Join) -> Result<(VisitorId, Option<Box<str>>), Refusal> {
-        match (&join.visitor_id, &join.record, &join.session_key, &join.session_id) {
-            (Some(visitor), None, None, None) => Ok((visitor.clone(), None)),
-            (None, Some(record), None, None) => {
-                let open = self
-                    .records
-                    .get(&(record.object.clone(), record.id.clone()))
-                    .ok_or_else(|| Refusal::new(ErrorCode::WrongState, "open the record first"))?;
-                let visitor = buttons::visitor_of(&group.settings, &open.open)
-                    .map_err(|reason| Refusal::new(ErrorCode::BadValue, reason.message()))?;
-                Ok((visitor, Some(record.object.clone())))
-            }
-            (None, None, Some(_), None) => Err(unsupported("joining by session key")),
-            (None, None, None, Some(session)) => {
-                let visitor = self.hub.visitor_of_session(&group.id, *session);
-                Ok((visitor.ok_or_else(|| Refusal::not_found("session"))?, None))
-            }
-            _ => Err(Refusal::new(
-                ErrorCode::BadMessage,
-                "join takes one of visitorId, record, sessionKey and sessionId",
-            )),
-        }
     }
 }
 

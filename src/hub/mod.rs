@@ -10,6 +10,7 @@ pub mod changes;
 pub mod driver;
 pub mod events;
 pub mod feed;
+pub mod guests;
 pub mod newest;
 mod notes;
 pub mod operators;
@@ -52,6 +53,7 @@ use crate::limits::Limits;
 use crate::model::codes::Codes;
 use crate::model::presence::{Input, Output};
 use crate::model::session::EndReason;
+use crate::model::session_key::SessionKeys;
 use crate::model::ticket::{Chance, SECRET};
 use crate::model::visitor::{Snapshot, VisitorView};
 use crate::store::ReceiptLog;
@@ -81,6 +83,8 @@ pub struct Parts {
     pub meters: Arc<Meters>,
     /// What everything is bounded by.
     pub limits: Arc<Limits>,
+    /// How browsers reach the public listener, `https://help.example.com`; empty where that is not known.
+    pub public_url: Box<str>,
 }
 
 /// Steps in which a drain lets connections go.
@@ -98,6 +102,10 @@ pub struct Hub {
     operators: OperatorWishes,
     agents: DashMap<ConnectionId, SignedIn>,
     sessions: Sessions,
+    /// What guests type to come into a session.
+    session_keys: Mutex<SessionKeys>,
+    /// What stands before the path in links for people; empty where the server does not know.
+    public_url: Box<str>,
     codes: DashMap<GroupId, Arc<Mutex<Codes>>>,
     timers: Timers,
     directory: Arc<dyn Directory>,
@@ -128,6 +136,8 @@ impl Hub {
             operators: OperatorWishes::default(),
             agents: DashMap::new(),
             sessions: Sessions::default(),
+            session_keys: Mutex::new(SessionKeys::new(random::u128())),
+            public_url: parts.public_url,
             codes: DashMap::new(),
             timers: Timers::default(),
             directory: parts.directory,

@@ -48,20 +48,24 @@ impl Hub {
 
     /// Makes the receipt of a consent, then lets the session go on; without it, to its end.
     async fn receipt(self: &Arc<Self>, session: &Arc<LiveSession>, accepted: Accepted) {
-        let group = &session.key.group;
+        let group = &session.group;
+        // Nobody but a visitor accepts anything today; without one there is nothing that could be proven.
+        let (Some(visitor), Some(terms)) = (&session.visitor, &session.terms) else {
+            return self.unproven(session, "nobody was there to consent");
+        };
         let consent = Consent {
             id: ReceiptId::fresh(),
             group: group.clone(),
             session: session.id,
             request: session.request,
-            visitor: session.key.visitor.clone(),
+            visitor: visitor.clone(),
             connection: accepted.by.map(|by| by.to_string()).unwrap_or_default(),
             asked_by: Arc::clone(&accepted.asked_by),
             agents: accepted.agents.clone(),
             kind: session.kind,
             control: session.control,
-            terms_version: Arc::clone(&session.terms.version),
-            terms_hash: terms_hash(&session.terms),
+            terms_version: Arc::clone(&terms.version),
+            terms_hash: terms_hash(terms),
             displayed_at: accepted.displayed,
             accepted_at: accepted.at,
         };
@@ -81,6 +85,11 @@ impl Hub {
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it took longer than {:?}", limits::RECEIPT_WAIT),
         };
+        self.unproven(session, &why);
+    }
+
+    /// A consent that cannot be proven ends its session.
+    fn unproven(self: &Arc<Self>, session: &Arc<LiveSession>, why: &str) {
         self.meters.receipt("failed");
         tracing::error!(session = %session.id, why, "a consent receipt cannot be written, the session ends");
         session.barred.store(true, Ordering::Relaxed);
@@ -93,7 +102,7 @@ impl Hub {
         if session.record.is_none() {
             return SmallVec::new();
         }
-        let group = self.accounts.group(&session.key.group);
+        let group = self.accounts.group(&session.group);
         let on = group.is_some_and(|group| group.settings.chatter_on_start);
         session.chatter.lock().handle(happened, on)
     }
@@ -104,7 +113,7 @@ impl Hub {
         let agents = session.view().agents;
         tracing::info!(
             target: "porchlight::session",
-            group = %session.key.group,
+            group = %session.group,
             session = %session.id,
             request = %session.request,
             ?agents,
@@ -119,15 +128,15 @@ impl Hub {
         };
         let subject = Subject {
             kind: session.kind,
-            visitor: &session.key.visitor,
+            visitor: session.visitor.as_ref(),
             asker: &session.asker,
-            terms: &session.terms,
+            terms: session.terms.as_ref(),
             control: session.control,
         };
         let around = Around { agents, receipt, relayed: session.relay.relayed() };
         let event = |id, actor, what| Event {
             id,
-            group: session.key.group.clone(),
+            group: session.group.clone(),
             at,
             session: Some(session.id),
             request: Some(session.request),

@@ -103,18 +103,16 @@ impl OperatorWishes {
     }
 
     /// Whether any operator would be told of a change of this session.
-    pub(super) fn concern_session(&self, key: &VisitorKey) -> bool {
-        self.sessions
-            .get(&key.group)
-            .is_some_and(|wishes| wishes.iter().any(|wish| wish.concerns(&key.visitor)))
+    pub(super) fn concern_session(&self, group: &GroupId, visitor: Option<&VisitorId>) -> bool {
+        self.sessions.get(group).is_some_and(|wishes| wishes.iter().any(|wish| wish.concerns(visitor)))
     }
 
     /// Tells whoever wants to hear of this session.
     pub(super) fn tell_session(&self, session: &LiveSession) {
         // The session is read before the index is locked, as it is the other way round elsewhere.
         let word = session.word();
-        let Some(wishes) = self.sessions.get(&session.key.group) else { return };
-        for wish in wishes.iter().filter(|wish| wish.concerns(&session.key.visitor)) {
+        let Some(wishes) = self.sessions.get(&session.group) else { return };
+        for wish in wishes.iter().filter(|wish| wish.concerns(session.visitor.as_ref())) {
             wish.newest.push(&session.id, word.clone());
         }
     }
@@ -133,8 +131,8 @@ impl PresenceWish {
 }
 
 impl SessionWish {
-    fn concerns(&self, visitor: &VisitorId) -> bool {
-        self.only.as_ref().is_none_or(|only| only == visitor)
+    fn concerns(&self, visitor: Option<&VisitorId>) -> bool {
+        self.only.as_ref().is_none_or(|only| visitor == Some(only))
     }
 }
 
@@ -225,7 +223,7 @@ impl Hub {
         let watch = SessionWatch { hub: Arc::clone(self), group: group.clone(), wish };
         self.count_watches();
         let mut found = self.sessions.list(group);
-        found.retain(|session| watch.wish.concerns(&session.key.visitor));
+        found.retain(|session| watch.wish.concerns(session.visitor.as_ref()));
         found.sort_unstable_by_key(|session| session.id);
         for session in found {
             watch.wish.newest.push(&session.id, session.word());

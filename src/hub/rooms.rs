@@ -17,7 +17,7 @@ use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::frame;
 use crate::wire::message::{Text, clip};
-use crate::wire::session::{Attach, FromParticipant, Role, ToParticipant};
+use crate::wire::session::{Attach, FromParticipant, Role, Side, ToParticipant};
 
 /// A participant's connection. Dropping it is the loss of the connection.
 pub struct Participant {
@@ -25,6 +25,7 @@ pub struct Participant {
     session: Arc<LiveSession>,
     id: ParticipantId,
     role: Role,
+    side: Side,
     connection: ConnectionId,
 }
 
@@ -53,20 +54,27 @@ impl Hub {
         } else {
             Input::Return { secret, connection: connection_id, decodes }
         };
-        let (participant, role, mut message) = match self.drive(&session, input) {
-            Ok(Answer::Attached { participant, role, message, .. }) => (participant, role, message),
+        let (participant, role, side, mut message) = match self.drive(&session, input) {
+            Ok(Answer::Attached { participant, role, side, message }) => (participant, role, side, message),
             Ok(_) | Err(SessionError::NoSuchTicket) => return Err(refused()),
             Err(SessionError::Ended(reason)) => return Err(Close::new(CloseCode::Ended, reason.as_str())),
             Err(error) => return Err(Close::told(CloseCode::Forbidden, error.to_string())),
         };
-        if let ToParticipant::Attached { live, .. } = &mut *message {
+        if let ToParticipant::Attached { live, title, .. } = &mut *message {
             *live = session.relay.live_edges();
+            title.clone_from(&session.title);
         }
         connection.outbox.push_first(Text::answer(id, &*message));
         let seat = (role == Role::Viewer)
             .then(|| session.relay.watch(Arc::clone(connection), Arc::clone(&self.meters)));
-        let participant =
-            Participant { hub: Arc::clone(self), session, id: participant, role, connection: connection_id };
+        let participant = Participant {
+            hub: Arc::clone(self),
+            session,
+            id: participant,
+            role,
+            side,
+            connection: connection_id,
+        };
         if seat.is_some() {
             for stream in participant.session.relay.stale_streams(self.clock.tick()) {
                 self.want_key_frame(&participant.session, stream);
@@ -80,6 +88,15 @@ impl Participant {
     /// What it may do.
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// Whether a message of its ends its own connection. A guest who watches may leave, but not end.
+    pub fn is_goodbye(&self, message: &FromParticipant) -> bool {
+        match message {
+            FromParticipant::Leave(_) => true,
+            FromParticipant::End(_) => self.role == Role::Publisher || self.side == Side::Agent,
+            _ => false,
+        }
     }
 
     /// The session it is in.

@@ -1,5 +1,8 @@
 //! Requests and sessions of this node: finding them, driving them, performing what they say.
 
+mod perform;
+mod show;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -7,7 +10,10 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 
-use super::driver::{Driver, Flow};
+pub(super) use show::Showcase;
+
+use super::driver::Driver;
+use super::guests::{Invites, Waiting};
 use super::operators::SessionWord;
 use super::relay::Relay;
 use super::timers::Due;
@@ -16,14 +22,13 @@ use crate::clock::Tick;
 use crate::ids::{AgentId, ConnectionId, GroupId, RequestId, SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::feed::Chatter;
-use crate::model::presence;
 use crate::model::request::Question;
 use crate::model::session::{Answer, Asker, EndReason, Input, Output, Session, SessionError, Setup, View};
-use crate::wire::agent::{Record, RequestState, ToAgent};
+use crate::wire::agent::{Record, RequestState};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::message::Text;
-use crate::wire::session::{Role, ToParticipant};
-use crate::wire::visitor::{AgentName, SessionKind, TermsShown, ToVisitor};
+use crate::wire::session::ToParticipant;
+use crate::wire::visitor::{SessionKind, TermsShown};
 
 /// A session and its frames.
 #[derive(Debug)]
@@ -32,12 +37,14 @@ pub struct LiveSession {
     pub id: SessionId,
     /// The request that opened it.
     pub request: RequestId,
-    /// Whose screen.
-    pub key: VisitorKey,
+    /// Where.
+    pub group: GroupId,
+    /// The visitor whose screen it is, if it is one's.
+    pub visitor: Option<VisitorId>,
     /// What is shared.
     pub kind: SessionKind,
-    /// What the visitor is asked.
-    pub terms: TermsShown,
+    /// What the visitor is asked, where anybody is.
+    pub terms: Option<TermsShown>,
     /// Whether control may be asked for.
     pub control: bool,
     /// The CRM record that the agent had open when it pressed Join.
@@ -50,6 +57,12 @@ pub struct LiveSession {
     pub relay: Arc<Relay>,
     /// What it posts to the record's feed.
     pub(super) chatter: Mutex<Chatter>,
+    /// What guests read above the screen.
+    pub title: Option<Arc<str>>,
+    /// Links by which guests come in.
+    pub(super) invites: Mutex<Invites>,
+    /// Guests whose calls wait for their tickets.
+    pub(super) waiting: Waiting,
     /// Its consent could not be proven: no ticket is handed out any more.
     pub(super) barred: AtomicBool,
     driver: Driver<Session, Output>,
@@ -60,6 +73,12 @@ pub struct LiveSession {
 }
 
 impl LiveSession {
+    /// The visitor whose screen it is, by its full name.
+    pub fn visitor_key(&self) -> Option<VisitorKey> {
+        let visitor = self.visitor.clone()?;
+        Some(VisitorKey { group: self.group.clone(), visitor })
+    }
+
     /// The session as lists and buttons see it.
     pub fn view(&self) -> View {
         self.driver.read(Session::view)
@@ -91,10 +110,27 @@ pub(super) struct Wish {
     pub(super) logged: bool,
 }
 
+/// What stays the same of a session for its whole life; see [`LiveSession`].
+struct About {
+    id: SessionId,
+    request: RequestId,
+    group: GroupId,
+    visitor: Option<VisitorId>,
+    kind: SessionKind,
+    terms: Option<TermsShown>,
+    control: bool,
+    record: Option<Record>,
+    asker: (AgentId, Arc<str>),
+    logged: bool,
+    title: Option<Arc<str>>,
+}
+
 /// The sessions of this node.
 #[derive(Debug, Default)]
 pub struct Sessions {
     live: DashMap<SessionId, Arc<LiveSession>>,
+    /// Those that have not ended.
+    open: DashMap<SessionId, Arc<LiveSession>>,
     /// The pending or running session of each visitor: at most one.
     of_visitor: DashMap<VisitorKey, Arc<LiveSession>>,
     by_request: DashMap<RequestId, Arc<LiveSession>>,
@@ -103,7 +139,7 @@ pub struct Sessions {
 impl Sessions {
     /// Finds a session of a group; another group's is not found.
     pub fn get(&self, group: &GroupId, id: SessionId) -> Option<Arc<LiveSession>> {
-        self.live.get(&id).map(|session| Arc::clone(&session)).filter(|session| session.key.group == *group)
+        self.live.get(&id).map(|session| Arc::clone(&session)).filter(|session| session.group == *group)
     }
 
     /// Finds a session by what a token names; the token's secret is still to be checked.
@@ -119,28 +155,51 @@ impl Sessions {
     /// Finds a session of a group by the request that opened it.
     pub fn by_request(&self, group: &GroupId, request: RequestId) -> Option<Arc<LiveSession>> {
         let found = self.by_request.get(&request).map(|session| Arc::clone(&session));
-        found.filter(|session| session.key.group == *group)
+        found.filter(|session| session.group == *group)
     }
 
     /// The sessions of a group, those that ended lately included.
     pub fn list(&self, group: &GroupId) -> Vec<Arc<LiveSession>> {
-        let of_group = |session: &Arc<LiveSession>| session.key.group == *group;
+        let of_group = |session: &Arc<LiveSession>| session.group == *group;
         self.live.iter().map(|entry| Arc::clone(entry.value())).filter(of_group).collect()
     }
 
     /// Those that have not ended.
     pub fn all(&self) -> Vec<Arc<LiveSession>> {
-        self.of_visitor.iter().map(|entry| Arc::clone(entry.value())).collect()
+        self.open.iter().map(|entry| Arc::clone(entry.value())).collect()
     }
 
     /// How many have not ended.
     pub fn len(&self) -> usize {
-        self.of_visitor.len()
+        self.open.len()
     }
 
     /// Whether none is pending or running.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Makes a session known. Its visitor's entry is the caller's to make.
+    fn list_open(&self, session: &Arc<LiveSession>) {
+        self.live.insert(session.id, Arc::clone(session));
+        self.by_request.insert(session.request, Arc::clone(session));
+        self.open.insert(session.id, Arc::clone(session));
+    }
+
+    /// How many sessions an agent's own screen is shown in.
+    pub(super) fn shown_by(&self, group: &GroupId, agent: &AgentId) -> usize {
+        let its = |session: &LiveSession| {
+            session.kind == SessionKind::Show && session.group == *group && session.asker == *agent
+        };
+        self.open.iter().filter(|entry| its(entry.value())).count()
+    }
+
+    /// Takes a session that ended off the lists of those that have not; true the first time.
+    fn close(&self, session: &LiveSession) -> bool {
+        if let Some(key) = session.visitor_key() {
+            self.of_visitor.remove_if(&key, |_, listed| listed.id == session.id);
+        }
+        self.open.remove(&session.id).is_some()
     }
 
     /// Lets go of an ended session.
@@ -208,6 +267,65 @@ impl Hub {
 
     /// Makes a session unless the visitor has one by now.
     fn start(self: &Arc<Self>, wish: &Wish, asker: Asker) -> Result<Option<Arc<LiveSession>>, Refusal> {
+        self.has_room()?;
+        let Wish { key, kind, control, terms, deadline, record, logged } = wish;
+        let focus = self.tracker.look(key, |presence| presence.focused()).flatten();
+        let Entry::Vacant(entry) = self.sessions.of_visitor.entry(key.clone()) else { return Ok(None) };
+        let (id, request) = (SessionId::fresh(), RequestId::fresh());
+        let question = Question { request, session: id, terms: terms.clone(), deadline: *deadline };
+        let (kind, control) = (*kind, *control);
+        let (visitor, limits) = (key.visitor.clone(), Arc::clone(&self.limits));
+        let first = (asker.agent.clone(), Arc::clone(&asker.name));
+        let setup = Setup { kind, visitor, question, asker, control, focus, limits };
+        let mut out = Vec::new();
+        let machine = Session::start(setup, self.clock.now(), &mut SystemChance, &mut out);
+        let about = About {
+            id,
+            request,
+            group: key.group.clone(),
+            visitor: Some(key.visitor.clone()),
+            kind,
+            terms: Some(terms.clone()),
+            control,
+            record: record.clone(),
+            asker: first,
+            logged: *logged,
+            title: None,
+        };
+        let session = self.live(about, machine, out);
+        self.sessions.list_open(&session);
+        entry.insert(Arc::clone(&session));
+        Ok(Some(session))
+    }
+
+    /// A session with what belongs to it, its first outputs still to be performed.
+    fn live(&self, about: About, machine: Session, out: Vec<Output>) -> Arc<LiveSession> {
+        let About { id, request, group, visitor, kind, terms, control, record, asker, logged, title } = about;
+        Arc::new(LiveSession {
+            id,
+            request,
+            chatter: Mutex::new(Chatter::new(id, visitor.clone(), asker.clone())),
+            group,
+            visitor,
+            kind,
+            terms,
+            control,
+            record,
+            asker: asker.0,
+            logged,
+            title,
+            invites: Mutex::default(),
+            waiting: Waiting::default(),
+            barred: AtomicBool::new(false),
+            relay: Arc::new(Relay::new(Arc::clone(&self.limits))),
+            driver: Driver::new(machine, out),
+            steps: AtomicU64::new(0),
+            scheduled: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// Whether one more session may begin.
+    fn has_room(&self) -> Result<(), Refusal> {
         if self.sessions.len() >= limits::SESSIONS_PER_NODE {
             self.meters.refusal("sessions_per_node");
             return Err(Refusal::new(ErrorCode::TooMany, "the node has as many sessions as it may"));
@@ -216,39 +334,7 @@ impl Hub {
             self.meters.refusal("events_waiting");
             return Err(Refusal::new(ErrorCode::TooMany, "the node cannot write down what happens"));
         }
-        let Wish { key, kind, control, terms, deadline, record, logged } = wish;
-        let focus = self.tracker.look(key, |presence| presence.focused()).flatten();
-        let Entry::Vacant(entry) = self.sessions.of_visitor.entry(key.clone()) else { return Ok(None) };
-        let (id, request) = (SessionId::fresh(), RequestId::fresh());
-        let question = Question { request, session: id, terms: terms.clone(), deadline: *deadline };
-        let (asked_first, kind, control) = (asker.agent.clone(), *kind, *control);
-        let (visitor, limits) = (key.visitor.clone(), Arc::clone(&self.limits));
-        let first = (asker.agent.clone(), Arc::clone(&asker.name));
-        let chatter = Mutex::new(Chatter::new(id, key.visitor.clone(), first));
-        let setup = Setup { kind, visitor, question, asker, control, focus, limits };
-        let mut out = Vec::new();
-        let machine = Session::start(setup, self.clock.now(), &mut SystemChance, &mut out);
-        let session = Arc::new(LiveSession {
-            id,
-            request,
-            key: key.clone(),
-            kind,
-            terms: terms.clone(),
-            control,
-            record: record.clone(),
-            asker: asked_first,
-            logged: *logged,
-            chatter,
-            barred: AtomicBool::new(false),
-            relay: Arc::new(Relay::new(Arc::clone(&self.limits))),
-            driver: Driver::new(machine, out),
-            steps: AtomicU64::new(0),
-            scheduled: AtomicU64::new(u64::MAX),
-        });
-        self.sessions.live.insert(id, Arc::clone(&session));
-        self.sessions.by_request.insert(request, Arc::clone(&session));
-        entry.insert(Arc::clone(&session));
-        Ok(Some(session))
+        Ok(())
     }
 
     /// Hands an input to a session and performs what it leads to.
@@ -270,7 +356,10 @@ impl Hub {
         let mut changed = false;
         let stepped = |machine: &mut Session, out: &mut Vec<Output>| {
             // Asked under the lock: who begins to watch after this reads the session after the step.
-            let before = self.operators.concern_session(&session.key).then(|| machine.view());
+            let before = self
+                .operators
+                .concern_session(&session.group, session.visitor.as_ref())
+                .then(|| machine.view());
             let result = step(machine, out);
             session.steps.fetch_add(1, Ordering::Relaxed);
             changed = before.is_some_and(|before| before != machine.view());
@@ -379,122 +468,5 @@ impl Hub {
             }
             Err(_) => Err(over()),
         }
-    }
-
-    // ── Performing ─────────────────────────────────────────────────────────────────────────────
-
-    fn perform_session(self: &Arc<Self>, session: &Arc<LiveSession>, output: Output) -> Flow {
-        if session.barred.load(Ordering::Relaxed)
-            && let Output::VisitorReady { .. } | Output::AgentReady { .. } | Output::Request { .. } = output
-        {
-            return Flow::On;
-        }
-        match output {
-            Output::Offer { to, agent, expires_at } => self.send(to, || {
-                Text::of(&ToVisitor::Offer {
-                    request_id: session.request,
-                    session_id: session.id,
-                    kind: session.kind,
-                    control: session.control,
-                    agent: AgentName { name: agent },
-                    terms: &session.terms,
-                    expires_at,
-                })
-            }),
-            Output::OfferEnded { to, outcome } => {
-                self.send(to, || Text::of(&ToVisitor::OfferEnded { request_id: session.request, outcome }))
-            }
-            Output::VisitorReady { to, ticket, expires_at } => self.send(to, || {
-                Text::of(&ToVisitor::Ready {
-                    request_id: Some(session.request),
-                    session_id: session.id,
-                    role: Role::Publisher,
-                    ticket: ticket.into(),
-                    ticket_expires_at: expires_at,
-                    kind: session.kind,
-                })
-            }),
-            Output::VisitorEnded { to, reason } => self.send(to, || {
-                Text::of(&ToVisitor::SessionEnded { session_id: session.id, reason: reason.as_str() })
-            }),
-            Output::Request { to, state } => {
-                let text = self.request_text(session, state, None);
-                to.into_iter().for_each(|to| self.send(to, || text.clone()));
-            }
-            Output::AgentReady { to, ticket, expires_at } => self.send(to, || {
-                Text::of(&ToAgent::Ready {
-                    request_id: Some(session.request),
-                    session_id: session.id,
-                    role: Role::Viewer,
-                    ticket: &ticket,
-                    ticket_expires_at: expires_at,
-                    kind: session.kind,
-                    visitor_id: Some(session.key.visitor.clone()),
-                })
-            }),
-            Output::AgentEnded { to, reason } => {
-                let text = Text::of(&ToAgent::SessionEnded {
-                    session_id: session.id,
-                    visitor_id: Some(session.key.visitor.clone()),
-                    reason: reason.as_str(),
-                });
-                to.into_iter().for_each(|to| self.send(to, || text.clone()));
-            }
-            Output::Tell { to, message } => {
-                let text = Text::of(&message);
-                to.into_iter().for_each(|to| self.send(to, || text.clone()));
-            }
-            Output::Close { connection, close } => {
-                if let Some(connection) = self.registry.get(connection) {
-                    connection.outbox.close(close);
-                }
-            }
-            Output::Paused(paused) => session.relay.set_paused(paused),
-            Output::Publisher(connection) => session.relay.set_publisher(connection),
-            Output::Happened(happened) => return self.note(session, happened),
-            Output::Moved => self.moved(session),
-        }
-        Flow::On
-    }
-
-    /// Where a request stands, as an agent is told.
-    pub(super) fn request_text(&self, session: &LiveSession, state: RequestState, id: Option<u64>) -> Text {
-        let request = ToAgent::Request {
-            request_id: session.request,
-            session_id: session.id,
-            visitor_id: Some(session.key.visitor.clone()),
-            state,
-            reason: None,
-        };
-        Text::answer(id, &request)
-    }
-
-    fn send(&self, to: ConnectionId, text: impl FnOnce() -> Text) {
-        if let Some(connection) = self.registry.get(to) {
-            connection.outbox.push(text());
-        }
-    }
-
-    /// The session is somewhere else: the visitor's presence shows it, and with it every button.
-    fn moved(self: &Arc<Self>, session: &Arc<LiveSession>) {
-        let view = session.view();
-        let shown = match view.state {
-            RequestState::Accepted | RequestState::Connecting | RequestState::Active => Some(session.id),
-            _ => None,
-        };
-        self.presence(&session.key, presence::Input::Session { session: shown });
-        if view.ended.is_some() {
-            let gone = self.sessions.of_visitor.remove_if(&session.key, |_, listed| listed.id == session.id);
-            if gone.is_some() {
-                self.timers.at(self.clock.tick().after(REMEMBERED), Due::Forget(session.id));
-            }
-        }
-        self.meters.sessions_active.set(self.sessions.len() as f64);
-    }
-
-    /// A visitor's id and session for a connection that asked by session id.
-    pub(super) fn visitor_of_session(&self, group: &GroupId, id: SessionId) -> Option<VisitorId> {
-        let running = self.sessions.get(group, id).filter(|session| session.view().ended.is_none());
-        running.map(|session| session.key.visitor.clone())
     }
 }

@@ -103,6 +103,8 @@ limits! {
     session_length: Duration = super::SESSION_LENGTH;
     /// Viewers of one session.
     viewers: usize = super::VIEWERS;
+    /// Digits of a session key that a guest types.
+    guest_key_digits: u32 = super::GUEST_KEY_DIGITS;
     /// Bytes of frames kept per stream for late joiners.
     cache_bytes: usize = super::CACHE_BYTES;
     /// Span of frames kept per stream for late joiners.

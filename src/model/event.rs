@@ -340,6 +340,8 @@ pub enum Door {
     Visitor,
     /// The operators' service.
     Admin,
+    /// The door of guests, who come by a key or a link.
+    Guest,
 }
 
 impl Door {
@@ -350,6 +352,7 @@ impl Door {
             Self::Agent => "agent",
             Self::Visitor => "visitor",
             Self::Admin => "admin",
+            Self::Guest => "guest",
         }
     }
 }

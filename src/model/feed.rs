@@ -73,7 +73,7 @@ pub fn link(session: SessionId) -> String {
 #[derive(Debug)]
 pub struct Chatter {
     session: SessionId,
-    visitor: VisitorId,
+    visitor: Option<VisitorId>,
     asker: (AgentId, Arc<str>),
     started: bool,
     /// Agents that are there already, while nothing has started.
@@ -107,8 +107,8 @@ impl Draft {
 }
 
 impl Chatter {
-    /// Of a session that an agent asked for.
-    pub fn new(session: SessionId, visitor: VisitorId, asker: (AgentId, Arc<str>)) -> Self {
+    /// Of a session that an agent asked for; without a visitor it is the agent's own screen.
+    pub fn new(session: SessionId, visitor: Option<VisitorId>, asker: (AgentId, Arc<str>)) -> Self {
         Self { session, visitor, asker, started: false, early: Vec::new(), posted: Vec::new() }
     }
 
@@ -147,7 +147,10 @@ impl Chatter {
             return None;
         }
         self.posted.push(agent.clone());
-        let text = format!("{name} {did} a session with {}.", self.visitor);
+        let text = match &self.visitor {
+            Some(visitor) => format!("{name} {did} a session with {visitor}."),
+            None => format!("{name} {did} a screen share."),
+        };
         Some(Draft { agent, name, text, link: link(self.session) })
     }
 }
@@ -166,7 +169,7 @@ mod tests {
     }
 
     fn chatter() -> Chatter {
-        Chatter::new(SESSION, VisitorId::new("C-1").unwrap(), (agent("alice"), "Alice".into()))
+        Chatter::new(SESSION, VisitorId::new("C-1").ok(), (agent("alice"), "Alice".into()))
     }
 
     fn person(name: &str) -> Person {

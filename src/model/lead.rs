@@ -42,7 +42,7 @@ pub fn folded(email: &str) -> String {
 }
 
 /// Whether mail could be sent there at all; more only sending can tell.
-fn is_email(text: &str) -> bool {
+pub fn is_email(text: &str) -> bool {
     let plain =
         text.len() <= limits::EMAIL_BYTES && !text.contains(|c: char| c.is_whitespace() || c.is_control());
     plain && matches!(text.rsplit_once('@'), Some((name, host)) if !name.is_empty() && !host.is_empty())

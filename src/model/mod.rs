@@ -19,6 +19,7 @@ pub mod relay;
 pub mod request;
 pub mod schedule;
 pub mod session;
+pub mod session_key;
 pub mod session_record;
 pub mod settings;
 pub mod signal;

@@ -41,6 +41,12 @@ impl<'a> Origin<'a> {
         self.host.eq_ignore_ascii_case("localhost") || matches!(self.host, "127.0.0.1" | "[::1]")
     }
 
+    /// Whether a request with this `Host` header was sent to the very server that served the page. The
+    /// scheme is taken from the page: only a proxy in front knows the other's.
+    pub fn is_of(&self, host: &str) -> bool {
+        Origin::parse(&format!("{}://{host}", self.scheme)).is_some_and(|own| own == *self)
+    }
+
     fn is_host(host: &str) -> bool {
         match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
@@ -64,6 +70,21 @@ impl PartialEq for Origin<'_> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_page_of_the_server_itself() {
+        for (page, host, own) in [
+            ("https://help.example", "help.example", true),
+            ("https://help.example", "HELP.example:443", true),
+            ("http://127.0.0.1:7400", "127.0.0.1:7400", true),
+            ("https://help.example", "help.example:80", false),
+            ("https://help.example", "help.example.evil", false),
+            ("https://evil.example", "help.example", false),
+            ("https://help.example", "", false),
+        ] {
+            assert_eq!(Origin::parse(page).unwrap().is_of(host), own, "{page} {host}");
+        }
+    }
 
     #[test]
     fn what_is_an_origin() {

@@ -5,8 +5,11 @@
 //! ```
 //!
 //! A [`Request`] is consumed by its answer. Only [`Request::accept`] and [`Request::waive`] make an
-//! [`Admission`], and without an `Admission` no ticket can be made: the terms cannot be skipped. Who asks
-//! and who is told is decided in [`super::session`].
+//! [`Admission`], and without an `Admission` no ticket into a session about a guest's screen can be made: the
+//! terms cannot be skipped. Who asks and who is told is decided in [`super::session`].
+//!
+//! An agent's own screen is the agent's to show, and nobody has to accept anything: that is an [`OwnScreen`].
+//! It makes one kind of publisher only, that very agent, so that no guest's screen is ever shown under it.
 
 #![expect(clippy::result_large_err, reason = "a request that was not answered is handed back whole")]
 
@@ -173,15 +176,87 @@ impl Admission {
         self.at
     }
 
-    /// Makes a ticket into this session that is good until `end`.
-    pub fn ticket(&self, end: Now, holder: Holder, chance: &mut dyn Chance) -> Ticket {
-        Ticket {
-            token: Token { session: self.session, secret: Secret::new(chance.secret()) },
-            participant: chance.participant(),
-            holder,
-            expires: end.tick,
-            expires_at: end.wall,
-        }
+    /// The ticket of whoever accepted, to show its screen; good until `end`.
+    pub fn publisher(&self, end: Now, sharer: Sharer, chance: &mut dyn Chance) -> Ticket {
+        let Sharer { name, requester } = sharer;
+        let holder = Holder { role: Role::Publisher, side: Side::Guest, name, agent: None, requester };
+        ticket(self.session, end, holder, chance)
+    }
+
+    /// A ticket to watch, good until `end`.
+    pub fn viewer(&self, end: Now, watcher: Watcher, chance: &mut dyn Chance) -> Ticket {
+        ticket(self.session, end, watcher.into(), chance)
+    }
+}
+
+/// An agent's right to show its own screen. Nothing is accepted, for nobody else's screen can be shown under it.
+#[derive(Debug)]
+pub struct OwnScreen {
+    session: SessionId,
+    agent: AgentId,
+    name: Arc<str>,
+}
+
+impl OwnScreen {
+    /// The right of this agent in this session.
+    pub fn of(session: SessionId, agent: AgentId, name: Arc<str>) -> Self {
+        Self { session, agent, name }
+    }
+
+    /// The ticket of the agent itself, to show its screen; good until `end`.
+    pub fn publisher(&self, end: Now, requester: ConnectionId, chance: &mut dyn Chance) -> Ticket {
+        let holder = Holder {
+            role: Role::Publisher,
+            side: Side::Agent,
+            name: Arc::clone(&self.name),
+            agent: Some(self.agent.clone()),
+            requester: Some(requester),
+        };
+        ticket(self.session, end, holder, chance)
+    }
+
+    /// A ticket to watch, good until `end`.
+    pub fn viewer(&self, end: Now, watcher: Watcher, chance: &mut dyn Chance) -> Ticket {
+        ticket(self.session, end, watcher.into(), chance)
+    }
+}
+
+/// The one place where tickets are made. Whoever calls it holds an [`Admission`] or an [`OwnScreen`].
+fn ticket(session: SessionId, end: Now, holder: Holder, chance: &mut dyn Chance) -> Ticket {
+    Ticket {
+        token: Token { session, secret: Secret::new(chance.secret()) },
+        participant: chance.participant(),
+        holder,
+        expires: end.tick,
+        expires_at: end.wall,
+    }
+}
+
+/// A guest who shows its screen.
+#[derive(Debug, Clone)]
+pub struct Sharer {
+    /// Name for people.
+    pub name: Arc<str>,
+    /// Where it hears of the session's end, if it has such a connection.
+    pub requester: Option<ConnectionId>,
+}
+
+/// Somebody who watches.
+#[derive(Debug, Clone)]
+pub struct Watcher {
+    /// Name for people.
+    pub name: Arc<str>,
+    /// The agent it is; absent: a guest.
+    pub agent: Option<AgentId>,
+    /// Where it asked to come in, if it has such a connection.
+    pub requester: Option<ConnectionId>,
+}
+
+impl From<Watcher> for Holder {
+    fn from(watcher: Watcher) -> Self {
+        let Watcher { name, agent, requester } = watcher;
+        let side = if agent.is_some() { Side::Agent } else { Side::Guest };
+        Self { role: Role::Viewer, side, name, agent, requester }
     }
 }
 
@@ -196,8 +271,8 @@ pub struct Holder {
     pub name: Arc<str>,
     /// The agent it is.
     pub agent: Option<AgentId>,
-    /// The connection it was asked from, which hears of the session's end.
-    pub requester: ConnectionId,
+    /// The connection it was asked from, which hears of the session's end. A guest has none.
+    pub requester: Option<ConnectionId>,
 }
 
 /// A single-use right to attach.

@@ -190,7 +190,12 @@ impl SessionRecord {
                 visitor: created.visitor.clone(),
                 agents: created.agent.iter().cloned().collect(),
                 attendance: Vec::new(),
-                outcome: Outcome::Pending,
+                // Whoever shows its own screen asks nobody.
+                outcome: if created.kind == SessionKind::Show {
+                    Outcome::NotRequired
+                } else {
+                    Outcome::Pending
+                },
                 terms_version: None,
                 displayed: None,
                 answered: None,
@@ -287,6 +292,7 @@ impl SessionRecord {
                 self.end_reason = Some(ended.reason);
                 self.relayed = ended.relayed;
             }
+            What::Waiting if self.status == Status::Requested => self.status = Status::Connecting,
             What::Created(_)
             | What::Waiting
             | What::Paused

@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::feed::FeedItem;
+pub use super::guest::{GuestName, Invite, Show, View};
 use super::message::{Empty, Raw, incoming};
 pub use super::record::{Fields, OpenRecord, Record, RecordRef};
 use super::session::Role;
@@ -158,53 +159,6 @@ pub struct Join {
 pub struct Cancel {
     /// Which one.
     pub request_id: RequestId,
-}
-
-/// Starts an agent's own screen share.
-#[derive(Debug, Deserialize)]
-pub struct Show {
-    /// On behalf of this record.
-    #[serde(default)]
-    pub record: Option<Record>,
-    /// What guests read above it.
-    #[serde(default)]
-    pub title: Option<String>,
-}
-
-/// Waits for a guest's screen.
-#[derive(Debug, Deserialize)]
-pub struct View {
-    /// On behalf of this record.
-    #[serde(default)]
-    pub record: Option<Record>,
-    /// Whether control may be asked for later.
-    #[serde(default)]
-    pub control: bool,
-}
-
-/// Invites somebody into a session.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Invite {
-    /// Which session.
-    pub session_id: SessionId,
-    /// An agent.
-    #[serde(default)]
-    pub agent_id: Option<AgentId>,
-    /// Or a guest.
-    #[serde(default)]
-    pub guest: Option<GuestName>,
-}
-
-/// What is known of an invited guest.
-#[derive(Debug, Deserialize)]
-pub struct GuestName {
-    /// Name for people.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// Where to write to.
-    #[serde(default)]
-    pub email: Option<String>,
 }
 
 /// A message to the visitor's page.
@@ -441,6 +395,19 @@ pub enum ToAgent<'a> {
         /// Whose screen it is.
         #[serde(skip_serializing_if = "Option::is_none")]
         visitor_id: Option<VisitorId>,
+        /// What guests type to come in, where they may.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session_key: Option<&'a str>,
+        /// The page by which guests come in, the invite in its fragment.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        link: Option<&'a str>,
+    },
+    /// Answers `invite`.
+    Invite {
+        /// The page by which a guest comes in, the invite in its fragment.
+        link: &'a str,
+        /// When the session, and the link with it, ends at the latest.
+        expires_at: Wall,
     },
     /// Answers `signal`.
     Signalled {

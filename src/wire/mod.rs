@@ -5,6 +5,7 @@ pub mod close;
 pub mod error;
 pub mod feed;
 pub mod frame;
+pub mod guest;
 pub mod message;
 pub mod record;
 pub mod session;

@@ -301,6 +301,9 @@ pub enum ToParticipant {
         role: Role,
         /// What is shared.
         kind: SessionKind,
+        /// What stands above an agent's screen.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<Arc<str>>,
         /// What to come back with after a loss; replaced at each attach.
         resume_token: String,
         /// The state of control.

@@ -110,7 +110,7 @@ impl Talk<'_> {
             }
         };
         // A goodbye closes this very connection, so its answer goes first.
-        let goodbye = matches!(message, FromParticipant::Leave(_) | FromParticipant::End(_));
+        let goodbye = self.participant.is_goodbye(&message);
         if goodbye {
             ok();
         }

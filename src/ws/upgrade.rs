@@ -22,6 +22,7 @@ use super::link::Link;
 use super::socket::{Sizes, Socket};
 use crate::hub::Hub;
 use crate::hub::visitors::Caller;
+use crate::model::origin::Origin;
 use crate::model::settings::Audience;
 use crate::telemetry::SocketKind;
 use crate::wire::close::{Close, CloseCode};
@@ -193,7 +194,12 @@ impl Sockets {
                 SocketKind::Agent => &[Audience::Agent],
                 SocketKind::Session => &[Audience::Visitor, Audience::Agent],
             };
-            if !audiences.iter().any(|audience| self.hub.origin_known(*audience, origin)) {
+            // A guest comes to its session from a page of this server, whatever groups know.
+            let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+            let own = || Origin::parse(origin).is_some_and(|page| self.hub.is_own_page(page, host));
+            let known = audiences.iter().any(|audience| self.hub.origin_known(*audience, origin));
+            let guests = kind == SocketKind::Session && own();
+            if !known && !guests {
                 return Err(HandshakeError::Origin);
             }
         }

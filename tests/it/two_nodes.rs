@@ -79,6 +79,7 @@ impl Cluster {
                 },
                 meters: Arc::clone(&meters),
                 limits: Arc::default(),
+                public_url: "".into(),
             });
             nodes.push(Node::start(hub, Arc::clone(&accounts), meters));
         }

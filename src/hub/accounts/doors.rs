@@ -1,4 +1,5 @@
-//! The lockouts in front of sign-in: per agent named, and per address that asks.
+//! The lockouts in front of sign-in and of guests: per agent named, per address that asks, and for the keys
+//! that guests type also per group and altogether.
 //!
 //! Decides whom to turn away before any work is done. A right answer opens the agent's door again but not
 //! the address's: else one good account would buy its owner endless guesses at others. An agent that does
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::Accounts;
 use crate::auth::attempts::{Attempts, Locked, Policy};
 use crate::auth::opaque::{self, Digest};
 use crate::clock::Tick;
@@ -19,6 +21,9 @@ use crate::limits;
 pub(super) struct Doors {
     agents: Mutex<Attempts<Digest>>,
     addresses: Mutex<Attempts<IpAddr>>,
+    /// Session keys that guests typed: of each group that was named, and of all.
+    groups: Mutex<Attempts<GroupId>>,
+    all: Mutex<Attempts<()>>,
 }
 
 /// Who knocks.
@@ -42,6 +47,8 @@ impl Doors {
         Self {
             agents: Mutex::new(Attempts::new(Policy::STANDARD, limits::LOCKOUT_KEYS)),
             addresses: Mutex::new(Attempts::new(Policy::STANDARD, limits::LOCKOUT_KEYS)),
+            groups: Mutex::new(Attempts::new(guesses(limits::WRONG_KEYS_OF_GROUP), limits::LOCKOUT_GROUPS)),
+            all: Mutex::new(Attempts::new(guesses(limits::WRONG_KEYS), 1)),
         }
     }
 
@@ -68,6 +75,63 @@ impl Doors {
     pub(super) fn right(&self, knock: &Knock) {
         self.agents.lock().success(&knock.agent);
     }
+}
+
+/// A guest's try.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guess<'a> {
+    /// A key was typed, perhaps with a group. A link cannot be guessed, and goes on when keys are locked.
+    pub(super) key: Option<Option<&'a GroupId>>,
+    /// From where.
+    pub(super) address: IpAddr,
+}
+
+impl Doors {
+    /// For how long a guest's try is turned away, if it is.
+    pub(super) fn check_guess(&self, now: Tick, guess: Guess<'_>) -> Result<(), Duration> {
+        let address = self.addresses.lock().check(now, &network(guess.address));
+        let group = guess.key.flatten().map(|group| self.groups.lock().check(now, group));
+        let all = guess.key.map(|_| self.all.lock().check(now, &()));
+        let locks = [Some(address), group, all].into_iter().flatten().filter_map(Result::err);
+        locks.map(|locked| locked.until.since(now)).max().map_or(Ok(()), Err)
+    }
+
+    /// A guest's wrong try; says whether it locked a door. Only groups that exist are counted.
+    pub(super) fn wrong_guess(&self, now: Tick, guess: Guess<'_>) -> bool {
+        let address = self.addresses.lock().wrong(now, network(guess.address));
+        let group = guess.key.flatten().map(|group| self.groups.lock().wrong(now, group.clone()));
+        let all = guess.key.map(|_| self.all.lock().wrong(now, ()));
+        [Some(address), group, all].into_iter().flatten().any(|try_| try_.is_err())
+    }
+}
+
+impl Accounts {
+    /// For how long a guest is turned away unheard, if it is. `key`: it typed a session key, perhaps with a
+    /// group; a link cannot be guessed.
+    pub(in crate::hub) fn may_guess(
+        &self,
+        key: Option<Option<&GroupId>>,
+        from: IpAddr,
+    ) -> Result<(), Duration> {
+        let guess = Guess { key: self.existing(key), address: from };
+        self.inner.doors.check_guess(self.inner.clock.tick(), guess)
+    }
+
+    /// A guest's key or link led nowhere; says whether that locked a door.
+    pub(in crate::hub) fn wrong_guess(&self, key: Option<Option<&GroupId>>, from: IpAddr) -> bool {
+        let guess = Guess { key: self.existing(key), address: from };
+        self.inner.doors.wrong_guess(self.inner.clock.tick(), guess)
+    }
+
+    /// Without a group that does not exist: nobody fills the counters with names.
+    fn existing<'a>(&self, key: Option<Option<&'a GroupId>>) -> Option<Option<&'a GroupId>> {
+        key.map(|group| group.filter(|group| self.group(group).is_some()))
+    }
+}
+
+/// As for sign-in, but for so many tries.
+const fn guesses(tries: u32) -> Policy {
+    Policy { tries, ..Policy::STANDARD }
 }
 
 /// What one subscriber commands: an IPv4 address, or an IPv6 network of 64 bits.
@@ -131,6 +195,46 @@ mod tests {
         doors.right(&knock("alice", "10.0.0.1"));
         assert!(!doors.wrong(Tick(0), &knock("alice", "10.0.0.2")), "counts from one again");
         assert!(doors.wrong(Tick(0), &knock("bob", "10.0.0.1")), "the address counts on");
+    }
+
+    fn guess<'a>(key: Option<Option<&'a GroupId>>, from: &str) -> Guess<'a> {
+        Guess { key, address: from.parse().unwrap() }
+    }
+
+    #[test]
+    fn guests_and_agents_share_the_doors_of_their_addresses() {
+        let doors = Doors::new();
+        for _ in 1..limits::WRONG_TRIES {
+            assert!(!doors.wrong_guess(Tick(0), guess(Some(None), "10.0.0.1")));
+        }
+        assert!(doors.wrong(Tick(0), &knock("alice", "10.0.0.1")));
+        for way in [None, Some(None)] {
+            assert_eq!(doors.check_guess(Tick(0), guess(way, "10.0.0.1")), Err(limits::LOCK_TIME));
+            assert_eq!(doors.check_guess(Tick(0), guess(way, "10.0.0.2")), Ok(()));
+        }
+    }
+
+    #[test]
+    fn keys_are_locked_for_all_where_many_guess_and_links_go_on() {
+        let (doors, group) = (Doors::new(), GroupId::new("g").unwrap());
+        let other = GroupId::new("h").unwrap();
+        let from = |n: u32| format!("10.{}.{}.1", n / 256, n % 256);
+        for n in 0..limits::WRONG_KEYS_OF_GROUP {
+            let locked = doors.wrong_guess(Tick(0), guess(Some(Some(&group)), &from(n)));
+            assert_eq!(locked, n + 1 == limits::WRONG_KEYS_OF_GROUP, "{n}");
+        }
+        let fresh = |key| doors.check_guess(Tick(0), guess(key, "192.0.2.1"));
+        assert_eq!(fresh(Some(Some(&group))), Err(limits::LOCK_TIME));
+        assert_eq!((fresh(Some(Some(&other))), fresh(Some(None)), fresh(None)), (Ok(()), Ok(()), Ok(())));
+        for n in limits::WRONG_KEYS_OF_GROUP..limits::WRONG_KEYS {
+            doors.wrong_guess(Tick(0), guess(Some(None), &from(n)));
+        }
+        for key in [Some(Some(&other)), Some(None)] {
+            assert_eq!(fresh(key), Err(limits::LOCK_TIME));
+        }
+        assert_eq!(fresh(None), Ok(()), "a link is no guess");
+        let later = Tick(u64::try_from(limits::LOCK_TIME.as_millis()).unwrap());
+        assert_eq!(doors.check_guess(later, guess(Some(None), "192.0.2.1")), Ok(()));
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl AgentSeat {
     }
 
     /// Whether this agent asked for the session or is in it: others' sessions are not its to end.
-    fn takes_part(&self, session: &LiveSession) -> bool {
+    pub(super) fn takes_part(&self, session: &LiveSession) -> bool {
         let view = session.view();
         view.ended.is_none() && view.agents.contains(&self.identity.agent)
     }

@@ -8,7 +8,7 @@ use crate::ids::{AgentId, VisitorId};
 use crate::model::session::{EndReason, Happened, Person};
 use crate::model::settings::Settings;
 use crate::wire::agent::RequestState;
-use crate::wire::session::Side;
+use crate::wire::session::{Role, Side};
 use crate::wire::visitor::{SessionKind, TermsShown};
 
 /// What stays the same for a session's whole life.
@@ -16,12 +16,12 @@ use crate::wire::visitor::{SessionKind, TermsShown};
 pub struct Subject<'a> {
     /// Whose screen, and how.
     pub kind: SessionKind,
-    /// The visitor.
-    pub visitor: &'a VisitorId,
+    /// The visitor, where it is one's screen.
+    pub visitor: Option<&'a VisitorId>,
     /// The agent that asked first.
     pub asker: &'a AgentId,
-    /// What the visitor was asked.
-    pub terms: &'a TermsShown,
+    /// What the visitor was asked, where anybody was.
+    pub terms: Option<&'a TermsShown>,
     /// Whether control may be asked for.
     pub control: bool,
 }
@@ -42,25 +42,29 @@ pub struct Around {
 /// A session's first word yields `session.created`, its last one `session.ended` and `record.logged`; both
 /// come exactly once, whatever the session's fate.
 pub fn events(happened: &Happened, subject: &Subject<'_>, around: Around) -> SmallVec<[(Actor, What); 3]> {
-    let visitor = || Actor::Visitor(subject.visitor.clone());
     let asker = || Actor::Agent(subject.asker.clone());
+    // Whose screen it is: without a visitor it is the agent's own.
+    let sharer = || subject.visitor.map_or_else(asker, |visitor| Actor::Visitor(visitor.clone()));
+    let created = || {
+        What::Created(Created {
+            kind: subject.kind,
+            visitor: subject.visitor.cloned(),
+            agent: Some(subject.asker.clone()),
+        })
+    };
     match happened {
         Happened::Offered => {
-            let created = Created {
-                kind: subject.kind,
-                visitor: Some(subject.visitor.clone()),
-                agent: Some(subject.asker.clone()),
-            };
             let offered = Offered {
-                required: subject.terms.required,
-                version: subject.terms.version.clone(),
+                required: subject.terms.is_some_and(|terms| terms.required),
+                version: subject.terms.map(|terms| terms.version.clone()).unwrap_or_default(),
                 control: subject.control,
             };
-            smallvec![(asker(), What::Created(created)), (asker(), What::Offered(offered))]
+            smallvec![(asker(), created()), (asker(), What::Offered(offered))]
         }
-        Happened::Displayed => smallvec![(visitor(), What::Displayed)],
+        Happened::Opened => smallvec![(asker(), created()), (Actor::Server, What::Waiting)],
+        Happened::Displayed => smallvec![(sharer(), What::Displayed)],
         Happened::Accepted(accepted) => {
-            let actor = if accepted.version.is_some() { visitor() } else { Actor::Server };
+            let actor = if accepted.version.is_some() { sharer() } else { Actor::Server };
             let accepted = Accepted {
                 version: accepted.version.clone(),
                 receipt: around.receipt,
@@ -71,22 +75,22 @@ pub fn events(happened: &Happened, subject: &Subject<'_>, around: Around) -> Sma
         Happened::Refused(state) => {
             let asking = Asking { agents: around.agents };
             let (actor, what, reason) = match state {
-                RequestState::Declined => (visitor(), What::Declined(asking), EndReason::Declined),
+                RequestState::Declined => (sharer(), What::Declined(asking), EndReason::Declined),
                 RequestState::Cancelled => (asker(), What::Cancelled(asking), EndReason::Cancelled),
                 RequestState::Expired => (Actor::Server, What::Expired(asking), EndReason::Expired),
-                RequestState::VisitorGone => (visitor(), What::VisitorGone(asking), EndReason::VisitorGone),
+                RequestState::VisitorGone => (sharer(), What::VisitorGone(asking), EndReason::VisitorGone),
                 _ => (Actor::Server, What::Failed(asking), EndReason::Failed),
             };
             let mut told = smallvec![(actor.clone(), what)];
             told.extend(end(actor, reason, around.relayed));
             told
         }
-        Happened::Started => smallvec![(visitor(), What::Started)],
+        Happened::Started => smallvec![(sharer(), What::Started)],
         Happened::Joined(person) => smallvec![(who(person, subject), What::Joined(person.clone()))],
         Happened::Left(person) => smallvec![(who(person, subject), What::Left(person.clone()))],
-        Happened::Paused => smallvec![(visitor(), What::Paused)],
-        Happened::Resumed => smallvec![(visitor(), What::Resumed)],
-        Happened::ControlGranted(person) => smallvec![(visitor(), What::ControlGranted(person.clone()))],
+        Happened::Paused => smallvec![(sharer(), What::Paused)],
+        Happened::Resumed => smallvec![(sharer(), What::Resumed)],
+        Happened::ControlGranted(person) => smallvec![(sharer(), What::ControlGranted(person.clone()))],
         Happened::ControlRevoked => smallvec![(Actor::Server, What::ControlRevoked)],
         // Counted, not told: an agent's client may send many in a second.
         Happened::InputRefused => SmallVec::new(),
@@ -97,8 +101,8 @@ pub fn events(happened: &Happened, subject: &Subject<'_>, around: Around) -> Sma
                 | EndReason::CaptureDenied
                 | EndReason::Failed
                 | EndReason::Declined
-                | EndReason::VisitorGone => visitor(),
-                EndReason::AgentEnded | EndReason::Cancelled => asker(),
+                | EndReason::VisitorGone => sharer(),
+                EndReason::AgentEnded | EndReason::AgentLeft | EndReason::Cancelled => asker(),
                 EndReason::OperatorEnded => Actor::Operator,
                 EndReason::Expired | EndReason::TimeLimit | EndReason::Drained | EndReason::NodeLost => {
                     Actor::Server
@@ -130,10 +134,11 @@ fn end(actor: Actor, reason: EndReason, relayed: Relayed) -> SmallVec<[(Actor, W
 fn who(person: &Person, subject: &Subject<'_>) -> Actor {
     match (person.side, &person.agent) {
         (_, Some(agent)) => Actor::Agent(agent.clone()),
-        (Side::Guest, None) if person.name.as_ref() == subject.visitor.as_str() => {
-            Actor::Visitor(subject.visitor.clone())
-        }
-        _ => Actor::Guest(person.participant),
+        (Side::Guest, None) => match subject.visitor {
+            Some(visitor) if person.role == Role::Publisher => Actor::Visitor(visitor.clone()),
+            _ => Actor::Guest(person.participant),
+        },
+        (Side::Agent, None) => Actor::Server,
     }
 }
 
@@ -149,9 +154,9 @@ mod tests {
         let terms = TermsShown { required: true, version: "v".into(), text: None, url: None };
         let subject = Subject {
             kind: SessionKind::Screen,
-            visitor: &visitor,
+            visitor: Some(&visitor),
             asker: &asker,
-            terms: &terms,
+            terms: Some(&terms),
             control: false,
         };
         events(happened, &subject, Around::default()).iter().map(|(_, what)| what.kind()).collect()
@@ -185,6 +190,7 @@ mod tests {
         let over = [Kind::Ended, Kind::RecordLogged];
         let cases = [
             (Happened::Offered, vec![Kind::Created, Kind::Offered]),
+            (Happened::Opened, vec![Kind::Created, Kind::Waiting]),
             (Happened::Displayed, vec![Kind::Displayed]),
             (Happened::Accepted(accepted), vec![Kind::Accepted, Kind::Waiting]),
             (Happened::Started, vec![Kind::Started]),

@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use super::{Accepted, Answer, Asker, EndReason, Happened, Output, Phase, Session, SessionError};
+use super::{Accepted, Answer, Asker, EndReason, Gate, Happened, Output, Phase, Session, SessionError};
 use crate::clock::Now;
 use crate::ids::{ConnectionId, RequestId};
-use crate::model::request::{Admission, Holder, NotTaken, Outcome, Request, Ticket};
+use crate::model::request::{Admission, NotTaken, Outcome, Request, Sharer, Ticket, Watcher};
 use crate::model::ticket::Chance;
 use crate::wire::agent::RequestState;
-use crate::wire::session::{Role, Side};
+use crate::wire::session::Role;
 use crate::wire::visitor::OfferOutcome;
 
 impl Session {
@@ -67,7 +67,7 @@ impl Session {
         let asked_by = Arc::clone(&self.asked_by);
         let accepted = Accepted { version, displayed, by, at, asked_by, agents };
         out.push(Output::Happened(Happened::Accepted(accepted)));
-        self.phase = Phase::Open(admission);
+        self.phase = Phase::Open(Gate::Met(admission));
         self.waiting = Some(self.wait_from(now));
         self.abandoned = None;
         self.move_to(RequestState::Accepted, out);
@@ -80,39 +80,36 @@ impl Session {
 
     /// Gives the publisher's ticket to where the visitor is. The former one, if any, is void.
     pub(super) fn ready_visitor(&mut self, now: Now, chance: &mut dyn Chance, out: &mut Vec<Output>) {
-        let (Phase::Open(admission), Some(to)) = (&self.phase, self.focus) else { return };
+        let (Phase::Open(Gate::Met(admission)), Some(to), Some(visitor)) =
+            (&self.phase, self.focus, &self.visitor)
+        else {
+            return;
+        };
         self.tickets.retain(|ticket| ticket.holder.role != Role::Publisher);
         self.offered_to = Some(to);
-        let holder = Holder {
-            role: Role::Publisher,
-            side: Side::Guest,
-            name: Arc::from(self.visitor.as_str()),
-            agent: None,
-            requester: to,
-        };
-        let ticket = admission.ticket(now.after(self.limits.ticket_life), holder, chance);
+        let sharer = Sharer { name: Arc::from(visitor.as_str()), requester: Some(to) };
+        let ticket = admission.publisher(now.after(self.limits.ticket_life), sharer, chance);
         out.push(Output::VisitorReady { to, ticket: ticket.token.text(), expires_at: ticket.expires_at });
         self.tickets.push(ticket);
     }
 
     fn ready_agent(&mut self, now: Now, asker: &Asker, chance: &mut dyn Chance, out: &mut Vec<Output>) {
-        let Phase::Open(admission) = &self.phase else { return };
-        let holder = Holder {
-            role: Role::Viewer,
-            side: Side::Agent,
+        let Phase::Open(gate) = &self.phase else { return };
+        let watcher = Watcher {
             name: Arc::clone(&asker.name),
             agent: Some(asker.agent.clone()),
-            requester: asker.connection,
+            requester: Some(asker.connection),
         };
-        let ticket = admission.ticket(now.after(self.limits.ticket_life), holder, chance);
+        let ticket = gate.viewer(now.after(self.limits.ticket_life), watcher, chance);
         out.push(Output::AgentReady {
             to: asker.connection,
             ticket: ticket.token.text(),
             expires_at: ticket.expires_at,
         });
         // One unused ticket per asking connection: asking again replaces it.
-        self.tickets
-            .retain(|old| old.holder.role == Role::Publisher || old.holder.requester != asker.connection);
+        let replaced =
+            |old: &Ticket| old.holder.role == Role::Viewer && old.holder.requester == Some(asker.connection);
+        self.tickets.retain(|old| !replaced(old));
         self.tickets.push(ticket);
     }
 
@@ -124,7 +121,7 @@ impl Session {
         chance: &mut dyn Chance,
         out: &mut Vec<Output>,
     ) -> Result<Answer, SessionError> {
-        if self.viewers_but_for(asker.connection) >= self.limits.viewers {
+        if self.viewers_but_for(Some(asker.connection)) >= self.limits.viewers {
             return Err(SessionError::Full(self.limits.viewers));
         }
         let known = self.askers.iter().any(|old| old.connection == asker.connection);
@@ -144,12 +141,12 @@ impl Session {
 
     /// Viewers there are or may be, without the one that a ticket for this connection would let in: its
     /// unused ticket is replaced, but those who came in from it before have their places.
-    fn viewers_but_for(&self, connection: ConnectionId) -> usize {
+    pub(super) fn viewers_but_for(&self, connection: Option<ConnectionId>) -> usize {
         if matches!(self.phase, Phase::Asking(_)) {
-            return self.askers.iter().filter(|asker| asker.connection != connection).count();
+            return self.askers.iter().filter(|asker| Some(asker.connection) != connection).count();
         }
-        let open =
-            |ticket: &&Ticket| ticket.holder.role == Role::Viewer && ticket.holder.requester != connection;
+        let its = |ticket: &Ticket| connection.is_some() && ticket.holder.requester == connection;
+        let open = |ticket: &&Ticket| ticket.holder.role == Role::Viewer && !its(ticket);
         let viewers = self.participants.iter().filter(|p| p.role == Role::Viewer).count();
         self.tickets.iter().filter(open).count() + viewers
     }
@@ -160,6 +157,9 @@ impl Session {
         connection: ConnectionId,
         out: &mut Vec<Output>,
     ) -> Result<Answer, SessionError> {
+        if let Some(host) = self.host.as_mut().filter(|host| host.connection == Some(connection)) {
+            host.connection = None;
+        }
         let before = self.askers.len();
         self.askers.retain(|asker| asker.connection != connection);
         if self.askers.len() == before {

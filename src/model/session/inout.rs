@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::EndReason;
 use crate::clock::Wall;
 use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId, VisitorId};
 use crate::limits::Limits;
@@ -48,11 +49,35 @@ pub struct Setup {
     pub limits: Arc<Limits>,
 }
 
+/// What a session of an agent's own screen starts from.
+#[derive(Debug, Clone)]
+pub struct Showing {
+    /// The session.
+    pub session: SessionId,
+    /// The call that opened it.
+    pub request: RequestId,
+    /// Who shows.
+    pub host: Asker,
+    /// What it is bounded by.
+    pub limits: Arc<Limits>,
+}
+
+/// A guest on its way in, by a key or an invite that was good.
+#[derive(Debug, Clone)]
+pub struct Entrant {
+    /// Tells its call from others that wait for their tickets.
+    pub call: u64,
+    /// Name for people.
+    pub name: Arc<str>,
+}
+
 /// What may happen to a session.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// An agent wants in: it is told where the request stands, or gets its ticket.
     Join(Asker),
+    /// A guest who was let in wants its ticket.
+    Guest(Entrant),
     /// An agent's connection is gone.
     AgentLost(ConnectionId),
     /// The visitor's focus is at this connection, or nowhere while it may still come back.
@@ -150,81 +175,6 @@ pub enum Say {
     Chat(Arc<str>),
 }
 
-/// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndReason {
-    /// The guest ended it.
-    GuestEnded,
-    /// The guest left or did not come back.
-    GuestLeft,
-    /// The guest's browser refused to capture, or the guest did.
-    CaptureDenied,
-    /// The guest's browser or system could not go on.
-    Failed,
-    /// An agent ended it.
-    AgentEnded,
-    /// An operator ended it.
-    OperatorEnded,
-    /// The other side never came.
-    Expired,
-    /// It ran for as long as a session may.
-    TimeLimit,
-    /// The node went away.
-    Drained,
-    /// The visitor said no.
-    Declined,
-    /// The agents took the question back.
-    Cancelled,
-    /// The visitor went before answering.
-    VisitorGone,
-    /// The node died with it; said by the node that finds it.
-    NodeLost,
-}
-
-impl EndReason {
-    /// The name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::GuestEnded => "guest_ended",
-            Self::GuestLeft => "guest_left",
-            Self::CaptureDenied => "capture_denied",
-            Self::Failed => "failed",
-            Self::AgentEnded => "agent_ended",
-            Self::OperatorEnded => "operator_ended",
-            Self::Expired => "expired",
-            Self::TimeLimit => "time_limit",
-            Self::Drained => "drained",
-            Self::Declined => "declined",
-            Self::Cancelled => "cancelled",
-            Self::VisitorGone => "visitor_gone",
-            Self::NodeLost => "node_lost",
-        }
-    }
-
-    /// Reads a name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
-    }
-
-    /// Every reason there is.
-    pub const ALL: [Self; 13] = [
-        Self::GuestEnded,
-        Self::GuestLeft,
-        Self::CaptureDenied,
-        Self::Failed,
-        Self::AgentEnded,
-        Self::OperatorEnded,
-        Self::Expired,
-        Self::TimeLimit,
-        Self::Drained,
-        Self::Declined,
-        Self::Cancelled,
-        Self::VisitorGone,
-        Self::NodeLost,
-    ];
-}
-
 /// What the hub is to do.
 #[derive(Debug)]
 pub enum Output {
@@ -276,6 +226,19 @@ pub enum Output {
         /// When it ends.
         expires_at: Wall,
     },
+    /// Hand a ticket to the guest whose call waits for it.
+    GuestReady {
+        /// Which call.
+        call: u64,
+        /// Who it will be.
+        participant: ParticipantId,
+        /// What it will do.
+        role: Role,
+        /// The ticket's text.
+        ticket: String,
+        /// When it ends.
+        expires_at: Wall,
+    },
     /// Tell agents that the session is over.
     AgentEnded {
         /// Where.
@@ -313,6 +276,8 @@ pub enum Output {
 pub enum Happened {
     /// The question was put.
     Offered,
+    /// An agent opened it to show its own screen: nobody is asked anything.
+    Opened,
     /// It was on the visitor's screen.
     Displayed,
     /// The visitor accepted, or nothing was required. No ticket is handed out before this was acted on.
@@ -344,6 +309,7 @@ impl Happened {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Offered => "offered",
+            Self::Opened => "opened",
             Self::Displayed => "displayed",
             Self::Accepted(_) => "accepted",
             Self::Refused(state) => state.as_str(),
@@ -423,8 +389,8 @@ pub struct View {
     pub request: RequestId,
     /// What is shared.
     pub kind: SessionKind,
-    /// Whose screen.
-    pub visitor: VisitorId,
+    /// The visitor whose screen it is, if it is one's.
+    pub visitor: Option<VisitorId>,
     /// Where it stands.
     pub state: RequestState,
     /// When it was asked for.

@@ -3,26 +3,32 @@
 //! ```text
 //! asking ──accept/waive──▶ open (connecting → active) ──▶ ended
 //!    └── declined · cancelled · expired · visitor_gone ──▶ ended
+//! own screen of an agent ─▶ open ─▶ …
 //! ```
 //!
 //! Decides who may enter, who hears what, and when it is over. Does not carry frames (see
 //! [`super::relay`]) and does not know sockets: it speaks to connections by id, and the hub delivers.
 
 mod asking;
+mod ending;
 mod inout;
 mod room;
+mod showing;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use ending::EndReason;
 pub use inout::{
-    Accepted, Answer, Asker, EndReason, Happened, Input, Output, Person, Say, SessionError, Setup, View,
+    Accepted, Answer, Asker, Entrant, Happened, Input, Output, Person, Say, SessionError, Setup, Showing,
+    View,
 };
+pub use showing::HostTicket;
 
 use super::control::Control;
-use super::request::{Admission, Request, Ticket};
+use super::request::{Admission, OwnScreen, Request, Ticket, Watcher};
 use super::ticket::{Chance, Secret};
 use crate::clock::{Now, Tick, Wall};
 use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId, VisitorId};
@@ -39,8 +45,8 @@ struct Participant {
     side: Side,
     name: Arc<str>,
     agent: Option<AgentId>,
-    /// Where it asked to come in, and hears of the end.
-    requester: ConnectionId,
+    /// Where it asked to come in, and hears of the end. A guest has no such place.
+    requester: Option<ConnectionId>,
     /// Its session socket while it has one.
     connection: Option<ConnectionId>,
     /// What it comes back with.
@@ -79,11 +85,37 @@ enum Phase {
     /// The question stands.
     Asking(Request),
     /// The gate is open.
-    Open(Admission),
+    Open(Gate),
     /// Over.
     Ended(EndReason),
     /// Only while a phase is consumed.
     Moving,
+}
+
+/// What opened the gate. Nobody's screen is shown but by one of these.
+#[derive(Debug)]
+enum Gate {
+    /// The terms were met by the one whose screen it is.
+    Met(Admission),
+    /// It is the screen of the agent that opened the session.
+    Own(OwnScreen),
+}
+
+impl Gate {
+    fn viewer(&self, end: Now, watcher: Watcher, chance: &mut dyn Chance) -> Ticket {
+        match self {
+            Self::Met(admission) => admission.viewer(end, watcher, chance),
+            Self::Own(own) => own.viewer(end, watcher, chance),
+        }
+    }
+}
+
+/// The agent that shows its own screen, as far as its page goes.
+#[derive(Debug)]
+struct Host {
+    agent: AgentId,
+    /// Its page, which hears of the end; none any more when it is gone.
+    connection: Option<ConnectionId>,
 }
 
 /// One session. Driven by the hub under one lock; see the module.
@@ -92,7 +124,9 @@ pub struct Session {
     id: SessionId,
     request: RequestId,
     kind: SessionKind,
-    visitor: VisitorId,
+    visitor: Option<VisitorId>,
+    /// The agent whose own screen it is, if it is.
+    host: Option<Host>,
     phase: Phase,
     state: RequestState,
     /// When the gate opened, and the version accepted; the record needs it after the end too.
@@ -125,7 +159,8 @@ impl Session {
             id: setup.question.session,
             request: setup.question.request,
             kind: setup.kind,
-            visitor: setup.visitor,
+            visitor: Some(setup.visitor),
+            host: None,
             state: RequestState::Offered,
             phase: Phase::Asking(Request::new(setup.question, now)),
             accepted: None,
@@ -165,6 +200,7 @@ impl Session {
         }
         match input {
             Input::Join(asker) => self.join(now, asker, chance, out),
+            Input::Guest(entrant) => self.guest(now, entrant, chance, out),
             Input::AgentLost(connection) => self.agent_lost(now, connection, out),
             Input::Focus(focus) => self.refocus(now, focus, chance, out),
             Input::VisitorGone => self.visitor_gone(out),
@@ -230,6 +266,7 @@ impl Session {
     /// The session as lists and buttons see it.
     pub fn view(&self) -> View {
         let mut agents: Vec<AgentId> = self.askers.iter().map(|asker| asker.agent.clone()).collect();
+        agents.extend(self.host.iter().map(|host| host.agent.clone()));
         agents.extend(self.participants.iter().filter_map(|p| p.agent.clone()));
         agents.sort_unstable();
         agents.dedup();
@@ -298,7 +335,7 @@ impl Session {
             Input::Answer { .. } | Input::Displayed { .. } | Input::Cancel { .. } => {
                 Err(SessionError::RequestOver)
             }
-            Input::Join(_) | Input::Say { .. } => Err(SessionError::Ended(reason)),
+            Input::Join(_) | Input::Guest(_) | Input::Say { .. } => Err(SessionError::Ended(reason)),
             Input::AgentLost(_)
             | Input::Focus(_)
             | Input::VisitorGone

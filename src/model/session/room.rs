@@ -1,6 +1,6 @@
 //! The second half of a session: who is in it, what they may say, and how they come and go.
 
-use super::{Answer, EndReason, Happened, Output, Participant, Phase, Say, Session, SessionError};
+use super::{Answer, EndReason, Gate, Happened, Output, Participant, Phase, Say, Session, SessionError};
 use crate::clock::{Now, Tick};
 use crate::ids::{ConnectionId, ParticipantId};
 use crate::model::control::{Control, ControlError};
@@ -58,6 +58,10 @@ impl Session {
         out.push(Output::Happened(Happened::Joined(person)));
         if role == Role::Publisher {
             out.push(Output::Publisher(connection));
+            if matches!(self.phase, Phase::Open(Gate::Own(_))) {
+                // It was the host that was waited for; now it is the others, for longer.
+                self.waiting = None;
+            }
             self.started = Some(now.wall);
             out.push(Output::Happened(Happened::Started));
             self.move_to(RequestState::Active, out);
@@ -118,6 +122,7 @@ impl Session {
             participant_id: id,
             role: me.role,
             kind: self.kind,
+            title: None,
             resume_token: token.text(),
             control: self.control.view(),
             control_allowed: self.allows_control(),
@@ -179,9 +184,10 @@ impl Session {
             let close = Close::new(CloseCode::Ended, "you left the session");
             out.push(Output::Close { connection, close });
         }
-        self.askers.retain(|asker| asker.connection != gone.requester);
+        self.askers.retain(|asker| Some(asker.connection) != gone.requester);
         if gone.role == Role::Publisher {
-            self.end(EndReason::GuestLeft, out);
+            let reason = if gone.side == Side::Agent { EndReason::AgentLeft } else { EndReason::GuestLeft };
+            self.end(reason, out);
         } else {
             self.agree_on_codecs(out);
             self.look_who_is_missing(now);
@@ -203,7 +209,8 @@ impl Session {
             out.push(Output::VisitorEnded { to, reason });
         }
         let mut to: Vec<_> = self.askers.iter().map(|asker| asker.connection).collect();
-        to.extend(self.participants.iter().filter(|p| p.side == Side::Agent).map(|p| p.requester));
+        to.extend(self.host.iter().filter_map(|host| host.connection));
+        to.extend(self.participants.iter().filter(|p| p.side == Side::Agent).filter_map(|p| p.requester));
         to.sort_unstable();
         to.dedup();
         if !to.is_empty() {
@@ -236,12 +243,16 @@ impl Session {
         match what {
             Say::Leave => self.remove(now, id, out),
             Say::End { reason } => {
-                let reason = match (side, reason.as_deref()) {
-                    (Side::Guest, Some("capture_denied")) => EndReason::CaptureDenied,
-                    (Side::Guest, Some("guest_left")) => EndReason::GuestLeft,
-                    (Side::Guest, Some("failed")) => EndReason::Failed,
-                    (Side::Guest, _) => EndReason::GuestEnded,
-                    (Side::Agent, _) => EndReason::AgentEnded,
+                let reason = match (role, side, reason.as_deref()) {
+                    (Role::Publisher, _, Some("capture_denied")) => EndReason::CaptureDenied,
+                    (Role::Publisher, _, Some("failed")) => EndReason::Failed,
+                    (Role::Publisher, Side::Guest, Some("guest_left")) => EndReason::GuestLeft,
+                    (Role::Publisher, Side::Guest, _) => EndReason::GuestEnded,
+                    // It is one of many who were shown something: the others go on watching.
+                    (Role::Viewer, Side::Guest, _) => {
+                        return Err(SessionError::Forbidden("a guest who watches may leave, not end"));
+                    }
+                    (_, Side::Agent, _) => EndReason::AgentEnded,
                 };
                 self.end(reason, out);
             }

@@ -7,6 +7,7 @@ mod asking;
 mod laws;
 mod plan;
 mod room;
+mod showing;
 
 use std::collections::HashMap;
 
@@ -30,6 +31,9 @@ const VIEW_A: ConnectionId = ConnectionId(31);
 const VIEW_A2: ConnectionId = ConnectionId(32);
 const VIEW_B: ConnectionId = ConnectionId(33);
 const VIEW_C: ConnectionId = ConnectionId(34);
+/// Session sockets of guests who watch.
+const ANN: ConnectionId = ConnectionId(41);
+const BEN: ConnectionId = ConnectionId(42);
 
 const REQUEST: RequestId = RequestId::from_u128(1);
 const SESSION: SessionId = SessionId::from_u128(2);
@@ -49,6 +53,8 @@ fn name(connection: ConnectionId) -> String {
         VIEW_A2 => "view-a2".into(),
         VIEW_B => "view-b".into(),
         VIEW_C => "view-c".into(),
+        ANN => "ann".into(),
+        BEN => "ben".into(),
         other => other.to_string(),
     }
 }
@@ -141,6 +147,7 @@ struct Seat {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Noted {
     Offered,
+    Opened,
     Displayed,
     Accepted { version: Option<Arc<str>> },
     Refused(RequestState),
@@ -159,6 +166,7 @@ impl From<Happened> for Noted {
     fn from(happened: Happened) -> Self {
         match happened {
             Happened::Offered => Self::Offered,
+            Happened::Opened => Self::Opened,
             Happened::Displayed => Self::Displayed,
             Happened::Accepted(accepted) => Self::Accepted { version: accepted.version },
             Happened::Refused(state) => Self::Refused(state),
@@ -187,6 +195,8 @@ struct Stage {
     moved: bool,
     /// The newest ticket handed to each page.
     tickets: HashMap<ConnectionId, Secret>,
+    /// The ticket of each guest's call.
+    calls: HashMap<u64, Secret>,
     seats: HashMap<ConnectionId, Seat>,
     people: HashMap<ParticipantId, String>,
 }
@@ -195,6 +205,10 @@ impl Stage {
     fn start(setup: Setup) -> Self {
         let (now, mut chance, mut out) = (Now::default(), Count::default(), Vec::new());
         let session = Session::start(setup, now, &mut chance, &mut out);
+        Self::of(session, now, chance, out)
+    }
+
+    fn of(session: Session, now: Now, chance: Count, out: Vec<Output>) -> Self {
         let mut stage = Self {
             session,
             now,
@@ -204,6 +218,7 @@ impl Stage {
             noted: Vec::new(),
             moved: false,
             tickets: HashMap::new(),
+            calls: HashMap::new(),
             seats: HashMap::new(),
             people: HashMap::new(),
         };
@@ -405,6 +420,10 @@ impl Stage {
                 Output::VisitorReady { to, ticket, .. } | Output::AgentReady { to, ticket, .. } => {
                     self.tickets.insert(to, secret_of(&ticket));
                     format!("ready {}", name(to))
+                }
+                Output::GuestReady { call, ticket, .. } => {
+                    self.calls.insert(call, secret_of(&ticket));
+                    format!("ready guest {call}")
                 }
                 Output::VisitorEnded { to, reason } => format!("over {}: {}", name(to), reason.as_str()),
                 Output::AgentEnded { to, reason } => format!("over {}: {}", names(&to), reason.as_str()),

@@ -335,7 +335,7 @@ fn what(kind: Kind, details: Option<Details>) -> Result<What, NotAnEvent> {
             What::SettingsChanged(SettingsChanged { version: changed.version, fields: changed.fields })
         }
         (Kind::AuthRefused, Some(Details::AuthRefused(refused))) => {
-            let doors = [Door::SignIn, Door::Agent, Door::Visitor, Door::Admin];
+            let doors = [Door::SignIn, Door::Agent, Door::Visitor, Door::Admin, Door::Guest];
             let door = doors.into_iter().find(|door| door.as_str() == refused.door);
             What::AuthRefused(AuthRefused {
                 door: door.ok_or(NotAnEvent::Field("door"))?,

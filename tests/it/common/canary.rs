@@ -15,8 +15,17 @@ use serde_json::Value;
 pub const MASTER: &str = "Y2FuYXJ5LW1hc3Rlci1zZWNyZXQtb2YtMzItYnl0ZXM";
 
 /// Under these names secrets travel.
-const NAMES: &[&str] =
-    &["token", "ticket", "resumeToken", "uniqueSecret", "password", "loginKey", "secret", "adminKey"];
+const NAMES: &[&str] = &[
+    "token",
+    "ticket",
+    "resumeToken",
+    "uniqueSecret",
+    "password",
+    "loginKey",
+    "secret",
+    "adminKey",
+    "invite",
+];
 
 /// Begin every secret of their kind: an API key's, the operator's, and any JSON web token.
 const BEGINNINGS: &[&str] = &["plk_", "pla_", "eyJ"];

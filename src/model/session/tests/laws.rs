@@ -27,6 +27,8 @@ enum Step {
     Jump(u64),
     Join(ConnectionId),
     AgentLost(ConnectionId),
+    /// Somebody comes by a key or link; there is none into a session about a visitor's screen.
+    Guest,
     Focus(Option<ConnectionId>),
     VisitorGone,
     Displayed(RequestId, ConnectionId),
@@ -107,6 +109,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         10 => waits().prop_map(Step::Jump),
         20 => agent().prop_map(Step::Join),
         8 => agent().prop_map(Step::AgentLost),
+        4 => Just(Step::Guest),
         12 => proptest::option::weighted(0.8, tab()).prop_map(Step::Focus),
         1 => Just(Step::VisitorGone),
         10 => (requests(), tab()).prop_map(|(request, by)| Step::Displayed(request, by)),
@@ -176,6 +179,7 @@ impl Trial {
             }
             Step::Join(agent) => join(agent),
             Step::AgentLost(agent) => Input::AgentLost(agent),
+            Step::Guest => Input::Guest(Entrant { call: 1, name: "Ann".into() }),
             Step::Focus(focus) => Input::Focus(focus),
             Step::VisitorGone => Input::VisitorGone,
             Step::Displayed(request, by) => Input::Displayed { request, by },
@@ -295,6 +299,9 @@ impl Trial {
                 let expected: Vec<_> = if passes { vec![vec![publisher.unwrap()]] } else { Vec::new() };
                 assert_eq!(to, expected);
             }
+            Input::Guest(_) => {
+                assert!(answer.is_err() && out.iter().all(|output| heard_input(output).is_none()))
+            }
             _ => assert!(!out.iter().any(|output| heard_input(output).is_some())),
         }
         out
@@ -370,6 +377,9 @@ impl Trial {
                     assert!(self.closed.insert(connection), "closed twice");
                 }
                 Output::Request { to, .. } | Output::AgentEnded { to, .. } => assert!(!to.is_empty()),
+                Output::GuestReady { .. } => {
+                    panic!("a guest's ticket into a session about a visitor's screen")
+                }
                 Output::Happened(happened) => ended |= self.happened(&happened.into()),
                 Output::Offer { to, .. } => assert_eq!(Some(to), self.plan.offered),
                 Output::OfferEnded { .. }

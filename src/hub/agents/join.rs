@@ -1,0 +1,184 @@
+//! Join: which visitor or session an agent wants to see, and whether it may.
+
+use std::sync::Arc;
+
+use super::{AgentSeat, unsupported};
+use crate::hub::accounts::Group;
+use crate::hub::sessions::Wish;
+use crate::hub::watch::RecordWatch;
+use crate::ids::{SessionId, VisitorId};
+use crate::model::buttons;
+use crate::model::session::Asker;
+use crate::model::settings::{ObjectButtons, Profile};
+use crate::model::visitor::State;
+use crate::wire::agent::{Join, Record};
+use crate::wire::error::{ErrorCode, Refusal};
+use crate::wire::message::Text;
+use crate::wire::visitor::SessionKind;
+
+impl AgentSeat {
+    /// The checks of every button press, whatever the page showed: for Join presence is on, the agent holds the
+    /// permission, its profile has the button, and so has the record's object where there is a record.
+    pub(super) fn may_press(&self, group: &Group, press: Press, object: Option<&str>) -> Result<(), Refusal> {
+        let settings = &group.settings;
+        let forbidden = |reason: buttons::Reason| Refusal::new(ErrorCode::Forbidden, reason.message());
+        if press == Press::Join && !settings.presence_enabled {
+            let message = buttons::Reason::PresenceDisabled.message();
+            return Err(Refusal::new(ErrorCode::PresenceDisabled, message));
+        }
+        if !settings.permissions_of(&self.identity.agent).user {
+            return Err(forbidden(buttons::Reason::NoPermission));
+        }
+        let profile = self.hub.profile_of(&self.me());
+        match profile.as_deref().and_then(|name| settings.profile(name)) {
+            None => return Err(forbidden(buttons::Reason::NoProfile)),
+            Some(profile) if !press.in_profile(profile) => {
+                return Err(forbidden(buttons::Reason::OffForProfile));
+            }
+            Some(_) => {}
+        }
+        match object.map(|name| settings.object(name)) {
+            Some(None) => Err(forbidden(buttons::Reason::NoObject)),
+            Some(Some(object)) if !press.on_object(object) => Err(forbidden(buttons::Reason::OffForObject)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn may_help(&self) -> Result<(), Refusal> {
+        if self.group()?.settings.permissions_of(&self.identity.agent).user {
+            Ok(())
+        } else {
+            Err(Refusal::new(ErrorCode::Forbidden, buttons::Reason::NoPermission.message()))
+        }
+    }
+
+    pub(super) async fn join(&mut self, join: Join, id: Option<u64>) -> Result<Text, Refusal> {
+        let group = self.group()?;
+        let (whom, object) = self.whom(&group, &join)?;
+        let press = if whom.is_somebody() { Press::Join } else { Press::Watch };
+        self.may_press(&group, press, object.as_deref())?;
+        let kind = match join.kind {
+            None => group.settings.join_kind(false),
+            Some(SessionKind::Screen) => SessionKind::Screen,
+            Some(_) => return Err(unsupported("this kind of session")),
+        };
+        let asker = self.asker();
+        let visitor = match whom {
+            Whom::Session(wanted, _) => {
+                let (session, state) = self.hub.ask_into(&group.id, wanted, asker)?;
+                self.asked.insert(session.id);
+                return Ok(self.hub.request_text(&session, state, id));
+            }
+            Whom::Visitor(visitor) => visitor,
+        };
+        let key = self.key(&visitor);
+        if self.hub.sessions.of_visitor(&key).is_none() {
+            // Sessions live where their visitor is connected.
+            let state = self.hub.tracker.look(&key, |presence| presence.state());
+            if state.is_none_or(|state| state == State::Absent) {
+                return Err(Refusal::new(ErrorCode::VisitorNotPresent, "the visitor is not here"));
+            }
+        }
+        let terms = group.settings.terms_shown();
+        let deadline = group.settings.offer_deadline();
+        let record = self.record_of(&join, &key.visitor);
+        let logged = record.is_some() || group.settings.log_sessions_outside_crm;
+        let wish = Wish { key, kind, control: join.control, terms, deadline, record, logged };
+        let (session, state) = self.hub.ask(wish, asker)?;
+        self.asked.insert(session.id);
+        Ok(self.hub.request_text(&session, state, id))
+    }
+
+    /// This agent, at this connection.
+    pub(super) fn asker(&self) -> Asker {
+        Asker {
+            connection: self.connection.id,
+            agent: self.identity.agent.clone(),
+            name: Arc::clone(&self.identity.name),
+        }
+    }
+
+    /// The record on the agent's screen as it presses Join: the one it names, or else one that is open and
+    /// leads to this visitor.
+    fn record_of(&self, join: &Join, visitor: &VisitorId) -> Option<Record> {
+        if let Some(record) = &join.record {
+            let open = self.records.get(&(record.object.clone(), record.id.clone()))?;
+            return Some(open.open.record.clone());
+        }
+        let leads_there = |open: &&Arc<RecordWatch>| open.visitor.lock().as_ref() == Some(visitor);
+        let open = self.records.values().filter(leads_there).map(|open| &open.open.record);
+        open.min_by_key(|record| (&record.object, &record.id)).cloned()
+    }
+
+    /// Whom, and the object of the record that led there.
+    fn whom(&self, group: &Group, join: &Join) -> Result<(Whom, Option<Box<str>>), Refusal> {
+        match (&join.visitor_id, &join.record, &join.session_key, &join.session_id) {
+            (Some(visitor), None, None, None) => Ok((Whom::Visitor(visitor.clone()), None)),
+            (None, Some(record), None, None) => {
+                let open = self.open(record)?;
+                let visitor = buttons::visitor_of(&group.settings, &open.open)
+                    .map_err(|reason| Refusal::new(ErrorCode::BadValue, reason.message()))?;
+                Ok((Whom::Visitor(visitor), Some(record.object.clone())))
+            }
+            (None, None, Some(_), None) => Err(unsupported("joining by session key")),
+            (None, None, None, Some(session)) => {
+                let running = self.hub.sessions.get(&group.id, *session);
+                let running = running.filter(|session| session.view().ended.is_none());
+                let visitors = running.ok_or_else(|| Refusal::not_found("session"))?.visitor.is_some();
+                Ok((Whom::Session(*session, visitors), None))
+            }
+            _ => Err(Refusal::new(
+                ErrorCode::BadMessage,
+                "join takes one of visitorId, record, sessionKey and sessionId",
+            )),
+        }
+    }
+
+    /// The record as it is open on this agent's page.
+    pub(super) fn open(&self, record: &Record) -> Result<&Arc<RecordWatch>, Refusal> {
+        let open = self.records.get(&(record.object.clone(), record.id.clone()));
+        open.ok_or_else(|| Refusal::new(ErrorCode::WrongState, "open the record first"))
+    }
+}
+
+/// Whom an agent wants to see.
+enum Whom {
+    /// This visitor.
+    Visitor(VisitorId),
+    /// Whoever shows something in this session, and whether that is a visitor.
+    Session(SessionId, bool),
+}
+
+impl Whom {
+    /// Whether it is a visitor.
+    const fn is_somebody(&self) -> bool {
+        matches!(self, Self::Visitor(_) | Self::Session(_, true))
+    }
+}
+
+/// A button that an agent presses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Press {
+    /// Join: see a visitor's screen.
+    Join,
+    /// Come into a colleague's screen share, by the switch of Join; no visitor need be tracked for it.
+    Watch,
+    /// Show the agent's own screen.
+    Show,
+}
+
+impl Press {
+    const fn in_profile(self, profile: &Profile) -> bool {
+        match self {
+            Self::Join | Self::Watch => profile.join,
+            Self::Show => profile.show,
+        }
+    }
+
+    const fn on_object(self, object: &ObjectButtons) -> bool {
+        match self {
+            Self::Join | Self::Watch => object.join,
+            Self::Show => object.show,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Show: an agent's own screen, and the links by which guests come to see it.
+
+use std::sync::Arc;
+
+use super::join::Press;
+use super::{AgentSeat, unsupported};
+use crate::hub::guests;
+use crate::hub::sessions::Showcase;
+use crate::limits;
+use crate::model::lead::Guest;
+use crate::wire::agent::{Invite, Show, ToAgent};
+use crate::wire::error::{ErrorCode, Refusal};
+use crate::wire::message::Text;
+use crate::wire::session::Role;
+use crate::wire::visitor::SessionKind;
+
+impl AgentSeat {
+    pub(super) fn show(&mut self, show: Show, id: Option<u64>) -> Result<Text, Refusal> {
+        let group = self.group()?;
+        let object = show.record.as_ref().map(|record| &*record.object);
+        self.may_press(&group, Press::Show, object)?;
+        let record = match &show.record {
+            Some(record) => Some(self.open(record)?.open.record.clone()),
+            None => None,
+        };
+        let title = show.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
+        if title.is_some_and(|title| title.len() > limits::TITLE_BYTES || title.contains(char::is_control)) {
+            let limit = limits::TITLE_BYTES;
+            let message = format!("a title must be one line of at most {limit} bytes");
+            return Err(Refusal::new(ErrorCode::BadValue, message));
+        }
+        let showing = self.hub.sessions.shown_by(&group.id, &self.identity.agent);
+        if showing >= limits::SHOWS_PER_AGENT {
+            let message = format!("{showing} screens of yours are shown already");
+            return Err(Refusal::new(ErrorCode::TooMany, message));
+        }
+        let logged = record.is_some() || group.settings.log_sessions_outside_crm;
+        let showcase = Showcase { group: group.id.clone(), record, logged, title: title.map(Arc::from) };
+        let shown = self.hub.show(showcase, self.asker())?;
+        self.asked.insert(shown.session.id);
+        let ready = ToAgent::Ready {
+            request_id: None,
+            session_id: shown.session.id,
+            role: Role::Publisher,
+            ticket: &shown.ticket.text,
+            ticket_expires_at: shown.ticket.expires_at,
+            kind: shown.session.kind,
+            visitor_id: None,
+            session_key: Some(&shown.key),
+            link: Some(&self.hub.invite_link(&shown.invite)),
+        };
+        Ok(Text::answer(id, &ready))
+    }
+
+    pub(super) fn invite(&self, invite: Invite, id: Option<u64>) -> Result<Text, Refusal> {
+        self.may_help()?;
+        if invite.agent_id.is_some() {
+            return Err(unsupported("inviting another agent"));
+        }
+        let session = self
+            .hub
+            .sessions
+            .get(&self.identity.group, invite.session_id)
+            .filter(|session| self.takes_part(session))
+            .ok_or_else(|| Refusal::not_found("session"))?;
+        if session.kind != SessionKind::Show {
+            return Err(unsupported("inviting guests into this kind of session"));
+        }
+        let guest = invite.guest.map(|guest| Guest { name: guest.name, email: guest.email });
+        let guest = guests::checked(guest.unwrap_or_default())
+            .map_err(|error| Refusal::new(ErrorCode::BadValue, error.to_string()))?;
+        let made = session.invites.lock().make(session.id, guest);
+        let made = made.ok_or_else(|| {
+            let limit = limits::INVITES;
+            Refusal::new(ErrorCode::TooMany, format!("the session has its {limit} links"))
+        })?;
+        let expires_at = session.view().created.after(self.hub.limits.session_length);
+        let answer = ToAgent::Invite { link: &self.hub.invite_link(&made), expires_at };
+        Ok(Text::answer(id, &answer))
+    }
+}

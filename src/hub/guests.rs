@@ -1,0 +1,306 @@
+//! The guest's door: who comes into a session by a key or by a link, without being a visitor or an agent.
+//!
+//! Decides whether a key or an invite leads anywhere, whether the page that shows it may, and what the guest
+//! becomes a lead by. Whether there is room, and what it may do in there, the session says. Unknown, foreign,
+//! wrong and over are one answer; wrong ones are counted, and who makes too many is not listened to.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::Hub;
+use super::accounts::Group;
+use super::sessions::LiveSession;
+use crate::auth::random;
+use crate::clock::Wall;
+use crate::ids::{EventId, GroupId, ParticipantId, SessionId};
+use crate::limits;
+use crate::model::event::{Actor, Door, Event, What};
+use crate::model::lead::{self, Guest};
+use crate::model::origin::Origin;
+use crate::model::session::{Entrant, Input, SessionError};
+use crate::model::settings::Audience;
+use crate::model::ticket::{Secret, Token};
+use crate::wire::session::Role;
+use crate::wire::visitor::SessionKind;
+
+/// What a guest shows to come in.
+#[derive(Debug)]
+pub enum Way {
+    /// The digits of a session key, and the group if the page knows it.
+    Key {
+        /// The group.
+        group: Option<GroupId>,
+        /// What was typed.
+        key: String,
+    },
+    /// What stands in a link.
+    Invite(String),
+}
+
+/// Somebody at the door.
+#[derive(Debug)]
+pub struct Knock {
+    /// What it shows.
+    pub way: Way,
+    /// What it tells of itself.
+    pub guest: Guest,
+    /// Where it asks from.
+    pub from: IpAddr,
+    /// The page it asks from, unless it is one of this server's own or there is none.
+    pub origin: Option<String>,
+}
+
+/// A guest that was let in.
+#[derive(Debug)]
+pub struct LetIn {
+    /// The session.
+    pub session: SessionId,
+    /// What is shown there.
+    pub kind: SessionKind,
+    /// What the agent wrote above it.
+    pub title: Option<Arc<str>>,
+    /// Its ticket.
+    pub ticket: GuestTicket,
+}
+
+/// A guest's ticket.
+#[derive(Debug)]
+pub struct GuestTicket {
+    /// Who it will be.
+    pub participant: ParticipantId,
+    /// What it will do.
+    pub role: Role,
+    /// The ticket's text.
+    pub ticket: String,
+    /// When it ends.
+    pub expires_at: Wall,
+}
+
+/// Why a guest is not let in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotLetIn {
+    /// What it tells of itself cannot be taken.
+    #[error("{0}")]
+    BadValue(&'static str),
+    /// Too many were wrong: from its address, in the group or altogether.
+    #[error("too many wrong tries")]
+    Locked {
+        /// When the next may be made.
+        retry_after: Duration,
+    },
+    /// It leads nowhere, or not for this page.
+    #[error("the key or link leads nowhere")]
+    NotFound,
+    /// The session has its viewers.
+    #[error("session has its {0} viewers")]
+    Full(usize),
+    /// The node is going away, or could not do it.
+    #[error("the node cannot do it now")]
+    Unavailable,
+}
+
+/// The links into one session; they end with it.
+#[derive(Debug, Default)]
+pub(super) struct Invites(Vec<Invite>);
+
+/// A link, and whom it is for if that is known.
+#[derive(Debug)]
+struct Invite {
+    secret: Secret,
+    guest: Guest,
+}
+
+impl Invites {
+    /// Makes a link's secret part; none when there are as many as there may be.
+    pub(super) fn make(&mut self, session: SessionId, guest: Guest) -> Option<String> {
+        if self.0.len() >= limits::INVITES {
+            return None;
+        }
+        let secret = Secret::new(random::bytes());
+        let text = Token { session, secret: secret.clone() }.text();
+        self.0.push(Invite { secret, guest });
+        Some(text)
+    }
+
+    /// Whom the link is for; none when it is none of these.
+    fn find(&self, secret: &Secret) -> Option<Guest> {
+        // Each is compared, so that the time tells nothing.
+        let mut found = None;
+        for invite in &self.0 {
+            if invite.secret.matches(secret) {
+                found = Some(invite.guest.clone());
+            }
+        }
+        found
+    }
+}
+
+/// Calls of guests that wait for their tickets.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    next: AtomicU64,
+    calls: Mutex<HashMap<u64, oneshot::Sender<GuestTicket>>>,
+}
+
+impl Waiting {
+    fn begin(&self) -> (u64, oneshot::Receiver<GuestTicket>) {
+        let (sender, receiver) = oneshot::channel();
+        let call = self.next.fetch_add(1, Ordering::Relaxed);
+        self.calls.lock().insert(call, sender);
+        (call, receiver)
+    }
+
+    fn end(&self, call: u64) -> Option<oneshot::Sender<GuestTicket>> {
+        self.calls.lock().remove(&call)
+    }
+}
+
+impl LiveSession {
+    /// Hands a ticket to the call that waits for it. Who gave up meanwhile leaves it to expire.
+    pub(super) fn hand_over(&self, call: u64, ticket: GuestTicket) {
+        if let Some(sender) = self.waiting.end(call)
+            && sender.send(ticket).is_err()
+        {
+            tracing::debug!(session = %self.id, "a guest went before its ticket came");
+        }
+    }
+}
+
+impl Hub {
+    /// Lets a guest into a session, if what it shows leads to one.
+    pub async fn guest(self: &Arc<Self>, knock: Knock) -> Result<LetIn, NotLetIn> {
+        let Knock { way, guest, from, origin } = knock;
+        let guest = checked(guest)?;
+        if self.is_draining() {
+            return Err(NotLetIn::Unavailable);
+        }
+        let guessed = match &way {
+            Way::Key { group, .. } => Some(group.as_ref()),
+            Way::Invite(_) => None,
+        };
+        let locked = |retry_after| NotLetIn::Locked { retry_after };
+        self.accounts.may_guess(guessed, from).map_err(locked)?;
+        let Some((session, group, known)) = self.leads_to(&way, origin.as_deref()) else {
+            let locked = self.accounts.wrong_guess(guessed, from);
+            tracing::info!(by = way.name(), locked, "a guest is not let in");
+            if let Some(group) = guessed.flatten().filter(|group| self.accounts.group(group).is_some()) {
+                self.events.refused(group, self.clock.now(), Door::Guest, "key or link leads nowhere");
+            }
+            return Err(NotLetIn::NotFound);
+        };
+        let guest = Guest { name: guest.name.or(known.name), email: guest.email.or(known.email) };
+        let name = guest.name.as_deref().map_or_else(|| Arc::from(limits::GUEST_NAME), Arc::from);
+        let ticket = self.ticket_for(&session, name).await?;
+        self.make_lead(&session, &group, &guest, ticket.participant);
+        Ok(LetIn { session: session.id, kind: session.kind, title: session.title.clone(), ticket })
+    }
+
+    /// The session that a key or link leads to from this page, and what is known of the guest.
+    fn leads_to(&self, way: &Way, origin: Option<&str>) -> Option<(Arc<LiveSession>, Arc<Group>, Guest)> {
+        let (session, known) = match way {
+            Way::Key { group, key } => {
+                let id = self.session_keys.lock().find(key)?;
+                let session = self.sessions.routed(id)?;
+                if group.as_ref().is_some_and(|group| *group != session.group) {
+                    return None;
+                }
+                (session, Guest::default())
+            }
+            Way::Invite(text) => {
+                let token = Token::parse(text)?;
+                let session = self.sessions.routed(token.session)?;
+                let known = session.invites.lock().find(&token.secret)?;
+                (session, known)
+            }
+        };
+        if session.view().ended.is_some() {
+            return None;
+        }
+        let group = self.accounts.group(&session.group)?;
+        let may_ask = |origin: &str| {
+            [Audience::Visitor, Audience::Agent]
+                .into_iter()
+                .any(|audience| group.settings.origin_allowed(audience, origin))
+        };
+        origin.is_none_or(may_ask).then_some((session, group, known))
+    }
+
+    async fn ticket_for(
+        self: &Arc<Self>,
+        session: &Arc<LiveSession>,
+        name: Arc<str>,
+    ) -> Result<GuestTicket, NotLetIn> {
+        let (call, ticket) = session.waiting.begin();
+        match self.drive(session, Input::Guest(Entrant { call, name })) {
+            Ok(_) => {}
+            Err(error) => {
+                session.waiting.end(call);
+                return Err(match error {
+                    SessionError::Full(limit) => NotLetIn::Full(limit),
+                    _ => NotLetIn::NotFound,
+                });
+            }
+        }
+        let ticket = tokio::time::timeout(limits::GUEST_WAIT, ticket).await;
+        session.waiting.end(call);
+        ticket.ok().and_then(Result::ok).ok_or(NotLetIn::Unavailable)
+    }
+
+    /// Writes down that a guest became a lead, where the group wants it. Whether its email is one already the
+    /// log decides, which writes it once for ever.
+    fn make_lead(&self, session: &LiveSession, group: &Group, guest: &Guest, participant: ParticipantId) {
+        let id = EventId::fresh();
+        let Some(lead) = lead::lead(group.settings.create_leads, session.kind, guest, id) else { return };
+        self.events.write(Event {
+            id,
+            group: session.group.clone(),
+            at: self.clock.now().wall,
+            session: Some(session.id),
+            request: Some(session.request),
+            actor: Actor::Guest(participant),
+            record: session.record.clone(),
+            what: What::LeadCreated(lead),
+        });
+    }
+
+    /// Whether a page was served by this server: it was sent to the same host, or is the one that the settings
+    /// name.
+    pub fn is_own_page(&self, page: Origin<'_>, host: &str) -> bool {
+        page.is_of(host) || Origin::parse(&self.public_url).is_some_and(|own| own == page)
+    }
+
+    /// The address of the page behind an invite. The invite is in the fragment, which no server is ever sent.
+    pub(super) fn invite_link(&self, invite: &str) -> String {
+        format!("{}/join#{invite}", self.public_url)
+    }
+}
+
+impl Way {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Key { .. } => "key",
+            Self::Invite(_) => "invite",
+        }
+    }
+}
+
+/// What a guest tells of itself, without margins, where it can be taken.
+pub(super) fn checked(guest: Guest) -> Result<Guest, NotLetIn> {
+    let plain =
+        |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let (name, email) = (plain(guest.name), plain(guest.email));
+    let too_long = |name: &String| name.len() > limits::GUEST_NAME_BYTES || name.contains(char::is_control);
+    if name.as_ref().is_some_and(too_long) {
+        return Err(NotLetIn::BadValue("the name must be one line of at most 128 bytes"));
+    }
+    if email.as_deref().is_some_and(|email| !lead::is_email(email)) {
+        return Err(NotLetIn::BadValue("the email is none, or exceeds 254 bytes"));
+    }
+    Ok(Guest { name, email })
+}

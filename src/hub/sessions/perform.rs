@@ -1,0 +1,146 @@
+//! Performing what a session says, in its order.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{LiveSession, REMEMBERED};
+use crate::hub::Hub;
+use crate::hub::driver::Flow;
+use crate::hub::guests::GuestTicket;
+use crate::hub::timers::Due;
+use crate::ids::ConnectionId;
+use crate::model::presence;
+use crate::model::session::Output;
+use crate::wire::agent::{RequestState, ToAgent};
+use crate::wire::message::Text;
+use crate::wire::session::Role;
+use crate::wire::visitor::{AgentName, ToVisitor};
+
+impl Hub {
+    pub(super) fn perform_session(self: &Arc<Self>, session: &Arc<LiveSession>, output: Output) -> Flow {
+        if session.barred.load(Ordering::Relaxed)
+            && let Output::VisitorReady { .. }
+            | Output::AgentReady { .. }
+            | Output::GuestReady { .. }
+            | Output::Request { .. } = output
+        {
+            return Flow::On;
+        }
+        match output {
+            Output::Offer { to, agent, expires_at } => {
+                // Where nobody is asked there is no offer either.
+                if let Some(terms) = &session.terms {
+                    self.send(to, || {
+                        Text::of(&ToVisitor::Offer {
+                            request_id: session.request,
+                            session_id: session.id,
+                            kind: session.kind,
+                            control: session.control,
+                            agent: AgentName { name: agent },
+                            terms,
+                            expires_at,
+                        })
+                    });
+                }
+            }
+            Output::OfferEnded { to, outcome } => {
+                self.send(to, || Text::of(&ToVisitor::OfferEnded { request_id: session.request, outcome }))
+            }
+            Output::VisitorReady { to, ticket, expires_at } => self.send(to, || {
+                Text::of(&ToVisitor::Ready {
+                    request_id: Some(session.request),
+                    session_id: session.id,
+                    role: Role::Publisher,
+                    ticket: ticket.into(),
+                    ticket_expires_at: expires_at,
+                    kind: session.kind,
+                })
+            }),
+            Output::VisitorEnded { to, reason } => self.send(to, || {
+                Text::of(&ToVisitor::SessionEnded { session_id: session.id, reason: reason.as_str() })
+            }),
+            Output::Request { to, state } => {
+                let text = self.request_text(session, state, None);
+                to.into_iter().for_each(|to| self.send(to, || text.clone()));
+            }
+            Output::AgentReady { to, ticket, expires_at } => self.send(to, || {
+                Text::of(&ToAgent::Ready {
+                    request_id: Some(session.request),
+                    session_id: session.id,
+                    role: Role::Viewer,
+                    ticket: &ticket,
+                    ticket_expires_at: expires_at,
+                    kind: session.kind,
+                    visitor_id: session.visitor.clone(),
+                    session_key: None,
+                    link: None,
+                })
+            }),
+            Output::GuestReady { call, participant, role, ticket, expires_at } => {
+                session.hand_over(call, GuestTicket { participant, role, ticket, expires_at });
+            }
+            Output::AgentEnded { to, reason } => {
+                let text = Text::of(&ToAgent::SessionEnded {
+                    session_id: session.id,
+                    visitor_id: session.visitor.clone(),
+                    reason: reason.as_str(),
+                });
+                to.into_iter().for_each(|to| self.send(to, || text.clone()));
+            }
+            Output::Tell { to, message } => {
+                let text = Text::of(&message);
+                to.into_iter().for_each(|to| self.send(to, || text.clone()));
+            }
+            Output::Close { connection, close } => {
+                if let Some(connection) = self.registry.get(connection) {
+                    connection.outbox.close(close);
+                }
+            }
+            Output::Paused(paused) => session.relay.set_paused(paused),
+            Output::Publisher(connection) => session.relay.set_publisher(connection),
+            Output::Happened(happened) => return self.note(session, happened),
+            Output::Moved => self.moved(session),
+        }
+        Flow::On
+    }
+
+    /// Where a request stands, as an agent is told.
+    pub(in crate::hub) fn request_text(
+        &self,
+        session: &LiveSession,
+        state: RequestState,
+        id: Option<u64>,
+    ) -> Text {
+        let request = ToAgent::Request {
+            request_id: session.request,
+            session_id: session.id,
+            visitor_id: session.visitor.clone(),
+            state,
+            reason: None,
+        };
+        Text::answer(id, &request)
+    }
+
+    fn send(&self, to: ConnectionId, text: impl FnOnce() -> Text) {
+        if let Some(connection) = self.registry.get(to) {
+            connection.outbox.push(text());
+        }
+    }
+
+    /// The session is somewhere else: the visitor's presence shows it, and with it every button.
+    fn moved(self: &Arc<Self>, session: &Arc<LiveSession>) {
+        let view = session.view();
+        let shown = match view.state {
+            RequestState::Accepted | RequestState::Connecting | RequestState::Active => Some(session.id),
+            _ => None,
+        };
+        if let Some(key) = session.visitor_key() {
+            self.presence(&key, presence::Input::Session { session: shown });
+        }
+        if view.ended.is_some() && self.sessions.close(session) {
+            self.session_keys.lock().free(session.id);
+            self.timers.at(self.clock.tick().after(REMEMBERED), Due::Forget(session.id));
+        }
+        self.meters.sessions_active.set(self.sessions.len() as f64);
+    }
+}

@@ -1,0 +1,150 @@
+//! Session keys: the digits that a guest types to come into a session.
+//!
+//! Decides their form, that no two live sessions have the same one, and which session a key leads to. Does not
+//! decide who may try, nor how often: that is the caller's, as is chance.
+//!
+//! A key that a guest types is a secret, and so only its digest is kept, over a pepper of this process.
+
+use std::collections::HashMap;
+
+use crate::auth::opaque::{self, Digest};
+use crate::ids::SessionId;
+
+/// The keys of the live sessions of one node, of all its groups: whoever types a key need not name a group.
+pub struct SessionKeys {
+    pepper: String,
+    sessions: HashMap<Digest, SessionId>,
+    keys: HashMap<SessionId, Digest>,
+}
+
+/// How often a key that is taken already is drawn anew. With one in ten of all keys taken, fewer than one in
+/// 10^32 sessions goes without.
+const DRAWS: usize = 32;
+
+impl SessionKeys {
+    /// None yet. The pepper is chance that only this process has.
+    pub fn new(pepper: u128) -> Self {
+        Self { pepper: format!("{pepper:032x}"), sessions: HashMap::new(), keys: HashMap::new() }
+    }
+
+    /// A fresh key for a session that has none, of so many digits, which `draw` yields. None when one in ten
+    /// of all keys is in use, so that a mistyped digit seldom opens another door.
+    pub fn issue(
+        &mut self,
+        session: SessionId,
+        digits: u32,
+        mut draw: impl FnMut(u32) -> String,
+    ) -> Option<String> {
+        if self.sessions.len() as u64 >= 10u64.checked_pow(digits)? / 10 {
+            return None;
+        }
+        let (key, digest) = (0..DRAWS)
+            .map(|_| draw(digits))
+            .map(|key| (self.digest(&key), key))
+            .find_map(|(digest, key)| (!self.sessions.contains_key(&digest)).then_some((key, digest)))?;
+        self.sessions.insert(digest, session);
+        self.keys.insert(session, digest);
+        Some(key)
+    }
+
+    /// The session that a key leads to. People may put blanks and hyphens between the digits.
+    pub fn find(&self, typed: &str) -> Option<SessionId> {
+        let key: String = typed.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
+        self.sessions.get(&self.digest(&key)).copied()
+    }
+
+    /// The session has ended: its key leads nowhere, and may be drawn again.
+    pub fn free(&mut self, session: SessionId) {
+        if let Some(digest) = self.keys.remove(&session) {
+            self.sessions.remove(&digest);
+        }
+    }
+
+    fn digest(&self, key: &str) -> Digest {
+        opaque::digest_of(&format!("{} {key}", self.pepper))
+    }
+}
+
+impl std::fmt::Debug for SessionKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SessionKeys({} live)", self.keys.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn session(number: u128) -> SessionId {
+        SessionId::from_u128(number)
+    }
+
+    /// Draws the numbers one after the other.
+    fn counting(first: u64) -> impl FnMut(u32) -> String {
+        let mut next = first;
+        move |digits| {
+            next += 1;
+            format!("{:0width$}", next - 1, width = digits as usize)
+        }
+    }
+
+    #[test]
+    fn a_key_leads_to_its_session_until_it_is_freed() {
+        let mut keys = SessionKeys::new(7);
+        let key = keys.issue(session(1), 9, counting(42)).unwrap();
+        assert_eq!(key, "000000042");
+        for typed in ["000000042", "000 000 042", "000-000-042"] {
+            assert_eq!(keys.find(typed), Some(session(1)), "{typed}");
+        }
+        for wrong in ["", "42", "000000043", "0000000420", "000000042\n"] {
+            assert_eq!(keys.find(wrong), None, "{wrong}");
+        }
+        assert_eq!(keys.issue(session(2), 9, counting(42)).as_deref(), Some("000000043"), "the next one");
+        keys.free(session(1));
+        assert_eq!(keys.find("000000042"), None);
+        assert_eq!(keys.issue(session(3), 9, counting(42)).as_deref(), Some("000000042"), "free again");
+    }
+
+    #[test]
+    fn a_tenth_of_all_keys_is_the_most() {
+        let mut keys = SessionKeys::new(7);
+        let mut draw = counting(0);
+        for number in 0..1_000 {
+            assert!(keys.issue(session(number), 4, &mut draw).is_some(), "{number}");
+        }
+        assert_eq!(keys.issue(session(1_000), 4, &mut draw), None);
+        assert_eq!(keys.find("0001"), Some(session(1)));
+        keys.free(session(5));
+        assert!(keys.issue(session(1_000), 4, &mut draw).is_some());
+    }
+
+    #[test]
+    fn no_key_is_printed() {
+        let mut keys = SessionKeys::new(7);
+        keys.issue(session(1), 9, counting(123_456_789)).unwrap();
+        assert_eq!(format!("{keys:?}"), "SessionKeys(1 live)");
+    }
+
+    proptest! {
+        #[test]
+        fn live_keys_differ(draws in prop::collection::vec((0u64..40, any::<bool>()), 1..200)) {
+            let mut keys = SessionKeys::new(1);
+            let mut live: HashMap<String, SessionId> = HashMap::new();
+            for (number, (first, frees)) in draws.into_iter().enumerate() {
+                let this = session(number as u128);
+                if let Some(key) = keys.issue(this, 4, counting(first)) {
+                    prop_assert_eq!(key.len(), 4);
+                    prop_assert!(live.insert(key, this).is_none(), "two sessions with one key");
+                }
+                if frees {
+                    keys.free(this);
+                    live.retain(|_, session| *session != this);
+                }
+                for (key, session) in &live {
+                    prop_assert_eq!(keys.find(key), Some(*session));
+                }
+            }
+        }
+    }
+}
