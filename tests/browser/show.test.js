@@ -100,12 +100,13 @@ scene("guests come by link and by key, see what the agent shows, and are told th
   await late.problem.getByText("This link leads nowhere any more").waitFor();
 });
 
-scene("a Show outlives the agent's network, and the guest's", async (s) => {
+scene("a Show outlives the agent's network, the guest's, and a console that is loaded again", async (s) => {
   s.allow(/WebSocket connection/);
   const near = await s.line();
   const far = await s.line();
-  const { alice, link } = await showing(s, { url: near.url });
-  const ann = await s.guest("Ann", `${far.url}/join${new URL(link).hash}`);
+  const { alice, key, link } = await showing(s, { url: near.url });
+  const invite = `${far.url}/join${new URL(link).hash}`;
+  const ann = await s.guest("Ann", invite);
   await ann.enters();
   await ann.sees("live");
   near.cut();
@@ -121,18 +122,16 @@ scene("a Show outlives the agent's network, and the guest's", async (s) => {
   await ann.sees("live");
   assertMoving(await ann.readings(3), 3);
   await alice.watchedBy("Ann");
-  // Another link that is opened in the same tab loads nothing anew, and leaves this seat.
-  await ann.page.evaluate(() => void (location.hash = "#another"));
+
+  // A link that is opened in the same tab loads nothing anew; the seat is left, and taken again.
+  await ann.page.goto(invite);
   await ann.door.waitFor();
   assert.equal(await ann.page.evaluate(() => location.hash), "");
   await alice.watchedBy();
-});
-
-scene("a console that is loaded again goes on showing by one click, or ends it by another", async (s) => {
-  const { alice, key, link } = await showing(s);
-  const ann = await s.guest("Ann", link);
   await ann.enters();
   await ann.sees("live");
+
+  // The page that was loaded again asks whether to go on.
   const dialog = alice.page.locator("[data-porchlight=dialog] dialog");
   await alice.page.reload();
   await dialog.locator("[data-action=continue]").click();
