@@ -5,12 +5,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import fs from "node:fs";
-import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, before, test } from "node:test";
 import { chromium } from "../../web/node_modules/playwright-core/index.mjs";
+import { Line } from "./line.js";
 import { AdminPage, AgentPage, GuestPage, VisitorPage } from "./people.js";
 
 /** Two shared cores and a debug build: what takes a second here has to be given half a minute. */
@@ -182,52 +182,6 @@ class Server {
     await this.#exited;
     clearTimeout(patience);
     fs.rmSync(this.#dir, { recursive: true, force: true });
-  }
-}
-
-/** A line to the server that can be cut: everything on it ends at once, and nothing new gets through. */
-export class Line {
-  #server;
-  /** @type {Set<net.Socket>} */
-  #sockets = new Set();
-  #up = true;
-
-  /** @param {number} port */
-  constructor(port) {
-    this.#server = net.createServer((near) => {
-      if (!this.#up) return near.destroy();
-      const far = net.connect({ port, host: "127.0.0.1", noDelay: true });
-      near.setNoDelay(true);
-      for (const [one, other] of [[near, far], [far, near]]) {
-        this.#sockets.add(one);
-        one.on("error", () => other.destroy());
-        one.on("close", () => (this.#sockets.delete(one), other.destroy()));
-        one.pipe(other);
-      }
-    });
-  }
-
-  async open() {
-    await new Promise((resolve) => this.#server.listen(0, "127.0.0.1", () => resolve(undefined)));
-    return this;
-  }
-
-  get url() {
-    return `http://127.0.0.1:${/** @type {net.AddressInfo} */ (this.#server.address()).port}`;
-  }
-
-  cut() {
-    this.#up = false;
-    for (const socket of this.#sockets) socket.destroy();
-  }
-
-  mend() {
-    this.#up = true;
-  }
-
-  close() {
-    this.cut();
-    this.#server.close();
   }
 }
 
