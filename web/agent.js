@@ -13,8 +13,9 @@
 // promise of its call or is an event.
 
 import { Emitter } from "./lib/emitter.js";
+import { serverUrl } from "./lib/post.js";
 import { RequestError, Socket } from "./lib/socket.js";
-import { serverUrl, signIn, TokenKeeper } from "./lib/token.js";
+import { signIn, TokenKeeper } from "./lib/token.js";
 
 export { RequestError as PorchlightError, signIn };
 

@@ -39,9 +39,16 @@ const RESUME_MS = 60_000;
  * @property {import("./terms.js").TermsDialog} [dialog] an open dialog to go on with
  * @property {Record<string, string>} [strings]
  * @property {string} [nonce]
+ * @property {"guest" | "agent"} [side] who shares; an agent shows to guests
+ * @property {boolean} [bar] false: the page shows by itself what is shared, and has buttons to pause and stop
+ * @property {string} [keepAs] where the next page of the tab finds the session, if not where porchlight.js looks
+ * @property {unknown} [note] what the next page of the tab finds with it
  * @property {(request: ControlRequest) => void} [onControl] without it every request for control is rejected
- * @property {(name: string, detail: any) => void} [onEvent] `share participant control input chat permission steps ended`
+ * @property {(name: string, detail: any) => void} [onEvent] `share participants participant control input chat
+ *   permission steps ended`
  */
+
+/** What a left page has kept. @typedef {{ server: string, sessionId: string, resumeToken: string, lostAt: number, note?: any }} KeptShare */
 
 /**
  * Starts to share. Call it while a click still counts as one (5 s), or the visitor is asked for another.
@@ -49,6 +56,22 @@ const RESUME_MS = 60_000;
  */
 export function startSharing(options) {
   return new Share(options);
+}
+
+/**
+ * Takes the session that the page before in this tab has left, if it may still be resumed.
+ * @param {string} key as it was given to `keepAs`
+ * @returns {KeptShare | null}
+ */
+export function takeKept(key) {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(key) ?? "null");
+    sessionStorage.removeItem(key);
+    // A duplicated tab copies the storage of a page that still shares: no `lostAt`, not ours.
+    return kept && Date.now() - kept.lostAt < RESUME_MS ? kept : null;
+  } catch {
+    return null;
+  }
 }
 
 /** A running share. It ends once and stays ended. */
@@ -142,7 +165,7 @@ export class Share {
    * Ends the session for everybody; capture stops at once, even while the connection is away.
    * @param {string} [reason]
    */
-  stop(reason = "guest_ended") {
+  stop(reason = this.#ownEnd) {
     if (this.state === "ended") return;
     const told = this.#socket.send({ type: "end", reason });
     this.#finish(reason);
@@ -187,6 +210,7 @@ export class Share {
     }
     this.#me = message.participantId;
     this.#participants = new Map(message.participants?.map((/** @type {Participant} */ one) => [one.participantId, one]));
+    this.#emit("participants", { participants: this.participants });
     if (message.kind === "cobrowse") return this.stop("failed"); // its publisher is the page, not the screen
     this.#keep();
     this.#publisher.setDecodable(message.codecs);
@@ -224,8 +248,9 @@ export class Share {
 
   /** @param {Message} message */
   #participant({ participant, change }) {
-    if (change === "left") this.#participants.delete(participant.participantId);
-    else this.#participants.set(participant.participantId, participant);
+    const { participantId } = participant;
+    if (change === "left") this.#participants.delete(participantId);
+    else this.#participants.set(participantId, { ...participant, state: change === "reconnecting" ? change : "here" });
     this.#emit("participant", { participant, change });
     this.#show();
   }
@@ -261,7 +286,7 @@ export class Share {
     let step = returning ? "continue" : clicked ? null : "choose";
     while (this.state !== "ended") {
       if (step && !(await this.#ask(step))) {
-        this.stop(returning ? "guest_ended" : "capture_denied");
+        this.stop(returning ? this.#ownEnd : "capture_denied");
         return;
       }
       try {
@@ -298,17 +323,15 @@ export class Share {
   #publish(track) {
     if (this.#ended()) return track.stop();
     this.#track = track;
-    track.onended = () => this.stop("guest_ended"); // the browser's own "stop sharing"
+    track.onended = () => this.stop(); // the browser's own "stop sharing"
     this.#reader = readPictures(track, (picture) => this.#publisher.picture(picture));
     this.#dialog?.close();
     this.#dialog = undefined;
-    const { strings, nonce } = this.#options;
-    this.#bar = openBar({
-      strings,
-      nonce,
-      onPause: () => (this.#paused ? this.resume() : this.pause()),
-      onStop: () => this.stop("guest_ended"),
-    });
+    const { strings, nonce, bar } = this.#options;
+    if (bar !== false) {
+      const onPause = () => (this.#paused ? this.resume() : this.pause());
+      this.#bar = openBar({ strings, nonce, onPause, onStop: () => this.stop() });
+    }
     this.#keep();
     this.#show();
   }
@@ -320,9 +343,14 @@ export class Share {
 
   // ---- what the visitor and the page see ------------------------------------------------------
 
+  /** Who sees it. */
   #names() {
-    const agents = this.participants.filter(({ side, state }) => side === "agent" && state !== "reconnecting");
-    return agents.map(({ name }) => name);
+    const viewers = this.participants.filter(({ role, state }) => role === "viewer" && state !== "reconnecting");
+    return viewers.map(({ name }) => name);
+  }
+
+  get #ownEnd() {
+    return this.#options.side === "agent" ? "agent_ended" : "guest_ended";
   }
 
   #show() {
@@ -347,11 +375,11 @@ export class Share {
       this.#track.stop();
     }
     this.#publisher.close();
-    const here = ["guest_ended", "capture_denied", "guest_left"].includes(reason);
+    const here = [this.#ownEnd, "capture_denied", "guest_left"].includes(reason);
     if (here) this.#dialog?.close();
     else this.#dialog?.ended(reason === "failed" ? "failed" : "ended");
     this.#bar?.ended();
-    store(null);
+    this.#store(null);
     this.#emit("ended", { sessionId: this.sessionId, reason });
   }
 
@@ -362,11 +390,22 @@ export class Share {
 
   /** Keeps the newest resume token where the tab's next page finds it. @param {number} [lostAt] */
   #keep(lostAt) {
-    const { server, agentName, capture, resumeToken: handedOver } = this.#options;
+    const { server, agentName, capture, note, resumeToken: handedOver } = this.#options;
     if (!this.#resumeToken || this.#ended() || !(this.#track || handedOver)) return;
     const { sessionId } = this;
     const name = this.#names()[0] ?? agentName;
-    store({ server, sessionId, resumeToken: this.#resumeToken, agentName: name, capture, lostAt });
+    this.#store({ server, sessionId, resumeToken: this.#resumeToken, agentName: name, capture, note, lostAt });
+  }
+
+  /** @param {Record<string, unknown> | null} value */
+  #store(value) {
+    const { keepAs = STORAGE_KEY } = this.#options;
+    try {
+      if (value) sessionStorage.setItem(keepAs, JSON.stringify(value));
+      else sessionStorage.removeItem(keepAs);
+    } catch {
+      // Blocked storage: the session cannot follow to the next page, and all else works.
+    }
   }
 
   /** A duplicated tab copies the storage of a page that is still there: only a page that left leaves `lostAt`. */
@@ -375,14 +414,4 @@ export class Share {
   #visibilityChanged = () => {
     if (document.visibilityState === "visible" && this.#socket.state === "online") this.#socket.probe();
   };
-}
-
-/** @param {Record<string, unknown> | null} value */
-function store(value) {
-  try {
-    if (value) sessionStorage.setItem(STORAGE_KEY, JSON.stringify(value));
-    else sessionStorage.removeItem(STORAGE_KEY);
-  } catch {
-    // Blocked storage: the session cannot follow to the next page, and all else works.
-  }
 }

@@ -14,9 +14,9 @@ import { Emitter } from "./lib/emitter.js";
 import { Figures } from "./lib/figures.js";
 import { decodeFrame, FrameType, isAfter, Stream } from "./lib/frame.js";
 import { Gate } from "./lib/gate.js";
+import { serverUrl } from "./lib/post.js";
 import { RequestError, Socket } from "./lib/socket.js";
 import { Stage } from "./lib/stage.js";
-import { serverUrl } from "./lib/token.js";
 
 /** @import { Frame } from "./lib/frame.js" */
 /** @import { Attached, Control, InputEvent, Participant } from "./lib/wire.js" */
@@ -75,7 +75,7 @@ export class Viewer extends Emitter {
   #context;
   #socket;
   #ticket;
-  #resumeToken = "";
+  #resumeToken;
   #decoder;
   #gate = new Gate();
   #figures = new Figures();
@@ -119,15 +119,17 @@ export class Viewer extends Emitter {
   /**
    * @param {object} options
    * @param {HTMLCanvasElement} options.canvas its parent element is the viewport
-   * @param {string} options.ticket
+   * @param {string} [options.ticket]
+   * @param {string} [options.resumeToken] instead of a ticket: comes back into a session
    * @param {string} [options.server] base address; default: where this script came from
    * @param {Environment} [options.env] for tests
    */
-  constructor({ canvas, ticket, server, env }) {
+  constructor({ canvas, ticket, resumeToken = "", server, env }) {
     super();
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d", { alpha: false });
     this.#ticket = ticket;
+    this.#resumeToken = resumeToken;
     this.stage = new Stage(canvas);
     this.#decoder = new PictureDecoder({
       onPicture: (picture) => this.#pictureDecoded(picture),
@@ -157,6 +159,11 @@ export class Viewer extends Emitter {
 
   get participants() {
     return [...this.#participants.values()];
+  }
+
+  /** What a page that is left comes back with, within a minute; replaced at each attach. */
+  get resumeToken() {
+    return this.#resumeToken;
   }
 
   /** True while the server forwards this viewer's input. */

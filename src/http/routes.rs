@@ -47,6 +47,7 @@ pub fn public_router(state: PublicState) -> Router {
         .route("/v1/receipts/key", get(receipts::key))
         .route("/web/{*path}", get(web))
         .route("/s/{session}", get(|headers: HeaderMap| async move { page("session", "index", &headers) }))
+        .route("/join", get(|headers: HeaderMap| async move { page("join", "index", &headers) }))
         .route("/settings", get(|headers: HeaderMap| async move { page("settings", "index", &headers) }))
         .route("/history", get(|headers: HeaderMap| async move { page("history", "index", &headers) }));
     for script in SCRIPTS {
@@ -168,6 +169,8 @@ mod tests {
             "/web/style/base.css",
             "/settings",
             "/history",
+            "/join",
+            "/join?group=demo",
             "/s/00000000-0000-0000-0000-000000000000",
             "/demo/site",
             "/demo/site/cart.html",
@@ -187,7 +190,7 @@ mod tests {
         for path in ["/demo/site", "/demo/site/cart.html", "/demo/agent"] {
             assert_eq!(status(false, path).await, 404, "{path}");
         }
-        for path in ["/settings", "/history"] {
+        for path in ["/settings", "/history", "/join"] {
             assert_eq!(status(false, path).await, 200, "{path} is no demo");
         }
     }

@@ -5,13 +5,13 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import fs from "node:fs";
-import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, before, test } from "node:test";
 import { chromium } from "../../web/node_modules/playwright-core/index.mjs";
-import { AdminPage, AgentPage, HistoryPage, VisitorPage } from "./people.js";
+import { Line } from "./line.js";
+import { AdminPage, AgentPage, GuestPage, HistoryPage, VisitorPage } from "./people.js";
 
 /** Two shared cores and a debug build: what takes a second here has to be given half a minute. */
 export const PATIENCE_MS = 30_000;
@@ -23,6 +23,9 @@ const SHOTS = fileURLToPath(new URL("./shots/", import.meta.url));
 
 /** A name that is not loopback and leads here: pages of it have an origin the demo group does not know. */
 export const FOREIGN_HOST = "shop.example";
+
+/** The tab of this title is what an agent's picker chooses. */
+export const SHOWN_TITLE = "What the agent shows";
 
 /** A browser context like a phone's. */
 export const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
@@ -36,6 +39,7 @@ const BROWSER_FLAGS = [
   "--disable-component-update",
   "--disable-sync",
   "--auto-accept-this-tab-capture",
+  `--auto-select-tab-capture-source-by-title=${SHOWN_TITLE}`,
   `--host-resolver-rules=MAP ${FOREIGN_HOST} 127.0.0.1`,
 ];
 
@@ -179,52 +183,6 @@ class Server {
     await this.#exited;
     clearTimeout(patience);
     fs.rmSync(this.#dir, { recursive: true, force: true });
-  }
-}
-
-/** A line to the server that can be cut: everything on it ends at once, and nothing new gets through. */
-export class Line {
-  #server;
-  /** @type {Set<net.Socket>} */
-  #sockets = new Set();
-  #up = true;
-
-  /** @param {number} port */
-  constructor(port) {
-    this.#server = net.createServer((near) => {
-      if (!this.#up) return near.destroy();
-      const far = net.connect({ port, host: "127.0.0.1", noDelay: true });
-      near.setNoDelay(true);
-      for (const [one, other] of [[near, far], [far, near]]) {
-        this.#sockets.add(one);
-        one.on("error", () => other.destroy());
-        one.on("close", () => (this.#sockets.delete(one), other.destroy()));
-        one.pipe(other);
-      }
-    });
-  }
-
-  async open() {
-    await new Promise((resolve) => this.#server.listen(0, "127.0.0.1", () => resolve(undefined)));
-    return this;
-  }
-
-  get url() {
-    return `http://127.0.0.1:${/** @type {net.AddressInfo} */ (this.#server.address()).port}`;
-  }
-
-  cut() {
-    this.#up = false;
-    for (const socket of this.#sockets) socket.destroy();
-  }
-
-  mend() {
-    this.#up = true;
-  }
-
-  close() {
-    this.cut();
-    this.#server.close();
   }
 }
 
@@ -373,6 +331,29 @@ export class Scene {
     const agent = new AgentPage(page, address, this);
     await agent.online();
     return agent;
+  }
+
+  /**
+   * Opens a page in another tab of the agent's browser, which the agent's picker will choose.
+   * @param {AgentPage} agent @param {Record<string, string>} [query]
+   */
+  async slides(agent, query = {}) {
+    const page = await this.page("slides", agent.page.context());
+    await page.setViewportSize({ width: 1280, height: 720 });
+    await page.goto(`${this.server.url}/demo/site/barcode.html?${new URLSearchParams({ visitor: this.newVisitorId, ...query })}`);
+    await page.evaluate((title) => (document.title = title), SHOWN_TITLE);
+    return new VisitorPage(page, "slides", this);
+  }
+
+  /**
+   * Opens the guest's start page.
+   * @param {string} name @param {string} [link] with it the page is opened by an invite
+   * @param {{ context?: any, query?: string }} [options]
+   */
+  async guest(name, link, { context, query = "" } = {}) {
+    const page = await this.page(name, context);
+    await page.goto(link ?? `${this.server.url}/join${query}`);
+    return new GuestPage(page, name);
   }
 
   /**

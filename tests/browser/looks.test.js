@@ -111,3 +111,51 @@ for (const [size, context] of /** @type {[string, any][]} */ ([
     await look(page, `history-sync-${size}`);
   });
 }
+
+for (const [size, context, agentContext] of /** @type {[string, any, any][]} */ ([
+  ["wide", {}, {}],
+  ["phone", PHONE, { viewport: PHONE.viewport }],
+])) {
+  scene(`a Show: ${size}`, async (s) => {
+    s.allow(/404/);
+    const door = await s.guest("door", undefined, { context });
+    await door.door.waitFor();
+    await look(door.page, `guest-key-${size}`);
+    await door.enters({ key: "123456789" });
+    await door.problem.getByText("No session has this key.").waitFor();
+    await look(door.page, `guest-wrong-key-${size}`);
+
+    const alice = await s.agent("alice", { context: agentContext });
+    const { page } = alice;
+    const slides = await s.slides(alice);
+    await page.locator("[data-test=show-screen]").click();
+    await alice.shows();
+    await look(page, `console-show-${size}`);
+    const { link } = await alice.hands();
+    const ann = await s.guest("Ann Lindqvist", link, { context });
+    await ann.door.waitFor();
+    await look(ann.page, `guest-invite-${size}`);
+    await ann.enters();
+    await ann.sees("live");
+    const ben = await s.guest("Ben", link);
+    await ben.enters();
+    await ben.sees("live");
+    await ann.readings(3, 5_000);
+    await look(ann.page, `guest-live-${size}`);
+    if (context.viewport) {
+      await ann.page.setViewportSize({ width: context.viewport.height, height: context.viewport.width });
+      await look(ann.page, "guest-live-phone-turned");
+      await ann.page.setViewportSize(context.viewport);
+    }
+    await alice.watchedBy("Ann Lindqvist", "Ben");
+    await look(page, `console-show-watched-${size}`);
+    await page.locator("[data-test=show-pause]").click();
+    await ann.sees("paused");
+    await look(ann.page, `guest-paused-${size}`);
+    await look(page, `console-show-paused-${size}`);
+    await page.locator("[data-test=show-end]").click();
+    await ann.sees("ended");
+    await look(ann.page, `guest-ended-${size}`);
+    await slides.close();
+  });
+}

@@ -140,6 +140,31 @@ export class AgentPage {
     await this.page.locator(`[data-test=request-state][data-state=${state}]`).waitFor({ state: "attached" });
   }
 
+  /** The screen this agent shows. @param {string} state */
+  async shows(state = "sharing") {
+    await this.page.locator(`[data-test=showing][data-state=${state}]`).waitFor();
+  }
+
+  /** What guests are handed. */
+  async hands() {
+    const key = await this.page.locator("[data-test=session-key]").innerText();
+    const link = await this.page.locator("[data-test=show-link]").inputValue();
+    return { key, link };
+  }
+
+  /** Waits until these and no others watch what it shows. @param {...string} names */
+  async watchedBy(...names) {
+    await this.page.waitForFunction((wanted) => {
+      const seen = document.querySelectorAll("[data-test=show-people] .person[data-state=here] .name");
+      return [...seen].map((one) => one.textContent).join() === wanted;
+    }, names.join());
+  }
+
+  /** Waits for a notice. @param {string | RegExp} text */
+  async told(text) {
+    await this.page.locator("[data-test=toast]").getByText(text).first().waitFor();
+  }
+
   /** Waits for the session on screen. @param {string} state */
   async sees(state) {
     await this.page.locator(`[data-test=viewer][data-state=${state}]`).waitFor();
@@ -156,26 +181,8 @@ export class AgentPage {
    * @param {number} count @param {number} [ms]
    * @returns {Promise<(number | null)[]>}
    */
-  readings(count, ms = 30_000) {
-    return this.page.evaluate(async ([wanted, patience]) => {
-      const { barcodeHeight, readBarcode } = await import(/** @type {any} */ ("/web/lib/barcode.js"));
-      const canvas = /** @type {HTMLCanvasElement} */ (document.querySelector("[data-test=viewer-canvas]"));
-      const viewer = /** @type {any} */ (window).porchlightConsole.session.viewer;
-      const end = performance.now() + patience;
-      const values = [];
-      let drawn = -1;
-      while (values.length < wanted && performance.now() < end) {
-        const now = viewer.stats().drawn;
-        if (now !== drawn && canvas.width > 0) {
-          drawn = now;
-          const { width, height } = canvas;
-          const pixels = canvas.getContext("2d")?.getImageData(0, 0, width, Math.min(height, barcodeHeight(width) + 2));
-          values.push(readBarcode(pixels));
-        }
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-      return values;
-    }, [count, ms]);
+  readings(count, ms) {
+    return readBarcodes(this.page, count, ms);
   }
 
   /** Figures of the session on screen. */
@@ -205,6 +212,64 @@ export class AgentPage {
     }, [selector, attribute]);
     return () => handle.jsonValue();
   }
+}
+
+/** Presses and looks at the start page of a guest, and what it leads to. */
+export class GuestPage {
+  /** @param {Page} page @param {string} name */
+  constructor(page, name) {
+    this.page = page;
+    this.name = name;
+    this.door = page.locator("[data-test=door]");
+    this.problem = page.locator("[data-test=door-problem]");
+    this.veil = page.locator("[data-test=veil]");
+  }
+
+  /** Tells what it is asked and comes in. @param {{ key?: string, name?: string, email?: string }} told */
+  async enters({ key, name = this.name, email = "" } = {}) {
+    if (key !== undefined) await this.door.locator("[name=sessionKey]").fill(key);
+    await this.door.locator("[name=name]").fill(name);
+    await this.door.locator("[name=email]").fill(email);
+    await this.door.locator("[data-test=watch]").click();
+  }
+
+  /** Waits for the state of what is shown. @param {string} state */
+  async sees(state) {
+    await this.page.locator(`[data-test=watch-page][data-state=${state}]`).waitFor();
+  }
+
+  /** @param {number} count @param {number} [ms] */
+  readings(count, ms) {
+    return readBarcodes(this.page, count, ms);
+  }
+}
+
+/**
+ * Reads the barcode of as many new pictures as asked, or of what came in time.
+ * @param {Page} page @param {number} count @param {number} [ms]
+ * @returns {Promise<(number | null)[]>}
+ */
+function readBarcodes(page, count, ms = 30_000) {
+  return page.evaluate(async ([wanted, patience]) => {
+    const { barcodeHeight, readBarcode } = await import(/** @type {any} */ ("/web/lib/barcode.js"));
+    const canvas = /** @type {HTMLCanvasElement} */ (document.querySelector("[data-test=viewer-canvas]"));
+    const { porchlightConsole, porchlightWatch } = /** @type {any} */ (window);
+    const { viewer } = porchlightWatch ?? porchlightConsole.session;
+    const end = performance.now() + patience;
+    const values = [];
+    let drawn = -1;
+    while (values.length < wanted && performance.now() < end) {
+      const now = viewer.stats().drawn;
+      if (now !== drawn && canvas.width > 0) {
+        drawn = now;
+        const { width, height } = canvas;
+        const pixels = canvas.getContext("2d")?.getImageData(0, 0, width, Math.min(height, barcodeHeight(width) + 2));
+        values.push(readBarcode(pixels));
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return values;
+  }, [count, ms]);
 }
 
 /** Presses and looks at the company settings. */

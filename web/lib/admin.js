@@ -3,7 +3,7 @@
 // Decides how a call is sent, which failures are tried again and how one reads. Does not decide what is called (the
 // pages of admins) nor what is allowed or valid (the server, whose words are handed on as they are).
 
-import { serverUrl } from "./token.js";
+import { serverUrl } from "./post.js";
 
 /** @import { Agent, ApiKey, Edition, Permissions, SettingsChange } from "./company.js" */
 /** @import { ConsentReceipt, ReceiptKey, RecordPage, RecordQuery, SessionEvent, SessionRecord, SessionStats, SinkState, SyncRun, SyncStatus } from "./past.js" */

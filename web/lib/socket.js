@@ -73,6 +73,9 @@ export class Backoff {
 
 /** An `error` message of the server, or a request that got no answer (`code` then is `timeout` or `lost`). */
 export class RequestError extends Error {
+  /** How long the server asks to wait before the next try. @type {number | undefined} */
+  retryAfterMs;
+
   /** @param {string} code @param {string} message */
   constructor(code, message) {
     super(message);

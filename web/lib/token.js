@@ -3,12 +3,11 @@
 // Decides the HTTP calls, how their failures read and when a token is renewed. Does not decide what becomes of a
 // connection whose token was refused (agent.js) nor where a token is kept (the host).
 
-import { RequestError } from "./socket.js";
+import { post } from "./post.js";
 
 /** @import { Agent } from "./wire.js" */
-
-/** A sign-in that hangs is as bad as one that fails; healthy ones take well under a second. */
-const SIGN_IN_MS = 15_000;
+/** @import { Where } from "./post.js" */
+/** @import { RequestError } from "./socket.js" */
 
 /** Part of a token's life after which it is renewed: at half twice the renewals, near 1 no time for a second try. */
 const RENEW_AT = 0.8;
@@ -23,7 +22,6 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 /** @typedef {{ group: string, address: string, password: string }} PasswordCredentials */
 /** @typedef {{ group: string, partnerUserId: string, loginKey: string }} LoginKeyCredentials */
 /** @typedef {{ token: string, expiresAt: string, agent: Agent }} SignedIn */
-/** @typedef {{ server?: string, fetch?: typeof fetch }} Where */
 
 /**
  * Signs an agent in, with a password or with a login key minted by the company's own systems.
@@ -130,35 +128,7 @@ export class TokenKeeper {
   }
 }
 
-/**
- * Address of a path on the server.
- * @param {string} path
- * @param {string} [server] base address; default: where this module came from
- * @param {"http" | "ws"} [scheme]
- */
-export function serverUrl(path, server = new URL(import.meta.url).origin, scheme = "http") {
-  const url = new URL(path, server);
-  if (scheme === "ws") url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  return url.href;
-}
-
 /** @param {object} body @param {Where} [where] @returns {Promise<SignedIn>} */
-async function authenticate(body, { server, fetch: fetchWith = fetch } = {}) {
-  let response;
-  try {
-    response = await fetchWith(serverUrl("/v1/auth/agent", server), {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-      credentials: "omit",
-      cache: "no-store",
-      signal: AbortSignal.timeout(SIGN_IN_MS),
-    });
-  } catch {
-    throw new RequestError("unreachable", "The server cannot be reached.");
-  }
-  const answer = await response.json().catch(() => null);
-  if (response.ok && typeof answer?.token === "string") return answer;
-  const { code, message } = answer?.error ?? {};
-  throw new RequestError(code ?? `http_${response.status}`, message ?? `The server answered ${response.status}.`);
+function authenticate(body, where) {
+  return post("/v1/auth/agent", body, "token", where);
 }

@@ -153,6 +153,7 @@
  * @property {string} participantId
  * @property {"publisher" | "viewer"} role
  * @property {string} kind
+ * @property {string} [title] what an agent wrote above its screen
  * @property {string} resumeToken
  * @property {Control} control
  * @property {boolean} [controlAllowed] false: view only, asking for control is refused

@@ -13,6 +13,11 @@ import { MAX_FPS } from "../lib/adapt.js";
 const FIRST_REFRESH_MS = 500;
 /** Longest gap between two tries to get a first picture. */
 const MAX_REFRESH_MS = 8_000;
+/**
+ * A reader that is cancelled while a picture is on its way to it loses that picture unclosed, and the capture stalls
+ * when too many are. It is waited for so long: a picture takes a few milliseconds, on a busy computer tens of them.
+ */
+const LET_GO_MS = 250;
 /** rVFC stops in hidden pages; browsers then allow about one timer a second. */
 const HIDDEN_GRAB_MS = 1_000;
 
@@ -137,11 +142,15 @@ function readWorkerOrVideo(track, onPicture) {
 function readStream(stream, onPicture) {
   const reader = stream.getReader();
   let stopped = false;
+  const letGo = () => void reader.cancel().catch(() => {});
   (async () => {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      if (stopped) return value.close();
+      if (stopped) {
+        value.close();
+        return letGo();
+      }
       try {
         onPicture(value);
       } catch (error) {
@@ -155,7 +164,7 @@ function readStream(stream, onPicture) {
   return {
     stop() {
       stopped = true;
-      reader.cancel().catch(() => {});
+      setTimeout(letGo, LET_GO_MS);
     },
   };
 }

@@ -25,6 +25,9 @@ class FakeProcessor {
   }
 }
 
+/** What a reader is left for the picture that may be on its way to it. */
+const LET_GO_MS = 250;
+
 const picture = (name) => ({ name, closed: false, close() { this.closed = true; } });
 
 /** Time passes for the timers. */
@@ -51,8 +54,9 @@ test("without a first picture it begins to read anew, with growing gaps and neve
   const begun = [];
   for (let ms = 0; ms < 30_000; ms += 500) {
     if (processors.length > begun.length) begun.push(ms);
+    await pass(LET_GO_MS);
     assert.ok(processors.filter(({ cancelled }) => !cancelled).length <= 2);
-    await pass(500);
+    await pass(500 - LET_GO_MS);
   }
   assert.deepEqual(begun, [0, 500, 1_500, 3_500, 7_500, 15_500, 23_500]);
 });
@@ -62,6 +66,7 @@ test("the reader that gives the first picture goes on alone, and nothing more is
   await pass(500);
   const [first, second] = processors;
   await second.sends(picture("a"));
+  await pass(LET_GO_MS);
   assert.ok(first.cancelled && !second.cancelled);
   await second.sends(picture("b"));
   await pass(60_000);
@@ -84,6 +89,7 @@ test("a refresh brings about a picture of a screen that stands still", async () 
   reader.refresh();
   await processors[1].sends(picture("again"));
   assert.deepEqual(taken, ["first", "again"]);
+  await pass(LET_GO_MS);
   assert.deepEqual(processors.map(({ cancelled }) => cancelled), [true, false]);
 });
 
@@ -114,6 +120,15 @@ test("stopped, it reads nothing and begins nothing", async () => {
   await pass(60_000);
   assert.equal(processors.length, 2);
   assert.ok(processors.every(({ cancelled }) => cancelled));
+});
+
+test("a picture that is on its way when the reading stops is closed, and then it is over", async () => {
+  const reader = read();
+  await processors[0].sends(picture("first"));
+  reader.stop();
+  const late = picture("late");
+  await processors[0].sends(late);
+  assert.deepEqual([taken, late.closed, processors[0].cancelled], [["first"], true, true]);
 });
 
 // ---- by <video> -----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import { RecordForm } from "./record-form.js";
 import { RecordPanel } from "./record.js";
 import { isPending } from "./request.js";
 import { SessionPanel } from "./session.js";
+import { Showing } from "./show.js";
 import { Toasts } from "./toasts.js";
 import { VisitorTable } from "./visitors.js";
 import { handoutPanel } from "./handout.js";
@@ -45,6 +46,7 @@ export class Console {
   #panel;
   #answer = new AnswerPanel();
   #feed;
+  #showing;
   /** @type {OpenRecord | null} */
   #record = null;
   /** @type {JoinRequest | null} */
@@ -60,7 +62,7 @@ export class Console {
   #settings = adminLink("/settings", "settings", "Company settings", "Settings");
   #connection = h("span", { class: "connection", role: "status", "data-test": "connection" });
   #sessionSlot = h("div", { class: "session-slot" });
-  /** Key and link of a Show or View. */
+  /** Key and link of a View. */
   #handout = h("div", {});
   #formCard;
   #nav;
@@ -84,12 +86,13 @@ export class Console {
     this.#form = new RecordForm({ onOpen: (input) => this.openRecord(input) });
     this.#panel = new RecordPanel({
       onJoin: (input) => this.join(input),
-      onShow: () => this.#show(),
+      onShow: () => this.#showing.start(this.#record?.record),
       onView: () => this.#view(),
       onCancel: () => this.#cancel(),
       onClose: () => this.closeRecord(),
     });
     this.#feed = new FeedPanel({ client: this.#client, onError });
+    this.#showing = new Showing({ client: this.#client, toasts: this.#toasts, onShown: () => this.#showShow() });
     this.#formCard = h(
       "section",
       { class: "opener card", "aria-label": "Record simulator" },
@@ -109,6 +112,7 @@ export class Console {
         h(
           "div",
           { class: "work" },
+          this.#showing.element,
           welcome(),
           this.#panel.element,
           this.#feed.element,
@@ -125,6 +129,11 @@ export class Console {
 
   get client() {
     return this.#client;
+  }
+
+  /** The screen this agent shows, for tests and developer tools. */
+  get showing() {
+    return this.#showing;
   }
 
   /** The session on screen, for tests and developer tools. */
@@ -168,7 +177,10 @@ export class Console {
     document.addEventListener("keydown", this.#onKey);
     // A refusal arrives as `signedOut`, which leads back to the sign-in form.
     client.connect().then(
-      () => this.#table.reload(),
+      () => {
+        this.#table.reload();
+        this.#showing.resume();
+      },
       () => {},
     );
   }
@@ -178,6 +190,7 @@ export class Console {
     clearInterval(this.#clock);
     document.removeEventListener("keydown", this.#onKey);
     this.#session?.close();
+    this.#showing.close();
     this.#table.close();
     this.#client.close();
   }
@@ -277,33 +290,16 @@ export class Console {
     }
   }
 
-  /** Shows this agent's screen; the browser's own picker asks which. */
-  async #show() {
-    try {
-      const ready = await this.#client.show({ record: this.#record?.record });
-      const { startSharing } = await import("../../share.js");
-      startSharing({
-        server: location.origin,
-        ticket: ready.ticket,
-        sessionId: ready.sessionId,
-        onEvent: (name) => name === "ended" && fill(this.#handout),
-      });
-      this.#drawHandout("show", ready);
-    } catch (error) {
-      this.#toasts.error("Show", error);
-    }
-  }
-
   async #view() {
     try {
-      this.#drawHandout("view", await this.#client.view({ record: this.#record?.record }));
+      this.#drawHandout(await this.#client.view({ record: this.#record?.record }));
     } catch (error) {
       this.#toasts.error("View", error);
     }
   }
 
-  /** @param {"show" | "view"} kind @param {import("./handout.js").Handout} handout */
-  #drawHandout(kind, handout) {
+  /** @param {import("./handout.js").Handout} handout */
+  #drawHandout(handout) {
     const end = async () => {
       try {
         await this.#endSession(handout.sessionId);
@@ -312,7 +308,7 @@ export class Console {
         this.#toasts.error("The session could not be ended", error);
       }
     };
-    fill(this.#handout, handoutPanel(kind, handout, end));
+    fill(this.#handout, handoutPanel(handout, end));
   }
 
   // --- Session -------------------------------------------------------------------------------------------------
@@ -367,6 +363,7 @@ export class Console {
 
   /** @param {string} sessionId @param {string} reason */
   #sessionEnded(sessionId, reason) {
+    if (this.#showing.ended({ sessionId, reason })) return;
     fill(this.#handout);
     const pending = this.#request?.sessionId === sessionId && isPending(this.#request.state);
     if (pending && this.#request) this.#setRequest({ ...this.#request, state: "ended", reason });
@@ -384,6 +381,7 @@ export class Console {
       h("div", { class: "logo", "data-light": "lit" }, lantern(), h("span", {}, "Porchlight")),
       this.#connection,
       h("div", { class: "spacer" }),
+      this.#showing.button,
       this.#group,
       this.#agent,
       this.#history,
@@ -435,6 +433,12 @@ export class Console {
     set(this.element, "data-pane", pane);
     for (const button of this.#nav.children)
       set(button, "aria-pressed", String(button.getAttribute("data-pane") === pane));
+  }
+
+  /** Brings what guests are handed, and who they are, into sight. */
+  #showShow() {
+    this.#showPane("record");
+    this.#showing.element.scrollIntoView({ block: "start" });
   }
 
   /** @param {AgentClientState} state */

@@ -1,4 +1,4 @@
-// What the agent hands to a guest so that both meet in one session: a key to read out, a link to send.
+// What the agent of a View hands to a guest so that both meet in one session: a key to read out, a link to send.
 //
 // Decides how they are shown. Does not decide when the guest is there (`ready` does, console.js).
 
@@ -8,27 +8,16 @@ import { spelled } from "./words.js";
 
 /** @typedef {{ sessionId: string, sessionKey?: string, link?: string, address?: string }} Handout */
 
-const TEXTS = Object.freeze({
-  show: {
-    title: "You show your screen",
-    text: "Guests see it with this key or link. Nothing is shown before you have chosen what.",
-  },
-  view: {
-    title: "Waiting for the guest",
-    text: "Read out the key, or send the link. The screen appears here as soon as they share it.",
-  },
-});
-
 /**
- * @param {"show" | "view"} kind
  * @param {Handout} handout
  * @param {() => void} onEnd
  */
-export function handoutPanel(kind, { sessionKey, link, address }, onEnd) {
-  const { title, text } = TEXTS[kind];
+export function handoutPanel({ sessionKey, link, address }, onEnd) {
+  const title = "Waiting for the guest";
+  const text = "Read out the key, or send the link. The screen appears here as soon as they share it.";
   return h(
     "section",
-    { class: "handout card", "data-test": "handout", "data-kind": kind, "aria-label": title },
+    { class: "handout card", "data-test": "handout", "aria-label": title },
     h(
       "div",
       { class: "handout-text" },

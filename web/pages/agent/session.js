@@ -7,7 +7,7 @@ import { Viewer } from "../../view.js";
 import { Chat } from "./chat.js";
 import { fill, h, set, write } from "./dom.js";
 import { icon } from "./icons.js";
-import { endReason } from "./words.js";
+import { endReason, initials } from "./words.js";
 
 /** @import { Participant, Ready } from "../../lib/wire.js" */
 /** @import { ViewerStateChange } from "../../view.js" */
@@ -26,11 +26,11 @@ const STATES = {
   waiting: {
     pill: "Waiting",
     title: "Waiting for the picture",
-    text: "The visitor may still be choosing what to share.",
+    text: "What to show may still be being chosen.",
   },
   live: { pill: "Live" },
   lagging: { pill: "Catching up" },
-  paused: { pill: "Paused", title: "Paused by the visitor", text: "Nothing is shown until they go on." },
+  paused: { pill: "Paused", title: "Paused", text: "{name} will go on in a moment." },
   reconnecting: { pill: "Reconnecting" },
   ended: { pill: "Ended", title: "Session ended" },
 };
@@ -233,12 +233,19 @@ export class SessionPanel {
     if (state === "reconnecting") {
       const own = detail === "viewer";
       this.#drawVeil(
-        own ? "Connection lost" : "The visitor is reconnecting",
+        own ? "Connection lost" : `${this.#publisher} is reconnecting`,
         own ? "Coming back to the session…" : "They have a minute to come back.",
       );
-    } else if (title) this.#drawVeil(title, text ?? "");
+    } else if (title) this.#drawVeil(title, text?.replace("{name}", this.#publisher) ?? "");
     else fill(this.#veil);
     this.#drawControl();
+  }
+
+  /** Whose screen it is: a visitor's, or that of an agent who shows it. */
+  get #publisher() {
+    const { ready } = this.#options;
+    const shows = ready.kind === "show" && this.#viewer.participants.find(({ role }) => role === "publisher")?.name;
+    return shows || (ready.kind === "show" ? "The agent" : "The visitor");
   }
 
   /** @param {string} title @param {string} text */
@@ -287,6 +294,7 @@ export class SessionPanel {
 
   /** @param {Participant[]} participants */
   #drawPeople(participants) {
+    if (this.#options.ready.kind === "show") write(this.#who, this.#publisher);
     const own = this.#viewer.attached?.participantId;
     fill(
       this.#people,
@@ -393,10 +401,4 @@ function tool(name, label, onClick) {
 /** @param {string} name @param {string} value */
 function figure(name, value) {
   return [h("dt", {}, name), h("dd", {}, value)];
-}
-
-/** @param {string} name */
-function initials(name) {
-  const words = name.split(/[\s._-]+/).filter(Boolean);
-  return ((words[0]?.[0] ?? "?") + (words.length > 1 ? words[words.length - 1][0] : "")).toUpperCase();
 }

@@ -40,11 +40,12 @@ export const REQUEST = {
 const END = {
   guest_ended: "The guest ended the session.",
   agent_ended: "An agent ended the session.",
+  agent_left: "The agent whose screen it was left.",
   operator_ended: "An operator ended the session.",
   guest_left: "The guest left.",
   expired: "Nobody came within the time allowed.",
   time_limit: "The session reached its longest duration.",
-  capture_denied: "The guest did not share a screen.",
+  capture_denied: "No screen was chosen.",
   failed: "The session failed.",
   drained: "The server is being restarted.",
   left: "You left the session.",
@@ -116,4 +117,73 @@ export function clientOf(visitor) {
 /** A unique code in groups of three, easier to read out. @param {string} code */
 export function spelled(code) {
   return code.replace(/(\d{3})(?=\d)/g, "$1 ");
+}
+
+/** Two letters for a name. @param {string} name */
+export function initials(name) {
+  const words = name.split(/[\s._-]+/).filter(Boolean);
+  return ((words[0]?.[0] ?? "?") + (words.length > 1 ? words[words.length - 1][0] : "")).toUpperCase();
+}
+
+/** An agent shows its own screen. */
+export const SHOW = Object.freeze({
+  title: "You show your screen",
+  button: "Show screen",
+  hint: "Show your screen to guests",
+  key: "Session key",
+  keyHelp: "To read out. Guests type it at {where}",
+  link: "Link",
+  linkHelp: "To send. It opens on any phone or computer and ends with this session.",
+  copy: "Copy",
+  copied: "Copied",
+  watching: "Watching",
+  nobody: "Nobody yet. Read out the key, or send the link.",
+  away: "reconnecting",
+  pause: "Pause",
+  resume: "Go on",
+  end: "End",
+  endHint: "End it for everyone",
+  joined: "{name} is watching",
+  left: "{name} has left",
+  ended: "Your screen is no longer shown",
+  failed: "Your screen can’t be shown",
+  unsupported: "This browser can’t show its screen",
+  /** @type {Record<string, string>} */
+  states: Object.freeze({
+    choosing: "Choosing",
+    sharing: "On air",
+    paused: "Paused",
+    reconnecting: "Reconnecting",
+  }),
+});
+
+/** What the picker's dialog (terms.js) says to an agent who shows. */
+export const SHOW_DIALOG = Object.freeze({
+  chooseTitle: "Choose what to show",
+  chooseText: "Your browser asks which tab, window or screen your guests may see.",
+  choose: "Choose",
+  chooseNot: "Show nothing",
+  continueTitle: "Go on showing your screen?",
+  continueText: "You showed it before this page was loaded again. Nothing is shown until you go on; guests wait for a minute.",
+  continue: "Go on",
+  continueNot: "End it",
+  againTitle: "Nothing is shown yet",
+  againText: "No tab, window or screen was chosen. You can choose again, or leave it.",
+  unsupportedTitle: "This browser can’t show its screen",
+  ended: "Your screen is no longer shown.",
+});
+
+/** @type {Record<string, string>} */
+const SHOW_END = {
+  agent_ended: "",
+  capture_denied: "You chose nothing to show.",
+  expired: "Nobody came within the time allowed.",
+  failed: "The screen could not be captured, or the session was over.",
+  ended: "The connection was lost for too long.",
+};
+
+/** Why a Show is over, and whether the agent has done it. @param {string} reason */
+export function showEnd(reason) {
+  const own = reason === "agent_ended" || reason === "capture_denied";
+  return { text: SHOW_END[reason] ?? endReason(reason), own };
 }

@@ -1,0 +1,50 @@
+// A network that a test can take away: what runs over it, and when it is cut.
+//
+// Decides how a cut looks to both sides. Does not decide when it comes: each test says so.
+import net from "node:net";
+
+/** A line to the server that can be cut: everything on it ends at once, and nothing new gets through. */
+export class Line {
+  #server;
+  /** @type {Set<net.Socket>} */
+  #sockets = new Set();
+  #up = true;
+
+  /** @param {number} port */
+  constructor(port) {
+    this.#server = net.createServer((near) => {
+      if (!this.#up) return near.destroy();
+      const far = net.connect({ port, host: "127.0.0.1", noDelay: true });
+      near.setNoDelay(true);
+      for (const [one, other] of [[near, far], [far, near]]) {
+        this.#sockets.add(one);
+        one.on("error", () => other.destroy());
+        one.on("close", () => (this.#sockets.delete(one), other.destroy()));
+        one.pipe(other);
+      }
+    });
+  }
+
+  async open() {
+    await new Promise((resolve) => this.#server.listen(0, "127.0.0.1", () => resolve(undefined)));
+    return this;
+  }
+
+  get url() {
+    return `http://127.0.0.1:${/** @type {net.AddressInfo} */ (this.#server.address()).port}`;
+  }
+
+  cut() {
+    this.#up = false;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  mend() {
+    this.#up = true;
+  }
+
+  close() {
+    this.cut();
+    this.#server.close();
+  }
+}

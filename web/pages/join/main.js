@@ -1,0 +1,117 @@
+// Entry of the guest's start page: the door, then the screen that is shown.
+//
+// Decides which of the two is on the page, and that a secret stays nowhere but in this page's memory: an invite leaves
+// the address bar as soon as it is read. Does not decide who is let in (the server) nor how anything looks.
+
+import { fill } from "../agent/dom.js";
+import { themeButton } from "../agent/theme.js";
+import { Toasts } from "../agent/toasts.js";
+import { Door } from "./door.js";
+import { inviteOf } from "./key.js";
+import { keepSeat, takeSeat } from "./store.js";
+import { Watch } from "./watch.js";
+import { DOOR } from "./words.js";
+
+/** @import { About, Way } from "../../lib/guest.js" */
+
+const app = /** @type {HTMLElement} */ (document.getElementById("app"));
+const theme = themeButton();
+const toasts = new Toasts();
+const group = new URLSearchParams(location.search).get("group");
+
+/** The seat this page has or wants. @type {Watch | null} */
+let watch = null;
+/** @type {About} */
+let told = {};
+let title = "";
+
+/** Reads the invite, and takes it out of the address bar and the tab's history. */
+function readInvite() {
+  const invite = inviteOf(location.hash);
+  if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+  return invite;
+}
+
+/** @param {string | null} invite @param {string} [notice] */
+function showDoor(invite, notice) {
+  closeWatch();
+  document.title = `${invite ? DOOR.invitedTitle : DOOR.keyTitle} · Porchlight`;
+  const door = new Door({
+    invite,
+    group,
+    notice,
+    about: told,
+    onIn: (letIn, way, about) => {
+      told = about;
+      title = letIn.title ?? "";
+      showScreen({ ticket: letIn.ticket }, way);
+    },
+    onKey: () => showDoor(null),
+  });
+  theme.classList.add("floating");
+  fill(app, door.element, theme, toasts.element);
+}
+
+/**
+ * @param {{ ticket: string } | { resumeToken: string }} credential
+ * @param {Way | null} way what it was given for; null after a reload, which does not know it any more
+ */
+function showScreen(credential, way) {
+  closeWatch();
+  theme.classList.remove("floating");
+  const invite = way && "invite" in way ? way.invite : null;
+  /** @type {Watch} */
+  const mine = new Watch({
+    ...credential,
+    title,
+    theme,
+    onEnded: () => {
+      // Refused before anything was seen: a page that came back too late.
+      const late = way === null && !mine.viewer.attached;
+      if (late) queueMicrotask(() => watch === mine && showDoor(null, DOOR.back));
+      return late;
+    },
+    onAgain: () => showDoor(invite, way ? undefined : DOOR.again),
+    onKey: () => showDoor(null),
+    onProblem: (message) => toasts.show(message, { kind: "error" }),
+  });
+  watch = mine;
+  // While nobody looks the seat is left already, with a token that a reconnect has replaced.
+  mine.viewer.on("attached", () => document.hidden && pageAway());
+  fill(app, mine.element, toasts.element);
+  mine.open();
+  // A handle for tests and for looking into a problem from the developer tools.
+  Object.assign(window, { porchlightWatch: mine });
+}
+
+function closeWatch() {
+  const old = watch;
+  watch = null;
+  old?.close();
+}
+
+/** A page that goes, or may be discarded while nobody looks, leaves its seat to the next one of this tab. */
+function pageAway() {
+  const viewer = watch?.viewer;
+  if (!viewer?.resumeToken || viewer.state === "ended") return;
+  keepSeat({ resumeToken: viewer.resumeToken, title, name: told.name });
+}
+
+addEventListener("pagehide", pageAway);
+addEventListener("pageshow", (event) => event.persisted && takeSeat());
+document.addEventListener("visibilitychange", () => (document.hidden ? pageAway() : takeSeat()));
+// Another link, opened in this tab, loads nothing anew.
+addEventListener("hashchange", () => {
+  const invite = readInvite();
+  if (invite) showDoor(invite);
+});
+
+const invite = readInvite();
+const seat = takeSeat();
+if (seat && !invite) {
+  title = seat.title ?? "";
+  told = { name: seat.name };
+  showScreen({ resumeToken: seat.resumeToken }, null);
+} else {
+  showDoor(invite);
+}

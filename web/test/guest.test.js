@@ -1,0 +1,163 @@
+// The guest's way in and what is said on it, and what an agent hands to guests.
+import assert from "node:assert/strict";
+import { afterEach, describe, it } from "node:test";
+
+import { enter } from "../lib/guest.js";
+import { joinAddress, linkOf } from "../pages/agent/links.js";
+import { initials, showEnd, spelled } from "../pages/agent/words.js";
+import { caretAfter, digitsOf, inviteOf } from "../pages/join/key.js";
+import { keepSeat, takeSeat } from "../pages/join/store.js";
+import { ending, refusal } from "../pages/join/words.js";
+import { takeKept } from "../share.js";
+
+const SERVER = "https://help.example";
+
+/** A server that answers so, and what it was asked. */
+function answering(status, body, headers = {}) {
+  const asked = [];
+  const fetch = async (url, init) => {
+    asked.push({ url, body: JSON.parse(init.body), init });
+    return new Response(JSON.stringify(body), { status, headers });
+  };
+  return { asked, where: { server: SERVER, fetch } };
+}
+
+/** A tab's storage. */
+function storage(entries = {}) {
+  const kept = new Map(Object.entries(entries));
+  globalThis.sessionStorage = {
+    getItem: (key) => kept.get(key) ?? null,
+    setItem: (key, value) => void kept.set(key, value),
+    removeItem: (key) => void kept.delete(key),
+  };
+  return kept;
+}
+
+afterEach(() => {
+  delete globalThis.sessionStorage;
+});
+
+describe("coming in", () => {
+  it("shows the key or the invite, tells what was told, and is given a ticket", async () => {
+    const letIn = { ticket: "t", sessionId: "s", role: "viewer", kind: "show", steps: [] };
+    const { asked, where } = answering(200, letIn);
+    assert.deepEqual(await enter({ invite: "i" }, { name: " Ann ", email: "" }, where), letIn);
+    await enter({ sessionKey: "123456789", group: "demo" }, {}, where);
+    assert.deepEqual(
+      asked.map(({ url, body }) => [url, body]),
+      [
+        [`${SERVER}/v1/guest`, { invite: "i", name: "Ann" }],
+        [`${SERVER}/v1/guest`, { sessionKey: "123456789", group: "demo" }],
+      ],
+    );
+    assert.equal(asked[0].init.credentials, "omit");
+  });
+
+  it("rejects with the server's code, and how long to wait", async () => {
+    const error = { code: "rate_limited", message: "wait", requestId: "r" };
+    const { where } = answering(429, { error }, { "retry-after": "900" });
+    await assert.rejects(enter({ invite: "i" }, {}, where), { code: "rate_limited", retryAfterMs: 900_000 });
+    const wrong = answering(404, { error: { ...error, code: "not_found" } });
+    await assert.rejects(enter({ invite: "i" }, {}, wrong.where), { code: "not_found", retryAfterMs: undefined });
+    const empty = answering(200, { sessionId: "s" });
+    await assert.rejects(enter({ invite: "i" }, {}, empty.where), { code: "http_200" });
+  });
+});
+
+describe("keys and invites", () => {
+  it("takes the digits of whatever was typed or pasted", () => {
+    assert.equal(digitsOf("123 456-789"), "123456789");
+    assert.equal(digitsOf("Key: 12 34."), "1234");
+    assert.equal(digitsOf("1234567890123"), "123456789012");
+    assert.equal(digitsOf(""), "");
+    assert.equal(spelled(digitsOf("1234567")), "123 456 7");
+  });
+
+  it("keeps the caret behind the same digit", () => {
+    for (const [text, digits, at] of [
+      ["123 456", 0, 0],
+      ["123 456", 3, 3],
+      ["123 456", 4, 5],
+      ["123 456", 6, 7],
+      ["", 2, 0],
+    ]) {
+      assert.equal(caretAfter(text, digits), at, `${digits} digits of "${text}"`);
+    }
+  });
+
+  it("finds an invite in a fragment", () => {
+    assert.equal(inviteOf("#abc"), "abc");
+    assert.equal(inviteOf("#"), null);
+    assert.equal(inviteOf(""), null);
+  });
+
+  it("hands out addresses that can be sent and said", () => {
+    assert.equal(linkOf("/join#abc", SERVER), `${SERVER}/join#abc`);
+    assert.equal(linkOf("https://other.example/join#abc", SERVER), "https://other.example/join#abc");
+    assert.equal(joinAddress(`${SERVER}/join#abc`, "http://x"), "help.example/join");
+    assert.equal(joinAddress(undefined, "http://127.0.0.1:7400"), "127.0.0.1:7400/join");
+  });
+});
+
+describe("words", () => {
+  const refused = (code, more = {}) => refusal({ code, message: "as the server says", ...more }, "key");
+
+  it("says one thing of every key or link that leads nowhere", () => {
+    assert.match(refused("not_found"), /No session has this key/);
+    assert.match(refusal({ code: "not_found", message: "" }, "invite"), /This link leads nowhere any more/);
+  });
+
+  it("says how long a lockout takes", () => {
+    assert.match(refused("rate_limited", { retryAfterMs: 840_001 }), /again in 15 minutes\.$/);
+    assert.match(refused("rate_limited", { retryAfterMs: 60_000 }), /again in a minute\.$/);
+    assert.match(refused("rate_limited", { retryAfterMs: 4_200 }), /again in 5 s\.$/);
+    assert.match(refused("rate_limited"), /again later\.$/);
+  });
+
+  it("leaves what it does not know to the server's sentence", () => {
+    assert.equal(refused("bad_value"), "as the server says");
+  });
+
+  it("tells who ended it, and offers to come back where that may help", () => {
+    assert.deepEqual(ending("agent_ended", "Alice"), {
+      title: "It is over",
+      text: "Alice no longer shows the screen.",
+      again: false,
+    });
+    assert.equal(ending("something_new", "Alice").text, "Nothing is shown here any more.");
+    for (const reason of ["left", "lost", "too_slow", "replaced"]) assert.equal(ending(reason, "Alice").again, true, reason);
+    for (const reason of ["expired", "time_limit", "not_found"]) assert.equal(ending(reason, "Alice").again, false, reason);
+  });
+
+  it("tells an agent why its screen is shown no longer", () => {
+    assert.deepEqual(showEnd("agent_ended"), { text: "", own: true });
+    assert.equal(showEnd("expired").own, false);
+    assert.equal(showEnd("operator_ended").text, "An operator ended the session.");
+  });
+
+  it("makes two letters of a name", () => {
+    assert.equal(initials("Ann Bee Cole"), "AC");
+    assert.equal(initials("ann"), "A");
+    assert.equal(initials(""), "?");
+  });
+});
+
+describe("what a page leaves to the next one of its tab", () => {
+  it("is a guest's seat, for whoever looks first", () => {
+    storage();
+    keepSeat({ resumeToken: "r", title: "Tour", name: "Ann" });
+    assert.deepEqual(takeSeat(), { resumeToken: "r", title: "Tour", name: "Ann" });
+    assert.equal(takeSeat(), null);
+    storage({ "porchlight.guest": "no JSON" });
+    assert.equal(takeSeat(), null);
+  });
+
+  it("is an agent's Show, of a page that left less than a minute ago", () => {
+    const share = (lostAt) => JSON.stringify({ server: SERVER, sessionId: "s", resumeToken: "r", lostAt });
+    const kept = storage({ a: share(Date.now()), b: share(undefined), c: share(Date.now() - 61_000) });
+    assert.equal(takeKept("a")?.resumeToken, "r");
+    assert.equal(takeKept("b"), null, "a page that is still there");
+    assert.equal(takeKept("c"), null, "too late");
+    assert.equal(kept.size, 0);
+  });
+});
