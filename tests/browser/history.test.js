@@ -5,12 +5,14 @@ import { PHONE, shoot, stage } from "./lib.js";
 
 const { scene } = stage();
 
-
 /** Sessions of the first scene, for those behind it. */
 const played = { first: "", second: "" };
 
 scene("two sessions are listed, filtered, told and written to a file", async (s) => {
   await s.server.admin("PutSink", { sink: { sinkId: "archive", file: {}, sessionRecords: true, everyEvent: true } });
+  const { version } = await s.server.admin("GetSettings");
+  const asked = { settings: { openSessionRecords: true }, updateMask: "openSessionRecords", expectedVersion: version };
+  await s.server.admin("UpdateSettings", asked);
   const history = await s.history();
   await history.page.locator("[data-test=list-empty]").waitFor();
 
@@ -21,6 +23,8 @@ scene("two sessions are listed, filtered, told and written to a file", async (s)
   await visitor.shares();
   await alice.sees("live");
   played.first = (await alice.viewer.getAttribute("data-session-id")) ?? "";
+  const record = alice.page.locator("[data-test=session-record]");
+  assert.equal(await record.getAttribute("href"), `/history#session/${played.first}`, "the group wants it opened");
 
   // While it runs it is on the list, is followed by itself, and may be opened.
   await history.page.locator("[data-test=refresh-sessions]").click();

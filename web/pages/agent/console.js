@@ -6,6 +6,7 @@
 import { AnswerPanel } from "./answer.js";
 import { fill, h, set, write } from "./dom.js";
 import { FeedPanel } from "./feed.js";
+import { adminLink, narrowNav, recordLink, welcome } from "./frame.js";
 import { icon, lantern } from "./icons.js";
 import { RecordForm } from "./record-form.js";
 import { RecordPanel } from "./record.js";
@@ -17,6 +18,7 @@ import { VisitorTable } from "./visitors.js";
 import { handoutPanel } from "./handout.js";
 import { endReason, REQUEST, signInEnds } from "./words.js";
 
+/** @import { Pane } from "./frame.js" */
 /** @import { AgentClient, AgentClientState } from "../../agent.js" */
 /** @import { JoinInput, JoinRequest, OpenRecord, Ready, RecordInput } from "../../lib/wire.js" */
 
@@ -33,8 +35,6 @@ const CONNECTION = {
   stopped: "Closed",
   signed_out: "Signed out",
 };
-
-/** The three panes a narrow screen shows one at a time. @typedef {"visitors" | "record" | "session"} Pane */
 
 /** The signed-in page. */
 export class Console {
@@ -100,7 +100,7 @@ export class Console {
       h("p", { class: "muted" }, "Stands in for your CRM: describe the record an agent would open."),
       this.#form.element,
     );
-    this.#nav = this.#narrowNav();
+    this.#nav = narrowNav((pane) => this.#showPane(pane));
     this.element = h(
       "div",
       { class: "console", "data-pane": "visitors", "data-session": "none", "data-record": "none" },
@@ -319,8 +319,11 @@ export class Console {
     if (ready.role !== "viewer" || this.#watching(ready.sessionId)) return;
     this.#closeSession();
     fill(this.#handout);
+    // The group wants the session's record opened. A tab that opens by itself would cover the screen that is watched.
+    const opens = ready.openRecord && !this.#history.hidden;
     const panel = new SessionPanel({
       ready,
+      record: opens ? recordLink(ready.sessionId) : null,
       onEnd: () => this.#endSession(ready.sessionId),
       onEnded: (reason) => this.#panelEnded(panel, reason),
       onClose: () => this.#closeSession(),
@@ -402,32 +405,6 @@ export class Console {
     );
   }
 
-  #narrowNav() {
-    /** @type {[Pane, import("./icons.js").IconName, string][]} */
-    const panes = [
-      ["visitors", "people", "Visitors"],
-      ["record", "record", "Record"],
-      ["session", "screen", "Screen"],
-    ];
-    return h(
-      "nav",
-      { class: "narrow-nav", "aria-label": "Panes" },
-      ...panes.map(([pane, iconName, label]) =>
-        h(
-          "button",
-          {
-            type: "button",
-            "data-pane": pane,
-            "aria-pressed": String(pane === "visitors"),
-            onclick: () => this.#showPane(pane),
-          },
-          icon(iconName),
-          label,
-        ),
-      ),
-    );
-  }
-
   /** @param {Pane} pane */
   #showPane(pane) {
     set(this.element, "data-pane", pane);
@@ -457,47 +434,6 @@ export class Console {
     this.#showPane("visitors");
     this.#table.focusFilter();
   };
-}
-
-/** The way to a page for admins. @param {string} href @param {import("./icons.js").IconName} name @param {string} title @param {string} label */
-function adminLink(href, name, title, label) {
-  return h(
-    "a",
-    {
-      class: "button quiet",
-      href,
-      target: "_blank",
-      rel: "opener",
-      hidden: true,
-      "data-test": `${name}-link`,
-      "aria-label": title,
-    },
-    icon(name),
-    h("span", { class: "wide-only" }, label),
-  );
-}
-
-/** What a new agent reads before any record is open. */
-function welcome() {
-  const site = h("a", { href: "/demo/site?visitor=C-1001", target: "_blank", rel: "noopener" }, "demo site as C-1001");
-  return h(
-    "section",
-    { class: "welcome card", "data-light": "lit", "aria-label": "How it works" },
-    lantern(),
-    h(
-      "div",
-      {},
-      h("h2", {}, "Open a customer’s record"),
-      h("p", {}, "Its porch light tells you whether they are on your site at this moment."),
-      h(
-        "ol",
-        {},
-        h("li", {}, h("span", {}, "Somebody visits: try the ", site, ".")),
-        h("li", {}, "Pick them from the list, or open a record that carries their visitor ID."),
-        h("li", {}, "The light is on: press Join, and they are asked to share their screen."),
-      ),
-    ),
-  );
 }
 
 /** @param {OpenRecord} open @param {RecordInput} input */

@@ -38,6 +38,7 @@ const STATES = {
 /**
  * @typedef {object} SessionPanelOptions
  * @property {Ready} ready
+ * @property {HTMLElement | null} [record] the way to the session's record, if this page is to open it
  * @property {() => Promise<void>} onEnd ends the session for everyone
  * @property {(reason: string) => void} onEnded
  * @property {() => void} onClose the panel may go
@@ -198,7 +199,7 @@ export class SessionPanel {
     return h(
       "header",
       { class: "toolbar" },
-      h("div", { class: "session-head" }, this.#pill, this.#who, this.#people),
+      h("div", { class: "session-head" }, this.#pill, this.#who, this.#people, this.#options.record ?? null),
       this.#live,
     );
   }
