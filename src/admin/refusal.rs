@@ -16,6 +16,14 @@ impl From<StoreError> for AdminError {
             StoreError::Conflict { actual: None, .. } | StoreError::NoGroup(_) => Self::NotFound,
             StoreError::Taken { what } => Self::AlreadyExists { field: what },
             StoreError::Closed => Self::Unavailable,
+            // A full disk, a Redis that is away: nothing was changed, and the same call may go through later.
+            error if error.is_passing() => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the store can't serve an operator now"
+                );
+                Self::Unavailable
+            }
             StoreError::Unreadable { .. } | StoreError::Failed(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the store failed an operator");
                 Self::Internal
@@ -99,6 +107,10 @@ mod tests {
             (conflict(None).into(), AdminError::NotFound),
             (StoreError::NoGroup(group.clone()).into(), AdminError::NotFound),
             (StoreError::Closed.into(), AdminError::Unavailable),
+            (
+                StoreError::Failed(std::sync::Arc::new(std::io::Error::other("full"))).into(),
+                AdminError::Unavailable,
+            ),
             (
                 StoreError::Unreadable { what: "x".to_owned(), why: "y".to_owned() }.into(),
                 AdminError::Internal,

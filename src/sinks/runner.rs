@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::lane::{Lanes, Step};
@@ -59,6 +59,8 @@ pub struct Runner {
     followers: HashMap<GroupId, CancellationToken>,
     tasks: JoinSet<()>,
     runs: JoinSet<RunRow>,
+    /// Whose run a task makes, for the one that fails to say so.
+    runs_of: HashMap<task::Id, GroupId>,
     running: HashMap<GroupId, RunRow>,
     /// When the last scheduled run of a group began; none when there was none.
     ran: HashMap<GroupId, Option<Wall>>,
@@ -95,6 +97,7 @@ impl Runner {
             followers: HashMap::new(),
             tasks: JoinSet::new(),
             runs: JoinSet::new(),
+            runs_of: HashMap::new(),
             running: HashMap::new(),
             ran: HashMap::new(),
             syncing: HashSet::new(),
@@ -112,9 +115,15 @@ impl Runner {
         loop {
             tokio::select! {
                 biased;
-                Some(done) = self.runs.join_next() => match done {
-                    Ok(run) => self.ended(&run).await,
-                    Err(error) => tracing::error!(%error, "a run of the sync failed"),
+                Some(done) = self.runs.join_next_with_id() => match done {
+                    Ok((task, run)) => {
+                        self.runs_of.remove(&task);
+                        self.ended(&run).await;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a run of the sync failed");
+                        self.failed(error.id()).await;
+                    }
                 },
                 Some(_) = self.tasks.join_next() => {}
                 call = self.calls.recv() => match call {
@@ -237,8 +246,21 @@ impl Runner {
         }
         self.running.insert(group.clone(), run.clone());
         let (work, begun) = (self.work.clone(), run.clone());
-        self.runs.spawn(async move { work.sync(begun).await });
+        let task = self.runs.spawn(async move { work.sync(begun).await });
+        self.runs_of.insert(task.id(), group.clone());
         Ok(run)
+    }
+
+    /// Ends the run of a task that failed; the next one goes on where it was.
+    async fn failed(&mut self, task: task::Id) {
+        let run = self.runs_of.remove(&task).and_then(|group| self.running.get(&group).cloned());
+        let Some(mut run) = run else { return };
+        run.ended_at = Some(self.work.clock.now().wall.max(run.started_at));
+        run.lost = true;
+        if let Err(error) = self.work.lanes.store.put_run(&run).await {
+            tracing::warn!(group = %run.group, %error, "can't note the end of a run of the sync");
+        }
+        self.ended(&run).await;
     }
 
     async fn ended(&mut self, run: &RunRow) {
