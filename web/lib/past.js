@@ -107,6 +107,7 @@
  * @property {{ url: string } | null} [webhook]
  * @property {object | null} [file]
  * @property {object | null} [redis]
+ * @property {{ loginUrl: string, username: string } | null} [salesforce]
  * @property {string[]} eventKinds
  * @property {boolean} everyEvent
  * @property {boolean} sessionRecords

@@ -10,7 +10,7 @@ import { place } from "../pages/history/present.js";
 import { checkReceipt, readReceipt } from "../pages/history/receipt.js";
 import { handedOver, health, nextRun, outcome, progress, running, takes, target } from "../pages/history/runs.js";
 import { daysBetween, lastDays, scale, tally } from "../pages/history/tally.js";
-import { amount, clock, dayName, endSentence, endWords, lasted, verdict } from "../pages/history/words.js";
+import { amount, clock, dayName, endSentence, endWords, lasted, others, verdict } from "../pages/history/words.js";
 
 /** @param {object} [more] */
 function sessionRecord(more = {}) {
@@ -355,8 +355,8 @@ describe("the sync", () => {
   it("tells where sinks lead and what they are handed", () => {
     const kinds = ["EVENT_KIND_SESSION_STARTED", "EVENT_KIND_SESSION_ENDED"];
     assert.deepEqual(
-      [sink({}, { webhook: { url: "https://x" } }), sink({}, { file: {} }), sink({}, { redis: {} }), sink()].map((one) => target(one).kind),
-      ["Webhook", "File", "Redis stream", "Sink"],
+      [sink({}, { webhook: { url: "https://x" } }), sink({}, { file: {} }), sink({}, { redis: {} }), sink({}, { salesforce: { loginUrl: "https://l", username: "u" } }), sink()].map((one) => target(one).kind),
+      ["Webhook", "File", "Redis stream", "Salesforce", "Sink"],
     );
     assert.equal(takes(sink({}, { eventKinds: kinds })), "session started, session ended");
     assert.equal(takes(sink({}, { eventKinds: [...kinds, ...kinds] })), "4 kinds of events");
@@ -366,6 +366,14 @@ describe("the sync", () => {
 });
 
 describe("words", () => {
+  it("say whom a session was with", () => {
+    const stay = (/** @type {string} */ agentId, /** @type {string} */ name) => ({ participantId: name, role: "", agentId, name, joinedAt: null, leftAt: null });
+    const show = (/** @type {any[]} */ attendance) => others({ kind: "SESSION_KIND_SHOW", visitorId: "", attendance });
+    assert.equal(others(sessionRecord()), "C-1");
+    assert.equal(show([stay("alice", "Alice"), stay("", "Ann"), stay("", ""), stay("", "Ann")]), "Ann, A guest");
+    assert.equal(show([stay("alice", "Alice")]), "Nobody");
+  });
+
   it("say amounts and lengths", () => {
     assert.deepEqual([0, 999, 1000, 85_200, 4_200_000, 250_000_000].map(amount), ["0 B", "999 B", "1.0 kB", "85.2 kB", "4.2 MB", "250 MB"]);
     assert.deepEqual([0, 400, 48_000, 120_000, 725_000, 12_000_000].map(lasted), ["–", "less than a second", "48 s", "2 min", "12 min 5 s", "3 h 20 min"]);

@@ -54,8 +54,13 @@ export class ConsentCard {
 
   /** @param {SessionRecord} record */
   show(record) {
-    const { outcome, termsVersion, createdAt, displayedAt, answeredAt, receiptId } = record;
+    const { kind, outcome, termsVersion, createdAt, displayedAt, answeredAt, receiptId } = record;
     const { label, tone = "" } = OUTCOMES[outcome] ?? { label: "Not known" };
+    if (kind === "SESSION_KIND_SHOW") {
+      fill(this.#steps, h("p", { class: "help" }, "An agent showed its own screen: nobody else had to consent."));
+      fill(this.#receipt);
+      return;
+    }
     const waited = displayedAt && answeredAt ? Date.parse(answeredAt) - Date.parse(displayedAt) : 0;
     fill(
       this.#steps,

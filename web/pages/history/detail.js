@@ -12,7 +12,7 @@ import { mayControl, pauses } from "./events.js";
 import { presentCard } from "./present.js";
 import { Timeline } from "./timeline.js";
 import { notice, pressed, skeleton } from "./ui.js";
-import { amount, endWords, exactMoment, grouped, KINDS, lasted, verdict } from "./words.js";
+import { amount, endWords, exactMoment, grouped, KINDS, lasted, others, verdict } from "./words.js";
 
 /** @import { RecordReference, SessionEvent, SessionRecord } from "../../lib/past.js" */
 /** @import { Company } from "../admin/company.js" */
@@ -247,7 +247,7 @@ export class SessionDetail {
   /** @param {SessionRecord} record */
   #head(record) {
     const { agents } = this.#company;
-    const who = record.visitorId || "A guest";
+    const who = others(record);
     const by = record.agentIds[0];
     const title = by ? `${who} with ${shortName(by, agents)}` : who;
     const { label, tone } = verdict(record);
@@ -272,12 +272,13 @@ export class SessionDetail {
     const control = mayControl(this.#events);
     const over = record.state === "SESSION_STATE_ENDED";
     const used = record.control.length;
+    const shows = record.kind === "SESSION_KIND_SHOW";
     return [
-      fact("Asked by", record.agentIds[0] ? shortName(record.agentIds[0], agents) : "–"),
-      fact("Visitor", record.visitorId || "–"),
+      fact(shows ? "Shown by" : "Asked by", record.agentIds[0] ? shortName(record.agentIds[0], agents) : "–"),
+      shows ? fact("Guests", others(record)) : fact("Visitor", record.visitorId || "–"),
       fact("CRM record", record.record ? recordLink(record.record) : "None"),
       fact("Lasted", over ? lasted(Number(record.durationMs)) : "Still running", "lasted"),
-      fact("Asked at", exactMoment(record.createdAt)),
+      fact(shows ? "Opened" : "Asked at", exactMoment(record.createdAt)),
       fact("Began", exactMoment(record.startedAt) || "Never"),
       fact("Ended", exactMoment(record.endedAt) || "–"),
       fact("Why it ended", record.endReason ? endWords(record.endReason) : "–", "end-reason"),

@@ -18,7 +18,7 @@ import { amount, endSentence, grouped, KINDS, SHARED, spaced } from "./words.js"
  * @property {string} note what there is to say beyond it; empty if nothing
  */
 
-/** Who is who, as far as sentences need it. @typedef {{ record: Pick<SessionRecord, "visitorId" | "attendance">, agents: Agent[] }} Cast */
+/** Who is who, as far as sentences need it. @typedef {{ record: Pick<SessionRecord, "visitorId" | "attendance" | "kind">, agents: Agent[] }} Cast */
 
 /** @param {string} kind without its prefix */
 const WORDS = /** @type {Record<string, (event: SessionEvent, cast: Cast) => Told>} */ ({
@@ -53,7 +53,12 @@ const WORDS = /** @type {Record<string, (event: SessionEvent, cast: Cast) => Tol
     const text = kind === "SESSION_KIND_SHOW" ? `${by} began to show a screen.` : `${by} pressed ${verb(kind)}${shared}.`;
     return told("plus", "", text, [event.record && `From the record ${about(event.record)}.`]);
   },
-  SESSION_WAITING: () => told("history", "", "Both sides were let in, and are connecting."),
+  SESSION_WAITING: (_, cast) =>
+    told(
+      "history",
+      "",
+      cast.record.kind === "SESSION_KIND_SHOW" ? "Key and link were handed out." : "Both sides were let in, and are connecting.",
+    ),
   SESSION_STARTED: (event, cast) => told("screen", "ok", `${who(event, cast)} shares. The session runs.`),
   SESSION_JOINED: (event, cast) => {
     const publishes = event.person?.role === "PARTICIPANT_ROLE_PUBLISHER";

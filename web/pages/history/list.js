@@ -11,7 +11,7 @@ import { FilterForm } from "./filter-form.js";
 import { fits, format, NO_FILTER, parse, query } from "./filters.js";
 import { readOn } from "./pages.js";
 import { notice, pressed, skeleton } from "./ui.js";
-import { dayName, endWords, exactMoment, grouped, KINDS, lasted, startOfDay, timeOfDay, verdict } from "./words.js";
+import { dayName, endWords, exactMoment, grouped, KINDS, lasted, others, startOfDay, timeOfDay, verdict } from "./words.js";
 
 /** @import { SessionRecord } from "../../lib/past.js" */
 /** @import { Company } from "../admin/company.js" */
@@ -310,9 +310,9 @@ export class SessionList {
 
   /** @param {SessionRecord} record @param {string} createdAt */
   #row(record, createdAt) {
-    const { sessionId, visitorId, kind, state, startedAt, durationMs, endReason, agentIds } = record;
+    const { sessionId, kind, state, startedAt, durationMs, endReason, agentIds } = record;
     const { label, tone } = verdict(record);
-    const who = visitorId || "A guest";
+    const who = others(record);
     const over = state === "SESSION_STATE_ENDED";
     // Where nobody came, the answer says it all.
     const end = over && startedAt && endReason ? endWords(endReason) : "";

@@ -57,6 +57,7 @@ export function target({ sink }) {
   if (sink.webhook) return { kind: "Webhook", where: sink.webhook.url, icon: "send" };
   if (sink.redis) return { kind: "Redis stream", where: "The group’s stream in the server’s Redis", icon: "stats" };
   if (sink.file) return { kind: "File", where: "Files of lines in the server’s directory", icon: "record" };
+  if (sink.salesforce) return { kind: "Salesforce", where: sink.salesforce.loginUrl, icon: "people" };
   return { kind: "Sink", where: "Of a kind that this page does not know", icon: "arrow" };
 }
 

@@ -49,6 +49,7 @@ export const ENDS = {
   guest_ended: "Ended by the guest",
   agent_ended: "Ended by an agent",
   operator_ended: "Ended by an operator",
+  agent_left: "The agent left",
   guest_left: "The guest left",
   declined: "The visitor declined",
   cancelled: "The question was taken back",
@@ -78,6 +79,12 @@ export function endSentence(reason) {
 /** Why a session ended, in few words. @param {string} reason */
 export function endWords(reason) {
   return ENDS[reason] ?? spaced(reason);
+}
+
+/** Whom a session was with: the visitor, or the guests who came. @param {Pick<SessionRecord, "visitorId" | "attendance" | "kind">} record */
+export function others({ visitorId, attendance, kind }) {
+  const guests = new Set(attendance.filter(({ agentId }) => !agentId).map(({ name }) => name || "A guest"));
+  return visitorId || [...guests].join(", ") || (kind === "SESSION_KIND_SHOW" ? "Nobody" : "A guest");
 }
 
 /** What came of a session, in one mark: how far it is while it runs, the answer where there was none, else how it ended. @param {SessionRecord} record */
