@@ -298,7 +298,9 @@ export class Viewer extends Emitter {
 
   /** @param {SocketState} state @param {Closing | null} closing */
   #socketChanged(state, closing) {
-    if (state === "stopped") this.#end(this.#endReason ?? closing?.name ?? "lost");
+    // Who comes when it is over hears why from the close alone.
+    const said = closing?.name === "ended" ? closing.reason : undefined;
+    if (state === "stopped") this.#end(this.#endReason ?? said ?? closing?.name ?? "lost");
     else this.#show();
   }
 

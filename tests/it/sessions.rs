@@ -213,7 +213,8 @@ async fn a_ticket_does_not_outlive_its_session() {
     let unused = agent.expect("ready").await;
     publisher.send(json!({"type": "end"})).await;
     publisher.expect_close(4409).await;
-    site.attach_refused("too late", json!({"ticket": unused["ticket"]}), 4401).await;
+    let late = site.attach_refused("too late", json!({"ticket": unused["ticket"]}), 4409).await;
+    assert_eq!(late, "guest_ended", "a good ticket learns what became of the session");
 }
 
 #[tokio::test]

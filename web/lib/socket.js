@@ -86,7 +86,7 @@ export class RequestError extends Error {
 
 /** @typedef {"idle" | "connecting" | "online" | "reconnecting" | "offline" | "stopped"} SocketState */
 /** @typedef {{ type: string, id?: number, [field: string]: any }} Message */
-/** @typedef {{ code: number, name: string }} Closing */
+/** What ended a connection; `reason` is the server's own word for it, if it said one. @typedef {{ code: number, name: string, reason?: string }} Closing */
 
 /**
  * Why `hello` is asked: for the first connection, for another after a loss, or because the server
@@ -277,7 +277,7 @@ export class Socket {
     this.#ws = ws;
     this.#welcomeTimer = this.#env.setTimeout(() => this.#drop(ws, 4002), ANSWER_MS);
     ws.onopen = () => ws.send(JSON.stringify(hello));
-    ws.onclose = (event) => this.#drop(ws, event.code);
+    ws.onclose = (event) => this.#drop(ws, event.code, event.reason);
     ws.onmessage = (event) => {
       if (ws !== this.#ws) return;
       if (typeof event.data === "string") this.#receive(event.data);
@@ -328,12 +328,12 @@ export class Socket {
 
   /**
    * Leaves a WebSocket, whether it closed or we gave it up, and decides what is next.
-   * @param {WebSocket | null} ws @param {number} code
+   * @param {WebSocket | null} ws @param {number} code @param {string} [reason] the server's own word
    */
-  #drop(ws, code) {
+  #drop(ws, code, reason) {
     if (!ws || ws !== this.#ws) return;
     this.#detach(ws);
-    const closing = { code, name: closeMeaning(code).name };
+    const closing = { code, name: closeMeaning(code).name, ...(reason && { reason }) };
     const wasOnline = this.#state === "online";
     const now = this.#env.now();
     if (wasOnline) this.#lostAt = now;

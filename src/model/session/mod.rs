@@ -331,6 +331,9 @@ impl Session {
             Input::Return { secret, .. } if self.participants.iter().any(|p| p.resume.matches(secret)) => {
                 Err(SessionError::Ended(reason))
             }
+            Input::Attach { secret, .. } if self.tickets.iter().any(|t| t.token.secret.matches(secret)) => {
+                Err(SessionError::Ended(reason))
+            }
             Input::Attach { .. } | Input::Return { .. } => Err(SessionError::NoSuchTicket),
             Input::Answer { .. } | Input::Displayed { .. } | Input::Cancel { .. } => {
                 Err(SessionError::RequestOver)

@@ -199,7 +199,6 @@ impl Session {
     pub(super) fn close_room(&mut self, reason: EndReason, out: &mut Vec<Output>) {
         self.phase = Phase::Ended(reason);
         self.state = RequestState::Ended;
-        self.tickets.clear();
         out.push(Output::Paused(true));
         let to = self.connections(|_| true);
         if !to.is_empty() {

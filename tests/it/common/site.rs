@@ -218,12 +218,13 @@ impl Site {
         ParticipantClient::attach(client, json!({"resumeToken": token})).await
     }
 
-    /// Tries to attach and expects to be refused.
-    pub async fn attach_refused(&self, name: &str, mut credential: Value, code: u16) {
+    /// Tries to attach and expects to be refused; returns the reason of the close.
+    pub async fn attach_refused(&self, name: &str, mut credential: Value, code: u16) -> String {
         credential["type"] = json!("attach");
         let mut client = self.open(name, "/v1/session").await;
         client.send(credential).await;
         client.expect_close(code).await;
+        client.reason
     }
 
     /// Alice sees the screen of a visitor; `join` says more about what she asks for.

@@ -376,7 +376,7 @@ fn a_visitor_who_goes_before_attaching_ends_it() {
             "close view-a: ended",
         ])
         .ends(EndReason::GuestLeft);
-    stage.attach(TAB, SHARE).refused(SessionError::NoSuchTicket);
+    stage.attach(TAB, SHARE).refused(SessionError::Ended(EndReason::GuestLeft));
 }
 
 #[test]

@@ -249,8 +249,10 @@ fn ended_stays_ended() {
     for input in [displayed(TAB), accept(TAB), decline(TAB), cancel(ALICE)] {
         stage.when(input).refused(SessionError::RequestOver).noted([]);
     }
-    stage.attach(CAROL, VIEW_C).refused(SessionError::NoSuchTicket).noted([]);
+    stage.attach(CAROL, VIEW_C).refused(over.clone()).noted([]);
     stage.comes_back(VIEW_A, VIEW_A2).refused(over).noted([]);
+    let wrong = Input::Attach { secret: Secret::new([7; 16]), connection: VIEW_C, decodes: None };
+    stage.when(wrong).refused(SessionError::NoSuchTicket);
     let wrong = Input::Return { secret: Secret::new([7; 16]), connection: VIEW_A2, decodes: None };
     stage.when(wrong).refused(SessionError::NoSuchTicket);
     stage.loses(SHARE).in_vain();
