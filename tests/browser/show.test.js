@@ -94,6 +94,13 @@ scene("guests come by link and by key, see what the agent shows, and are told th
   const { leads } = await s.server.admin("ListLeads");
   assert.deepEqual(leads.map(({ email, name }) => [email, name]), [["Ann@example.com", "Ann"]]);
 
+  // The history tells whom it was shown to, and that nobody had to consent.
+  const history = await s.history();
+  await history.rows.locator("[data-test=open-session]", { hasText: "Ann, Ben" }).click();
+  await history.page.getByText("Key and link were handed out.").waitFor();
+  await history.page.getByText("An agent showed its own screen: nobody else had to consent.").waitFor();
+  assert.ok((await history.kinds()).includes("LEAD_CREATED"));
+
   // What the link led to is over, and so it says.
   const late = await s.guest("late", link);
   await late.enters();
