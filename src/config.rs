@@ -38,6 +38,8 @@ pub struct Config {
     pub admin: Admin,
     /// Where data is kept.
     pub store: Store,
+    /// What is shared with other nodes.
+    pub redis: Redis,
     /// How much is kept of what happened.
     pub events: Events,
     /// How much is kept of what is left of sessions.
@@ -155,8 +157,8 @@ pub enum Flush {
     Checkpoint,
 }
 
-/// Section `[events]`: where the event log is, and how much of each group's is kept.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Section `[events]`: how much of each group's event log is kept, whichever is met first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
     /// No longer than this.
@@ -164,22 +166,23 @@ pub struct Events {
     pub keep: Duration,
     /// And no more than this many.
     pub keep_count: u64,
-    /// The Redis that holds the log, feeds and leads, as `redis://user:password@host:port/`; without it they are
-    /// in the database with everything else.
-    pub redis: Option<Secret>,
-    /// The file that holds `redis`.
-    pub redis_file: Option<PathBuf>,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        Self {
-            keep: limits::EVENTS_KEPT,
-            keep_count: limits::EVENTS_KEPT_COUNT,
-            redis: None,
-            redis_file: None,
-        }
+        Self { keep: limits::EVENTS_KEPT, keep_count: limits::EVENTS_KEPT_COUNT }
     }
+}
+
+/// Section `[redis]`: what several nodes share.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redis {
+    /// The Redis that holds what nodes share, as `redis://user:password@host:port/`; without it everything is on
+    /// this node.
+    pub url: Option<Secret>,
+    /// The file that holds `url`.
+    pub url_file: Option<PathBuf>,
 }
 
 /// Section `[records]`: how much is kept of each group's session records, whichever is met first.

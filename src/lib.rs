@@ -16,6 +16,7 @@ pub mod telemetry;
 
 pub mod config;
 pub mod pb;
+pub mod redis;
 pub mod wire;
 
 pub mod model;

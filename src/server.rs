@@ -179,7 +179,7 @@ impl Server {
 
         let tls = config.admin.tls().map_err(|error| StartError::Tls { key: error.key(), source: error })?;
         let (master, store) = open_store(&config, options).await?;
-        let log = Log::open(&config.events, &store).await?;
+        let log = Log::open(&config.redis, &store).await?;
         let stores = Stores {
             events: Arc::clone(&log.events),
             records: Arc::clone(&store) as _,

@@ -20,6 +20,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("wire", 1),
     ("pb", 1),
     ("config", 1),
+    ("redis", 1),
     ("model", 2),
     ("store", 3),
     ("cluster", 3),

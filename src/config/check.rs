@@ -106,10 +106,10 @@ impl Config {
             findings.require(info.is_ok(), key, || "it is no address of a Redis".to_owned());
             info.ok().map(|info| (info.addr().to_string(), info.redis_settings().db()))
         };
-        let log = read("events.redis", &self.events.redis);
+        let log = read("redis.url", &self.redis.url);
         let sinks = read("sinks.redis", &self.sinks.redis);
         findings.require(sinks.is_none() || sinks != log, "sinks.redis", || {
-            "it is the Redis of events.redis, where the log is the stream already; leave it out".to_owned()
+            "it is the Redis of redis.url, where the log is the stream already; leave it out".to_owned()
         });
     }
 
@@ -289,11 +289,11 @@ mod tests {
             (|c| c.sinks.retry_most = c.sinks.retry_first / 2, "sinks.retry_most"),
             (|c| c.sinks.give_up = Duration::ZERO, "sinks.give_up"),
             (|c| c.sinks.answer_within = Duration::ZERO, "sinks.answer_within"),
-            (|c| c.events.redis = Some("127.0.0.1".to_owned().into()), "events.redis"),
+            (|c| c.redis.url = Some("127.0.0.1".to_owned().into()), "redis.url"),
             (|c| c.sinks.redis = Some("http://127.0.0.1".to_owned().into()), "sinks.redis"),
             (
                 |c| {
-                    c.events.redis = Some("redis://127.0.0.1/".to_owned().into());
+                    c.redis.url = Some("redis://127.0.0.1/".to_owned().into());
                     c.sinks.redis = Some("redis://:password@127.0.0.1:6379/0".to_owned().into());
                 },
                 "sinks.redis",

@@ -141,7 +141,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, LoadError> {
     let mut config: Config = builder.build()?.try_deserialize()?;
     let auth = &mut config.auth;
     read_secret("auth.master_secret", &mut auth.master_secret, auth.master_secret_file.as_deref())?;
-    read_secret("events.redis", &mut config.events.redis, config.events.redis_file.as_deref())?;
+    read_secret("redis.url", &mut config.redis.url, config.redis.url_file.as_deref())?;
     read_secret("sinks.redis", &mut config.sinks.redis, config.sinks.redis_file.as_deref())?;
     Ok(Loaded { config, warnings })
 }
@@ -300,12 +300,12 @@ mod tests {
 
     #[test]
     fn addresses_of_redis_are_secrets() {
-        for key in ["EVENTS", "SINKS"] {
+        for key in ["REDIS__URL", "SINKS__REDIS"] {
             let (_dir, path) = file("redis://:canary@10.0.0.1/\n");
-            let name = format!("PORCHLIGHT__{key}__REDIS_FILE");
+            let name = format!("PORCHLIGHT__{key}_FILE");
             let environment = env(&[(name.as_str(), path.to_str().unwrap())]);
             let config = load(&Sources { environment, ..Sources::default() }).unwrap().config;
-            let url = if key == "EVENTS" { &config.events.redis } else { &config.sinks.redis };
+            let url = if key == "REDIS__URL" { &config.redis.url } else { &config.sinks.redis };
             assert_eq!(url.as_ref().unwrap().expose(), "redis://:canary@10.0.0.1/");
             assert!(!config.to_toml().contains("canary") && !format!("{config:?}").contains("canary"));
         }

@@ -19,11 +19,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) async fn open(
-        settings: &config::Events,
-        store: &Arc<SqliteStore>,
-    ) -> Result<Self, StartError> {
-        let Some(url) = &settings.redis else {
+    pub(super) async fn open(settings: &config::Redis, store: &Arc<SqliteStore>) -> Result<Self, StartError> {
+        let Some(url) = &settings.url else {
             let (events, feed, leads) = (store.clone() as _, store.clone() as _, store.clone() as _);
             return Ok(Self { events, feed, leads, redis: None });
         };

@@ -210,7 +210,7 @@ impl StoreError {
                         )
                     );
                 }
-                source.downcast_ref::<::redis::RedisError>().is_none_or(redis::is_passing)
+                source.downcast_ref::<::redis::RedisError>().is_none_or(crate::redis::is_passing)
             }
             Self::Conflict { .. }
             | Self::Taken { .. }
@@ -314,4 +314,25 @@ pub trait Store: Send + Sync + 'static {
 
     /// Finishes the writes already taken and closes; later calls are refused.
     async fn close(&self);
+}
+
+impl From<::redis::RedisError> for StoreError {
+    fn from(error: ::redis::RedisError) -> Self {
+        Self::Failed(Arc::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_redis_only_a_foreign_key_fails_for_ever() {
+        let told = |code: &str| ::redis::make_extension_error(code.to_owned(), None);
+        for code in ["OOM", "READONLY", "LOADING", "MISCONF", "FOREIGN", "BUSY", "NOAUTH", "ERR"] {
+            assert!(StoreError::from(told(code)).is_passing(), "{code}");
+        }
+        assert!(StoreError::from(::redis::RedisError::from((::redis::ErrorKind::Io, "x"))).is_passing());
+        assert!(!StoreError::from(told("WRONGTYPE")).is_passing());
+    }
 }

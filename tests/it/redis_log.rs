@@ -46,7 +46,7 @@ type Entry = (String, HashMap<String, Vec<u8>>);
 
 async fn site(redis: &Redis) -> Site {
     let url = redis.url();
-    Site::with(|config| config.events.redis = Some(Secret::from(url))).await
+    Site::with(|config| config.redis.url = Some(Secret::from(url))).await
 }
 
 fn event(number: u64) -> Event {
@@ -351,7 +351,7 @@ async fn a_redis_that_may_let_events_go_is_refused() {
     let _: String =
         set.arg("SET").arg("maxmemory-policy").arg("allkeys-lfu").query_async(&mut connection).await.unwrap();
     let mut config = config();
-    config.events.redis = Some(Secret::from(redis.url()));
+    config.redis.url = Some(Secret::from(redis.url()));
     let refused = Server::start(config, Options { store: StorePlace::Memory }).await.unwrap_err();
     let error = anyhow::Error::from(refused);
     let text = format!("{error:#}");
@@ -379,7 +379,7 @@ impl Node {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_porchlight"));
         command.arg("dev").arg("--data-dir").arg(dir.join("data"));
-        command.env("PORCHLIGHT__EVENTS__REDIS_FILE", &url);
+        command.env("PORCHLIGHT__REDIS__URL_FILE", &url);
         for listener in ["--public-addr", "--ops-addr", "--admin-addr"] {
             command.args([listener, "127.0.0.1:0"]);
         }
@@ -475,7 +475,7 @@ async fn a_session_that_was_cut_off_is_over_once_when_the_server_is_back() {
     let start = async || {
         let mut config = config();
         config.store.data_dir = folder.path().join("data");
-        config.events.redis = Some(Secret::from(redis.url()));
+        config.redis.url = Some(Secret::from(redis.url()));
         let running = within("the start", Server::start(config, Options::default())).await.unwrap();
         Site { running, transcript: crate::common::transcript::Transcript::new() }
     };

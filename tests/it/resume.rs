@@ -97,6 +97,6 @@ async fn every_event_is_seen_once_in_the_database() {
 async fn every_event_is_seen_once_on_redis() {
     let redis = Redis::start().await;
     let url = redis.url();
-    let site = Site::with(|config| config.events.redis = Some(Secret::from(url))).await;
+    let site = Site::with(|config| config.redis.url = Some(Secret::from(url))).await;
     every_event_once(&site).await;
 }

@@ -21,10 +21,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::super::StoreError;
 use super::super::events::After;
-use super::link::{Keys, Link, Policy, within};
+use super::keys::Keys;
+use super::log::Log;
 use crate::auth::random;
 use crate::ids::GroupId;
 use crate::limits;
+use crate::redis::{Policy, within};
 
 /// All that is read here of a `SessionEvent`.
 #[derive(prost::Message)]
@@ -51,7 +53,7 @@ pub(super) struct Live {
 }
 
 struct Shared {
-    link: Link,
+    log: Log,
     groups: DashMap<GroupId, watch::Sender<u64>>,
     /// Another group is followed.
     wanted: Notify,
@@ -65,9 +67,9 @@ impl Drop for Live {
 }
 
 impl Live {
-    pub(super) fn start(link: Link) -> Self {
+    pub(super) fn start(log: Log) -> Self {
         let state = AtomicU8::new(RedisState::Fine as u8);
-        let shared = Arc::new(Shared { link, groups: DashMap::new(), wanted: Notify::new(), state });
+        let shared = Arc::new(Shared { log, groups: DashMap::new(), wanted: Notify::new(), state });
         Self { task: tokio::spawn(listen(Arc::clone(&shared))), shared }
     }
 
@@ -116,8 +118,8 @@ impl Shared {
 
     /// Says a word on a channel and looks whether Redis is fit to keep anything.
     async fn probe(&self, channel: &str) -> Result<(), RedisError> {
-        let _heard: u64 = self.link.ask(redis::cmd("PUBLISH").arg(channel).arg("")).await?;
-        self.set(match self.link.policy().await? {
+        let _heard: u64 = self.log.link.ask(redis::cmd("PUBLISH").arg(channel).arg("")).await?;
+        self.set(match self.log.link.policy().await? {
             Policy::Keeps => RedisState::Fine,
             Policy::Evicts(_) => RedisState::Evicts,
         });
@@ -140,7 +142,7 @@ async fn listen(shared: Arc<Shared>) {
 
 /// One connection's life; it ends with an error.
 async fn listen_once(shared: &Shared, pause: &mut Duration) -> Result<(), StoreError> {
-    let (mut sink, mut stream) = shared.link.listen().await?.split();
+    let (mut sink, mut stream) = shared.log.link.listen().await?.split();
     let probe = format!("pl:probe:{:016x}", u64::from_be_bytes(random::bytes()));
     within(limits::REDIS_ANSWER, sink.subscribe(&probe)).await?;
     let mut channels = HashMap::new();
@@ -184,7 +186,7 @@ async fn follow(
             continue;
         }
         within(limits::REDIS_ANSWER, sink.subscribe(&channel)).await?;
-        match shared.link.read(&group, After::End).await {
+        match shared.log.read(&group, After::End).await {
             Ok(page) => shared.tell(&group, page.cursor),
             Err(error) if error.is_passing() => return Err(error),
             // One group's log is broken, not the others'.

@@ -4,14 +4,16 @@
 //! else: it is passed over and said in the log of the process. Whatever is missing between two entries is told
 //! to whoever reads on from before it.
 
+use std::sync::Arc;
+
 use prost::Message as _;
-use redis::Value;
+use redis::{Cmd, FromRedisValue, Script, ScriptInvocation, Value};
 
 use super::super::StoreError;
 use super::super::events::protobuf::{decode, encode};
 use super::super::events::{After, Page, Retention};
 use super::super::feed::{LeadRow, Posts, PostsQuery};
-use super::link::{Keys, Link};
+use super::keys::Keys;
 use crate::clock::Wall;
 use crate::ids::{EventId, GroupId, SessionId};
 use crate::limits;
@@ -19,6 +21,7 @@ use crate::model::event::{Actor, Event, Logged, What};
 use crate::model::feed::{Item, Place};
 use crate::model::lead::folded;
 use crate::pb::v1::SessionEvent;
+use crate::redis::Link;
 
 /// Sequences with the bytes of their events.
 type Entries = Vec<(u64, Vec<u8>)>;
@@ -26,7 +29,50 @@ type Entries = Vec<(u64, Vec<u8>)>;
 /// An entry of a stream as Redis tells it: id, fields and values.
 type Entry = (String, Vec<(String, Vec<u8>)>);
 
-impl Link {
+/// The scripts, each behind what all of them know.
+struct Scripts {
+    append: Script,
+    read: Script,
+    timeline: Script,
+    trim: Script,
+    posts: Script,
+}
+
+/// Events, posts and leads in a Redis. A clone is the same one.
+#[derive(Clone)]
+pub(super) struct Log {
+    pub(super) link: Link,
+    scripts: Arc<Scripts>,
+}
+
+impl Log {
+    pub(super) fn new(link: Link) -> Self {
+        macro_rules! script {
+            ($name:literal) => {
+                Script::new(concat!(
+                    include_str!("lua/stream.lua"),
+                    include_str!(concat!("lua/", $name, ".lua"))
+                ))
+            };
+        }
+        let scripts = Scripts {
+            append: script!("append"),
+            read: script!("read"),
+            timeline: script!("timeline"),
+            trim: script!("trim"),
+            posts: script!("posts"),
+        };
+        Self { link, scripts: Arc::new(scripts) }
+    }
+
+    async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, StoreError> {
+        Ok(self.link.run(call).await?)
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        Ok(self.link.ask(command).await?)
+    }
+
     /// Appends events of a group, all or none; none gets a sequence up to `known`.
     pub(super) async fn append(
         &self,

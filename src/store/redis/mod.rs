@@ -15,7 +15,7 @@
 //! The place also says which sequences were given: none is given again, even if Redis lost its last writes or
 //! all of them. What is lost shows as a gap, and readers are told so.
 
-mod link;
+mod keys;
 mod live;
 mod log;
 #[cfg(test)]
@@ -31,12 +31,10 @@ use dashmap::DashMap;
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use link::OpenError;
-pub(super) use link::is_passing;
 pub use live::RedisState;
 
-use self::link::Link;
 use self::live::Live;
+use self::log::Log;
 use super::events::{After, EventLog, Page, Retention};
 use super::feed::{Feed, Follow, LeadRow, Leads, Posts, PostsQuery};
 use super::sqlite::SqliteStore;
@@ -46,6 +44,18 @@ use crate::ids::{AgentKey, EventId, GroupId, SessionId};
 use crate::limits;
 use crate::model::event::Event;
 use crate::model::feed::{Item, Place};
+use crate::redis::{self, Link};
+
+/// Why the log can't be kept in a Redis.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It can't be reached, or is not fit.
+    #[error(transparent)]
+    Redis(#[from] redis::OpenError),
+    /// What is there already cannot be gone on with.
+    #[error("can't go on with what is in Redis")]
+    Store(#[from] StoreError),
+}
 
 /// A log on Redis whose records are folded into SQLite.
 pub struct RedisLog {
@@ -54,7 +64,7 @@ pub struct RedisLog {
 }
 
 struct Inner {
-    link: Link,
+    log: Log,
     node: Arc<SqliteStore>,
     groups: DashMap<GroupId, Arc<Folded>>,
     closed: CancellationToken,
@@ -88,9 +98,9 @@ impl Default for Folded {
 impl RedisLog {
     /// Connects, and folds what was appended but not folded yet.
     pub async fn open(url: &str, node: Arc<SqliteStore>) -> Result<Self, OpenError> {
-        let link = Link::open(url).await?;
-        let live = Live::start(link.clone());
-        let inner = Inner { link, node, groups: DashMap::new(), closed: CancellationToken::new() };
+        let log = Log::new(Link::open(url).await?);
+        let live = Live::start(log.clone());
+        let inner = Inner { log, node, groups: DashMap::new(), closed: CancellationToken::new() };
         for group in inner.node.groups().await? {
             inner.fold(&group.id, None).await?;
         }
@@ -137,7 +147,7 @@ impl Inner {
             if until.is_some_and(|until| place >= until) {
                 return Ok(());
             }
-            let page = self.link.read(group, After::Sequence(place)).await?;
+            let page = self.log.read(group, After::Sequence(place)).await?;
             if page.cursor <= place {
                 if page.cursor < place {
                     let ends = page.cursor;
@@ -195,7 +205,7 @@ impl EventLog for RedisLog {
         for (group, places) in groups {
             let folded = self.inner.known(&group).await?;
             let own: Vec<Event> = places.iter().map(|at| events[*at].clone()).collect();
-            let given = self.inner.link.append(&group, &own, folded.given.load(Ordering::Relaxed)).await?;
+            let given = self.inner.log.append(&group, &own, folded.given.load(Ordering::Relaxed)).await?;
             let newest = given.iter().copied().max().unwrap_or_default();
             folded.given.fetch_max(newest, Ordering::Relaxed);
             for (at, sequence) in places.into_iter().zip(given) {
@@ -213,7 +223,7 @@ impl EventLog for RedisLog {
 
     async fn read(&self, group: &GroupId, after: After) -> Result<Page, StoreError> {
         let folded = self.inner.known(group).await?;
-        let mut page = self.inner.link.read(group, after).await?;
+        let mut page = self.inner.log.read(group, after).await?;
         if page.events.is_empty() {
             return Ok(page);
         }
@@ -231,7 +241,7 @@ impl EventLog for RedisLog {
 
     async fn timeline(&self, group: &GroupId, session: SessionId, after: u64) -> Result<Page, StoreError> {
         self.inner.known(group).await?;
-        self.inner.link.timeline(group, session, after).await
+        self.inner.log.timeline(group, session, after).await
     }
 
     fn newest(&self, group: &GroupId) -> watch::Receiver<u64> {
@@ -246,7 +256,7 @@ impl EventLog for RedisLog {
 
     async fn trim(&self, group: &GroupId, keep: Retention, now: Wall) -> Result<u64, StoreError> {
         self.inner.known(group).await?;
-        self.inner.link.trim(group, keep, now).await
+        self.inner.log.trim(group, keep, now).await
     }
 }
 
@@ -258,11 +268,11 @@ impl Feed for RedisLog {
         place: &Place,
         query: PostsQuery,
     ) -> Result<Option<Posts>, StoreError> {
-        self.inner.link.posts(group, place, query).await
+        self.inner.log.posts(group, place, query).await
     }
 
     async fn post(&self, group: &GroupId, id: EventId) -> Result<Option<Item>, StoreError> {
-        self.inner.link.post(group, id).await
+        self.inner.log.post(group, id).await
     }
 
     async fn follow(&self, agent: &AgentKey, place: &Place) -> Result<Follow, StoreError> {
@@ -281,7 +291,7 @@ impl Feed for RedisLog {
 #[async_trait]
 impl Leads for RedisLog {
     async fn leads(&self, group: &GroupId, after: u64, most: usize) -> Result<Vec<LeadRow>, StoreError> {
-        self.inner.link.leads(group, after, most).await
+        self.inner.log.leads(group, after, most).await
     }
 }
 

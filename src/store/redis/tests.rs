@@ -110,7 +110,7 @@ async fn what_was_appended_and_not_folded_is_folded_by_the_next_start() {
         agent: None,
     });
     // The process dies between the two.
-    log.inner.link.append(&group(), &[samples::event("g", 1, created)], 0).await.unwrap();
+    log.inner.log.append(&group(), &[samples::event("g", 1, created)], 0).await.unwrap();
     assert_eq!(node.session_record(&group(), session_id()).await.unwrap(), None);
     drop(log);
     let log = RedisLog::open(&redis.url(), Arc::clone(&node)).await.unwrap();
@@ -273,7 +273,10 @@ async fn a_redis_that_lets_keys_go_is_refused_and_noticed_later() {
     for policy in ["allkeys-lru", "volatile-ttl", "allkeys-random"] {
         let _: String = ask(&redis, &["CONFIG", "SET", "maxmemory-policy", policy]).await;
         let refused = RedisLog::open(&redis.url(), Arc::clone(&node)).await.err().unwrap();
-        assert!(matches!(&refused, OpenError::Evicts(found) if found == policy), "{refused:?}");
+        assert!(
+            matches!(&refused, OpenError::Redis(redis::OpenError::Evicts(found)) if found == policy),
+            "{refused:?}"
+        );
         assert!(refused.to_string().contains("noeviction") && refused.to_string().contains(policy));
     }
     let _: String = ask(&redis, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
@@ -298,14 +301,14 @@ async fn a_redis_that_is_away_is_told_and_comes_back() {
     assert!(log.append(events(4..=4)).await.unwrap_err().is_passing());
     until("it is away", async || log.state() == RedisState::Away).await;
     let away = RedisLog::open(&redis.url(), Arc::new(SqliteStore::in_memory().unwrap())).await.err().unwrap();
-    assert!(matches!(away, OpenError::Away(_)), "{away:?}");
+    assert!(matches!(away, OpenError::Redis(redis::OpenError::Away(_))), "{away:?}");
     redis.revive().await;
     until("it is back", async || log.append(events(1..=5)).await.is_ok()).await;
     assert_eq!(sequences(&log.read(&group(), After::Start).await.unwrap()), [1, 2, 3, 4, 5]);
     until("it is back", async || log.state() == RedisState::Fine).await;
     let refused =
         RedisLog::open("no address", Arc::new(SqliteStore::in_memory().unwrap())).await.err().unwrap();
-    assert!(matches!(refused, OpenError::Address(_)), "{refused:?}");
+    assert!(matches!(refused, OpenError::Redis(redis::OpenError::Address(_))), "{refused:?}");
 }
 
 #[tokio::test]
