@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use parking_lot::RwLock;
 
-use super::{Bus, Directory, DirectoryError, Hint, NodeFacts, NodeId, PresenceSource, Sink};
+use super::{Bus, Directory, DirectoryError, Hint, Home, Inherited, NodeFacts, NodeId, PresenceSource, Sink};
 use crate::ids::{GroupId, VisitorId, VisitorKey};
 use crate::model::visitor::Snapshot;
 
@@ -30,6 +30,15 @@ impl Directory for MemoryDirectory {
         let mut nodes = self.nodes.write();
         nodes.retain(|_, source| source.strong_count() > 0);
         nodes.insert(node, source);
+    }
+
+    async fn claim(&self, node: NodeId, key: &VisitorKey) -> Result<Home, DirectoryError> {
+        let others = self.others(node);
+        let home = others.iter().find(|source| source.is_home(key)).map(|source| source.facts());
+        Ok(match home {
+            Some(facts) if !facts.draining => Home::There(facts.node),
+            _ => Home::Here(Inherited::default()),
+        })
     }
 
     async fn lookup(

@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 
 use crate::clock::Wall;
-use crate::ids::{GroupId, VisitorId, VisitorKey};
+use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
 use crate::model::visitor::Snapshot;
 
 /// Names a running node; a restarted process is another node.
@@ -53,6 +53,27 @@ pub trait PresenceSource: Send + Sync {
 
     /// Every visitor of a group that is here.
     fn snapshots(&self, group: &GroupId) -> Vec<Arc<Snapshot>>;
+
+    /// Whether this node speaks for a visitor: it is here, or its session is.
+    fn is_home(&self, key: &VisitorKey) -> bool;
+}
+
+/// Which node speaks for a visitor: its tabs, its focus, its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Home {
+    /// The node that asked, from now on.
+    Here(Inherited),
+    /// Another one that is up.
+    There(NodeId),
+}
+
+/// What a node takes over with a visitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inherited {
+    /// The greatest version that may have been told of it: its next one is greater, whatever the clock says.
+    pub version: u64,
+    /// The session it was in when its former home fell silent.
+    pub session: Option<SessionId>,
 }
 
 /// What cannot be said about other nodes' visitors just now.
@@ -65,6 +86,10 @@ pub struct DirectoryError(#[source] pub Box<dyn std::error::Error + Send + Sync>
 pub trait Directory: Send + Sync + 'static {
     /// Makes a node's visitors findable for as long as the source lives.
     fn enroll(&self, node: NodeId, source: Weak<dyn PresenceSource>);
+
+    /// Makes `node` the home of a visitor unless another node that is up is. While a visitor is not published
+    /// as absent it stays where it is, as long as that node is up and is not draining.
+    async fn claim(&self, node: NodeId, key: &VisitorKey) -> Result<Home, DirectoryError>;
 
     /// The visitors of other nodes than `asking`, in the order asked; `None` for one that no other node
     /// has. With several nodes having one, the newest version is returned.

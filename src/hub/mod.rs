@@ -420,6 +420,10 @@ impl PresenceSource for Hub {
         self.tracker.each(group, |visitor| all.push(Arc::new(visitor.snapshot())));
         all
     }
+
+    fn is_home(&self, key: &VisitorKey) -> bool {
+        self.tracker.look(key, |_| ()).is_some() || self.sessions.of_visitor(key).is_some()
+    }
 }
 
 /// Chance from the system's random source.

@@ -9,6 +9,7 @@ use super::accounts::Group;
 use super::registry::Connection;
 use super::timers::Due;
 use crate::auth::random;
+use crate::cluster::{Home, Inherited};
 use crate::ids::{ConnectionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::codes::{Codes, Issued};
@@ -53,7 +54,7 @@ impl Hub {
     }
 
     /// A visitor's page says who is there.
-    pub fn arrive(
+    pub async fn arrive(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         caller: &Caller,
@@ -77,6 +78,10 @@ impl Hub {
             );
         })?;
         let key = VisitorKey { group: hello.group, visitor: identity.visitor };
+        match self.home_of(&key).await {
+            Home::Here(_) => {}
+            Home::There(node) => tracing::debug!(%node, "a visitor is on two nodes"),
+        }
         let issued = identity.unique.then(|| self.issue_code(&key)).flatten();
 
         let mut client = hello.client.unwrap_or_default();
@@ -116,6 +121,14 @@ impl Hub {
         };
         connection.outbox.push_first(Text::of(&connected));
         Ok(seat)
+    }
+
+    /// The node that speaks for a visitor. Where nobody can be asked, this one does.
+    async fn home_of(&self, key: &VisitorKey) -> Home {
+        self.directory.claim(self.node, key).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a visitor's home is not known, it is here");
+            Home::Here(Inherited::default())
+        })
     }
 
     /// Who a visitor is, by the group's rule: a company's ID takes the company's word, an ID of ours

@@ -26,7 +26,7 @@ pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>, caller: Calle
 
 async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: Caller) -> Result<VisitorSeat, End> {
     match first::<FromVisitor>(hub, link).await?.message {
-        Ok(FromVisitor::Connect(hello)) => Ok(hub.arrive(link.connection(), &caller, hello)?),
+        Ok(FromVisitor::Connect(hello)) => Ok(hub.arrive(link.connection(), &caller, hello).await?),
         _ => Err(out_of_order().into()),
     }
 }

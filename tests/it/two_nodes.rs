@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use porchlight::auth::secret::MasterSecret;
 use porchlight::clock::Clock;
 use porchlight::cluster::memory::{MemoryBus, MemoryDirectory};
-use porchlight::cluster::{Directory, DirectoryError, NodeFacts, NodeId, PresenceSource};
+use porchlight::cluster::{Directory, DirectoryError, Home, NodeFacts, NodeId, PresenceSource};
 use porchlight::http::{
     Admission, ApiError, Ceilings, Edge, Health, Listener, PublicState, Timing, bind, public_router,
 };
@@ -14,7 +14,7 @@ use porchlight::hub::accounts::{Accounts, Demo};
 use porchlight::hub::events::Events;
 use porchlight::hub::feed::FeedStores;
 use porchlight::hub::{Hub, Parts};
-use porchlight::ids::{GroupId, VisitorId};
+use porchlight::ids::{GroupId, VisitorId, VisitorKey};
 use porchlight::model::visitor::Snapshot;
 use porchlight::store::ReceiptLog;
 use porchlight::store::sqlite::SqliteStore;
@@ -196,6 +196,10 @@ struct Away;
 #[async_trait::async_trait]
 impl Directory for Away {
     fn enroll(&self, _: NodeId, _: Weak<dyn PresenceSource>) {}
+
+    async fn claim(&self, _: NodeId, _: &VisitorKey) -> Result<Home, DirectoryError> {
+        Err(DirectoryError("away".into()))
+    }
 
     async fn lookup(
         &self,
