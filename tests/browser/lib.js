@@ -12,9 +12,11 @@ import { after, before, test } from "node:test";
 import { chromium } from "../../web/node_modules/playwright-core/index.mjs";
 import { Line } from "./line.js";
 import { AdminPage, AgentPage, GuestPage, HistoryPage, VisitorPage } from "./people.js";
+import { noted, PATIENCE_MS, until } from "./processes.js";
+import { RedisServer } from "./redis.js";
 
-/** Two shared cores and a debug build: what takes a second here has to be given half a minute. */
-export const PATIENCE_MS = 30_000;
+export { PATIENCE_MS, until };
+
 /** A scene with several waits of its own. */
 const SCENE_MS = 150_000;
 /** Enough of a conversation to see what went wrong. */
@@ -43,34 +45,7 @@ const BROWSER_FLAGS = [
   `--host-resolver-rules=MAP ${FOREIGN_HOST} 127.0.0.1`,
 ];
 
-/**
- * Waits until `look` gives something true.
- * @template T
- * @param {string} what for the message of the failure
- * @param {() => T | Promise<T>} look
- * @param {number} [ms]
- * @returns {Promise<T>}
- */
-export async function until(what, look, ms = PATIENCE_MS) {
-  const end = Date.now() + ms;
-  for (;;) {
-    const found = await look();
-    if (found) return found;
-    if (Date.now() > end) throw new Error(`waited ${ms} ms for ${what}; last seen: ${JSON.stringify(found)}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
 // ---- processes ------------------------------------------------------------------------------------------------
-
-/** `run` ends what a test that was cut off has left behind. @param {number | undefined} pid */
-function noted(pid) {
-  const dir = process.env.PORCHLIGHT_BROWSER_PIDS;
-  if (!dir || !pid) return () => {};
-  const note = path.join(dir, String(pid));
-  fs.writeFileSync(note, "");
-  return () => fs.rmSync(note, { force: true });
-}
 
 /** `porchlight dev` on free ports, in a data directory that goes with it. */
 class Server {
@@ -85,13 +60,14 @@ class Server {
   #exited;
   #tokens = new Map();
 
-  constructor() {
+  /** @param {Record<string, string>} [settings] more of the environment */
+  constructor(settings = {}) {
     const bin = process.env.PORCHLIGHT_BIN;
     if (!bin) throw new Error("PORCHLIGHT_BIN is not set: start the tests with tests/browser/run");
     this.#dir = fs.mkdtempSync(path.join(os.tmpdir(), "porchlight-server-"));
     const free = "127.0.0.1:0";
     const addrs = ["--public-addr", free, "--ops-addr", free, "--admin-addr", free];
-    const env = { ...process.env, PORCHLIGHT__SINKS__DIR: path.join(this.#dir, "sinks") };
+    const env = { ...process.env, PORCHLIGHT__SINKS__DIR: path.join(this.#dir, "sinks"), ...settings };
     this.#process = spawn(bin, ["dev", "--data-dir", this.#dir, ...addrs], { detached: true, env, stdio: ["ignore", "pipe", "pipe"] });
     const forget = noted(this.#process.pid);
     this.#exited = new Promise((resolve) => this.#process.once("exit", (code, signal) => (forget(), resolve(code ?? signal))));
@@ -173,6 +149,12 @@ class Server {
     this.#tokens.delete(address);
   }
 
+  /** Ends it at once, as a machine that fails. */
+  async kill() {
+    this.#process.kill("SIGKILL");
+    await this.#exited;
+  }
+
   async stop() {
     await this.assertSecretsKept().finally(() => this.#end());
   }
@@ -204,24 +186,29 @@ async function launch() {
 /** @typedef {(scene: Scene) => Promise<void>} Play */
 
 /**
- * Gives a test file its server and browser, and returns what declares its scenes: `scene`, one after another, and
+ * Gives a test file its server (or several that share a Redis) and browser, and returns what declares its scenes: `scene`, one after another, and
  * `meanwhile`, which begins with the file and is declared last, for what mostly waits.
  */
-export function stage() {
-  /** @type {Server} */
-  let server;
+export function stage({ nodes = 1 } = {}) {
+  /** @type {Server[]} */
+  let servers = [];
+  /** @type {RedisServer | undefined} */
+  let redis;
   /** @type {Awaited<ReturnType<typeof launch>>} */
   let launched;
   /** @type {(() => void)[]} */
   const beginnings = [];
   before(async () => {
-    server = await new Server().started();
+    if (nodes > 1) redis = await new RedisServer().started();
+    // One after the other: the first makes the demo group.
+    for (let node = 0; node < nodes; node += 1) servers.push(await new Server(redis?.settings).started());
     launched = await launch();
     for (const begin of beginnings) begin();
   }, { timeout: 120_000 });
   after(async () => {
     await launched?.stop();
-    await server?.stop();
+    for (const server of servers) await server.stop();
+    await redis?.stop();
   }, { timeout: 60_000 });
 
   /** Plays to the end; the runner's own time-out would leave nothing to look at. @param {Scene} scene @param {Play} play */
@@ -256,7 +243,7 @@ export function stage() {
     scene(name, play) {
       /** @type {Scene} */
       let scene;
-      declare(name, () => perform((scene = new Scene(server, launched.browser)), play), () => scene);
+      declare(name, () => perform((scene = new Scene(servers, launched.browser)), play), () => scene);
     },
     /** @param {string} name @param {Play} play */
     meanwhile(name, play) {
@@ -265,7 +252,7 @@ export function stage() {
       /** @type {Promise<unknown>} */
       let result;
       beginnings.push(() => {
-        result = perform((scene = new Scene(server, launched.browser)), play);
+        result = perform((scene = new Scene(servers, launched.browser)), play);
         result.catch(() => {}); // reported when its turn comes
       });
       declare(name, () => result, () => scene);
@@ -278,6 +265,8 @@ let visitors = 0;
 /** The people of one test, each in a browser context of their own. */
 export class Scene {
   server;
+  /** All that share what they know. */
+  nodes;
   #browser;
   /** @type {{ name: string, page: import("playwright-core").Page, lines: string[], faults: string[] }[]} */
   #seats = [];
@@ -287,9 +276,10 @@ export class Scene {
   /** @type {RegExp[]} */
   #allowed = [];
 
-  /** @param {Server} server @param {import("playwright-core").Browser} browser */
-  constructor(server, browser) {
-    this.server = server;
+  /** @param {Server[]} nodes @param {import("playwright-core").Browser} browser */
+  constructor(nodes, browser) {
+    this.nodes = nodes;
+    this.server = nodes[0];
     this.#browser = browser;
   }
 
@@ -419,8 +409,8 @@ export class Scene {
   }
 
   /** A line to the server that can be cut. */
-  async line() {
-    const line = await new Line(this.server.port).open();
+  async line(server = this.server) {
+    const line = await new Line(server.port).open();
     this.#closers.push(line);
     return line;
   }
@@ -447,7 +437,7 @@ export class Scene {
       parts.push(`--- ${name} at ${page.isClosed() ? "a closed page" : page.url()} (${shot})`);
       parts.push(`sharing: ${await sharing(page)}`, ...lines.slice(-KEPT_LINES));
     }
-    parts.push("--- server", ...this.server.log.slice(-KEPT_LINES));
+    for (const node of this.nodes) parts.push("--- server", ...node.log.slice(-KEPT_LINES));
     return parts.join("\n");
   }
 

@@ -9,12 +9,14 @@ export class Line {
   /** @type {Set<net.Socket>} */
   #sockets = new Set();
   #up = true;
+  #port;
 
   /** @param {number} port */
   constructor(port) {
+    this.#port = port;
     this.#server = net.createServer((near) => {
       if (!this.#up) return near.destroy();
-      const far = net.connect({ port, host: "127.0.0.1", noDelay: true });
+      const far = net.connect({ port: this.#port, host: "127.0.0.1", noDelay: true });
       near.setNoDelay(true);
       for (const [one, other] of [[near, far], [far, near]]) {
         this.#sockets.add(one);
@@ -41,6 +43,11 @@ export class Line {
 
   mend() {
     this.#up = true;
+  }
+
+  /** Leads elsewhere from now on, as a load balancer does; what runs over it goes on. @param {number} port */
+  to(port) {
+    this.#port = port;
   }
 
   close() {
