@@ -79,13 +79,13 @@ pub(super) struct LampsReport {
     /// From the `connect` message to the agents.
     lit_latency: Percentiles,
     /// From the planned moment of the change to the agents.
-    change_latency: Percentiles,
+    pub(super) change_latency: Percentiles,
     /// From the planned moment of `leave` to the agents.
     dark_latency: Percentiles,
     /// How late the generator itself was; contained in the latencies.
     own_lag: Percentiles,
     pub(super) errors: Tally,
-    server_cpu_us_per_push: Option<f64>,
+    pub(super) server_cpu_us_per_push: Option<f64>,
 }
 
 /// One visitor's history, as sent.
@@ -141,11 +141,11 @@ impl LampsArgs {
         let shown = Arc::clone(&lamps);
         let live = Live::start(self.target.json, move |elapsed| shown.line(elapsed));
 
-        watch_all(&target, &lamps, self.agents).await?;
+        watch_all(&self.target.resolve_agents().await?, &lamps, self.agents).await?;
         let mut sinks = arrive(&target, &lamps).await?;
         lamps.wait_for(&lamps.known_lit, pairs).await;
 
-        let server = || self.target.server_pid.map(Usage::of).transpose();
+        let server = || Usage::of_all(&self.target.server_pid);
         let (before, before_pushes) = (server()?, lamps.received.load(Ordering::Acquire));
         let started = Instant::now();
         let changes = self.change(&lamps, &mut sinks).await?;

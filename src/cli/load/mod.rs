@@ -6,6 +6,7 @@
 //!
 //! A run ends with an error, and so with a failing exit code, when anything expected did not arrive.
 
+mod cluster;
 mod lamps;
 mod messages;
 mod pace;
@@ -35,6 +36,8 @@ enum LoadCommand {
     Lamps(lamps::LampsArgs),
     /// Publishes frames into sessions and times and counts them at each viewer.
     Relay(relay::RelayArgs),
+    /// Compares two nodes with one: lamps and frames within a node, and across, in the same run.
+    Cluster(cluster::ClusterArgs),
 }
 
 impl LoadArgs {
@@ -47,6 +50,7 @@ impl LoadArgs {
             LoadCommand::Visitors(args) => args.run().await,
             LoadCommand::Lamps(args) => args.run().await,
             LoadCommand::Relay(args) => args.run().await,
+            LoadCommand::Cluster(args) => args.run().await,
         }
     }
 }

@@ -60,6 +60,20 @@ impl Usage {
         Ok(Self { rss_kib, cpu_seconds: cpu.as_secs_f64() })
     }
 
+    /// What several processes have used together; none when there are none.
+    pub(super) fn of_all(pids: &[u32]) -> anyhow::Result<Option<Self>> {
+        let mut sum: Option<Self> = None;
+        for pid in pids {
+            let one = Self::of(*pid)?;
+            let before = sum.unwrap_or(Self { rss_kib: 0, cpu_seconds: 0.0 });
+            sum = Some(Self {
+                rss_kib: before.rss_kib + one.rss_kib,
+                cpu_seconds: before.cpu_seconds + one.cpu_seconds,
+            });
+        }
+        Ok(sum)
+    }
+
     /// What this process has used, or nothing where the kernel does not tell.
     pub(super) fn own() -> Option<Self> {
         Self::of(std::process::id()).ok()

@@ -1,4 +1,4 @@
-//! Whom to load and as whom: the arguments that all three commands share, checked once.
+//! Whom to load and as whom: the arguments that all commands share, checked once.
 //!
 //! Refuses a machine that the caller does not vouch for. Opens nothing but files and name look-ups.
 
@@ -40,9 +40,13 @@ pub(super) struct TargetArgs {
     /// Load a machine that is not this one
     #[arg(long)]
     pub(super) i_own_this_server: bool,
-    /// Also report CPU time and memory of this process, the server on this machine
+    /// Also report CPU time and memory of this process, the server on this machine; may be given several times for
+    /// the nodes of a cluster and their Redis, whose sum is reported
     #[arg(long, value_name = "PID")]
-    pub(super) server_pid: Option<u32>,
+    pub(super) server_pid: Vec<u32>,
+    /// Where agents and viewers connect, if not where visitors do: the public listener of another node
+    #[arg(long, value_name = "URL")]
+    pub(super) agents_url: Option<String>,
     /// Print one JSON object instead of progress and a table
     #[arg(long)]
     pub(super) json: bool,
@@ -114,6 +118,12 @@ impl TargetArgs {
         let group = self.group.clone().or(dev.map(|dev| dev.group)).unwrap_or_else(|| "demo".to_owned());
         let origin = self.origin.clone().unwrap_or_else(|| format!("http://{authority}"));
         Ok(Target { address, authority, prefix, origin, group, sources: self.sources, accounts })
+    }
+
+    /// Where agents and viewers connect.
+    pub(super) async fn resolve_agents(&self) -> anyhow::Result<Target> {
+        let url = self.agents_url.clone().or_else(|| self.url.clone());
+        Self { url, ..self.clone() }.resolve().await
     }
 
     fn own_account(&self) -> anyhow::Result<Option<Account>> {

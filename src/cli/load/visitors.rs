@@ -143,7 +143,7 @@ impl VisitorsArgs {
         );
         let target = self.target.resolve().await?;
         make_room(self.count)?;
-        let server = || self.target.server_pid.map(Usage::of).transpose();
+        let server = || Usage::of_all(&self.target.server_pid);
         let (before, own_before) = (server()?, Usage::own());
         let crowd = Arc::new(Crowd::new(target, self.count, self.data_bytes));
         let shown = Arc::clone(&crowd);

@@ -109,11 +109,11 @@ pub(super) struct RelayReport {
     gb_per_second: f64,
     key_frame_requests: u64,
     /// Over all viewers that read.
-    latency: Percentiles,
+    pub(super) latency: Percentiles,
     /// How late the generator itself was with `--fps`; contained in the latency.
     own_lag: Percentiles,
-    errors: Tally,
-    server: Option<ServerUsage>,
+    pub(super) errors: Tally,
+    pub(super) server: Option<ServerUsage>,
     pub(super) viewers: Vec<ViewerReport>,
 }
 
@@ -136,12 +136,12 @@ pub(super) struct ViewerReport {
 /// What the server used while frames were sent, when its process was named.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ServerUsage {
+pub(super) struct ServerUsage {
     before: Usage,
     after: Usage,
     most_rss_kib: u64,
     cpu_seconds: f64,
-    cpu_seconds_per_gb: f64,
+    pub(super) cpu_seconds_per_gb: f64,
 }
 
 impl RelayArgs {
@@ -161,16 +161,22 @@ impl RelayArgs {
 
     pub(super) async fn measure(&self) -> anyhow::Result<RelayReport> {
         self.check()?;
-        let target = Arc::new(self.target.resolve().await?);
+        let (target, agents) = (self.target.resolve().await?, self.target.resolve_agents().await?);
         let all_viewers = self.viewers + self.stalled;
         // A visitor, a publisher and viewers in each session; one connection of an agent for each viewer.
         make_room(self.sessions * (2 + all_viewers) + all_viewers)?;
         let errors = Arc::new(Tally::default());
-        let desk = Desk::open(&target, all_viewers).await?;
+        let desk = Desk::open(&agents, all_viewers).await?;
         let stages: Vec<Stage> =
             stream::iter(0..self.sessions)
                 .map(|n| {
-                    let casting = Casting { target: &target, desk: &desk, errors: &errors, args: self };
+                    let casting = Casting {
+                        target: &target,
+                        agents: &agents,
+                        desk: &desk,
+                        errors: &errors,
+                        args: self,
+                    };
                     async move {
                         casting.open(n).await.with_context(|| format!("session {n} does not come about"))
                     }
@@ -180,8 +186,9 @@ impl RelayArgs {
                 .await?;
 
         let live = Live::start(self.target.json, line(stages.iter().flat_map(Stage::seen).collect()));
-        let memory = self.target.server_pid.map(Memory::watch);
-        let server = || self.target.server_pid.map(Usage::of).transpose();
+        let pids = &self.target.server_pid;
+        let memory = (!pids.is_empty()).then(|| Memory::watch(pids.clone()));
+        let server = || Usage::of_all(&self.target.server_pid);
         let before = server()?;
         let lag = Arc::new(Latency::default());
         let started = Instant::now();
@@ -281,21 +288,21 @@ fn gigabytes(bytes: u64) -> f64 {
     bytes / 1e9
 }
 
-/// Watches a process's memory until it is dropped.
+/// Watches the memory of processes until it is dropped.
 struct Memory {
     most: Arc<AtomicU64>,
     watching: tokio::task::JoinHandle<()>,
 }
 
 impl Memory {
-    fn watch(pid: u32) -> Self {
+    fn watch(pids: Vec<u32>) -> Self {
         let most = Arc::new(AtomicU64::new(0));
         let kept = Arc::clone(&most);
         let watching = tokio::spawn(async move {
             let mut sample = tokio::time::interval(SAMPLE);
             loop {
                 sample.tick().await;
-                let Ok(usage) = Usage::of(pid) else { return };
+                let Ok(Some(usage)) = Usage::of_all(&pids) else { return };
                 kept.fetch_max(usage.rss_kib, Ordering::AcqRel);
             }
         });

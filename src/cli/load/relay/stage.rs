@@ -25,6 +25,8 @@ const PRESENCE_BYTES: usize = 200;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Casting<'a> {
     pub(super) target: &'a Target,
+    /// Where viewers attach.
+    pub(super) agents: &'a Target,
     pub(super) desk: &'a Desk,
     pub(super) errors: &'a Arc<Tally>,
     pub(super) args: &'a RelayArgs,
@@ -64,7 +66,7 @@ impl Casting<'_> {
         // so both sides go on at the same time.
         let sharing = async {
             let ticket = patiently(consent(&mut visitor)).await?;
-            let socket = self.attach(Audience::Publisher, n, &ticket).await?;
+            let socket = attach(self.target, Audience::Publisher, n, &ticket).await?;
             Ok(tokio::spawn(publish(socket, args.frame_bytes, started, Arc::clone(&flow))))
         };
         let (publisher, first) = tokio::try_join!(sharing, desk.join(0, &visitor_id))?;
@@ -77,7 +79,7 @@ impl Casting<'_> {
                 Some(ticket) => ticket,
                 None => desk.join(viewer, &visitor_id).await?,
             };
-            let socket = self.attach(Audience::Viewer, n, &ticket).await?;
+            let socket = attach(self.agents, Audience::Viewer, n, &ticket).await?;
             if viewer >= args.viewers {
                 stalled.push(socket);
                 continue;
@@ -97,22 +99,22 @@ impl Casting<'_> {
         connected(&mut socket).await?;
         Ok(socket)
     }
+}
 
-    async fn attach(self, audience: Audience, n: usize, ticket: &str) -> Result<Socket, Fault> {
-        patiently(async {
-            let mut socket = open(self.target, audience, n).await?;
-            say(&mut socket, messages::attach(ticket)).await?;
-            loop {
-                match hear_text(&mut socket).await? {
-                    SessionHears::Attached {} => return Ok(socket),
-                    SessionHears::Error { code, message } => return Err(Fault::Told { code, message }),
-                    SessionHears::Ended { reason } => return Err(Fault::Unexpected(reason)),
-                    _ => {}
-                }
+async fn attach(target: &Target, audience: Audience, n: usize, ticket: &str) -> Result<Socket, Fault> {
+    patiently(async {
+        let mut socket = open(target, audience, n).await?;
+        say(&mut socket, messages::attach(ticket)).await?;
+        loop {
+            match hear_text(&mut socket).await? {
+                SessionHears::Attached {} => return Ok(socket),
+                SessionHears::Error { code, message } => return Err(Fault::Told { code, message }),
+                SessionHears::Ended { reason } => return Err(Fault::Unexpected(reason)),
+                _ => {}
             }
-        })
-        .await
-    }
+        }
+    })
+    .await
 }
 
 /// The visitor's side of the request: shows the offer, accepts the terms, gets the ticket.
