@@ -25,7 +25,7 @@ use crate::model::lead::{self, Guest};
 use crate::model::origin::Origin;
 use crate::model::session::{Entrant, Input, SessionError};
 use crate::model::settings::Audience;
-use crate::model::ticket::{Secret, Token};
+use crate::model::ticket::{Lock, Secret, Token};
 use crate::wire::session::Role;
 use crate::wire::visitor::SessionKind;
 
@@ -112,7 +112,7 @@ pub(super) struct Invites(Vec<Invite>);
 /// A link, and whom it is for if that is known.
 #[derive(Debug)]
 struct Invite {
-    secret: Secret,
+    lock: Lock,
     guest: Guest,
 }
 
@@ -123,9 +123,8 @@ impl Invites {
             return None;
         }
         let secret = Secret::new(random::bytes());
-        let text = Token { session, secret: secret.clone() }.text();
-        self.0.push(Invite { secret, guest });
-        Some(text)
+        self.0.push(Invite { lock: Lock::of(&secret), guest });
+        Some(Token { session, secret }.text())
     }
 
     /// Whom the link is for; none when it is none of these.
@@ -133,7 +132,7 @@ impl Invites {
         // Each is compared, so that the time tells nothing.
         let mut found = None;
         for invite in &self.0 {
-            if invite.secret.matches(secret) {
+            if invite.lock.opens_to(secret) {
                 found = Some(invite.guest.clone());
             }
         }
