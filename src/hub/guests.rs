@@ -18,6 +18,7 @@ use super::accounts::Group;
 use super::sessions::LiveSession;
 use crate::auth::random;
 use crate::clock::Wall;
+use crate::cluster::vault::SavedInvite;
 use crate::ids::{EventId, GroupId, ParticipantId, SessionId};
 use crate::limits;
 use crate::model::event::{Actor, Door, Event, What};
@@ -125,6 +126,17 @@ impl Invites {
         let secret = Secret::new(random::bytes());
         self.0.push(Invite { lock: Lock::of(&secret), guest });
         Some(Token { session, secret }.text())
+    }
+
+    /// The links as they are saved.
+    pub(super) fn save(&self) -> Vec<SavedInvite> {
+        let saved = |invite: &Invite| SavedInvite { lock: invite.lock.clone(), guest: invite.guest.clone() };
+        self.0.iter().map(saved).collect()
+    }
+
+    /// The links as they were saved.
+    pub(super) fn restore(saved: Vec<SavedInvite>) -> Self {
+        Self(saved.into_iter().map(|SavedInvite { lock, guest }| Invite { lock, guest }).collect())
     }
 
     /// Whom the link is for; none when it is none of these.

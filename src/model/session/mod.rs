@@ -277,6 +277,16 @@ impl Session {
         self.revision += u64::from(out.iter().any(Output::tells_of_change));
     }
 
+    /// Whether somebody accepted terms in it, of which there has to be a receipt.
+    pub fn needs_proof(&self) -> bool {
+        matches!(&self.phase, Phase::Open(Gate::Met(admission)) if admission.version().is_some())
+    }
+
+    /// The connections of everybody who is in it.
+    pub fn seats(&self) -> Vec<ConnectionId> {
+        self.connections(|_| true)
+    }
+
     /// Grows with each step that changes what is saved.
     pub fn revision(&self) -> u64 {
         self.revision
