@@ -101,6 +101,12 @@ impl Now {
         }
     }
 
+    /// What is left until a moment that another process wrote down: nothing once it has passed, and never more
+    /// than `most`, whatever that process's clock said.
+    pub fn left_until(self, then: Wall, most: Duration) -> Duration {
+        Duration::from_millis(then.0.saturating_sub(self.wall.0)).min(most)
+    }
+
     /// The moment `by` later on both clocks.
     pub fn after(self, by: Duration) -> Self {
         Self { tick: self.tick.after(by), wall: self.wall.after(by) }
@@ -156,6 +162,16 @@ mod tests {
             assert_eq!(serde_json::from_str::<Wall>(&text).unwrap(), wall);
         }
         assert!(serde_json::from_str::<Wall>("\"yesterday\"").is_err());
+    }
+
+    #[test]
+    fn what_is_left_is_bounded_on_both_sides() {
+        let now = Now { tick: Tick(7), wall: Wall(50_000) };
+        let left = |then| now.left_until(Wall(then), Duration::from_secs(60)).as_millis();
+        assert_eq!(
+            [0, 50_000, 50_001, 110_000, 110_001, u64::MAX].map(left),
+            [0, 0, 1, 60_000, 60_000, 60_000]
+        );
     }
 
     #[test]

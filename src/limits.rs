@@ -8,6 +8,7 @@ mod guests;
 mod kept;
 mod redis;
 mod sinks;
+mod vault;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub use guests::*;
 pub use kept::*;
 pub use redis::*;
 pub use sinks::*;
+pub use vault::*;
 
 // ── Connections ────────────────────────────────────────────────────────────────────────────────
 

@@ -19,6 +19,7 @@ use crate::admin::{AdminListener, AdminService, Archive, Operated, Syncing};
 use crate::auth::secret::SecretError;
 use crate::clock::{Clock, wall};
 use crate::cluster::memory::{MemoryBus, MemoryDirectory};
+use crate::cluster::vault::MemoryVault;
 use crate::config::{Config, TlsError};
 use crate::http::{
     Admission, ApiError, BindError, Ceilings, Edge, Health, Listener, PublicState, Timing, UpgradeHook, bind,
@@ -212,6 +213,7 @@ impl Server {
             accounts: Arc::clone(&accounts),
             directory: Arc::<MemoryDirectory>::default(),
             bus: Arc::<MemoryBus>::default(),
+            vault: Arc::<MemoryVault>::default(),
             events: events.clone(),
             receipts: Arc::clone(&stores.receipts),
             feeds: log.feeds(),

@@ -3,8 +3,12 @@
 //! A hub is the truth about the visitors connected to it. The [`Directory`] answers for those of other
 //! nodes; the [`Bus`] carries hints that something changed, and may lose them. Both have a memory
 //! implementation, which joins the hubs of one process and is all that a single node needs.
+//!
+//! Sessions are saved in a [`vault`], so that one may go on where its visitor comes back.
 
 pub mod memory;
+pub mod redis;
+pub mod vault;
 
 use std::sync::{Arc, Weak};
 

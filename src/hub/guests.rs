@@ -18,6 +18,7 @@ use super::accounts::Group;
 use super::sessions::LiveSession;
 use crate::auth::random;
 use crate::clock::Wall;
+use crate::cluster::vault::SavedInvite;
 use crate::ids::{EventId, GroupId, ParticipantId, SessionId};
 use crate::limits;
 use crate::model::event::{Actor, Door, Event, What};
@@ -25,7 +26,7 @@ use crate::model::lead::{self, Guest};
 use crate::model::origin::Origin;
 use crate::model::session::{Entrant, Input, SessionError};
 use crate::model::settings::Audience;
-use crate::model::ticket::{Secret, Token};
+use crate::model::ticket::{Lock, Secret, Token};
 use crate::wire::session::Role;
 use crate::wire::visitor::SessionKind;
 
@@ -112,7 +113,7 @@ pub(super) struct Invites(Vec<Invite>);
 /// A link, and whom it is for if that is known.
 #[derive(Debug)]
 struct Invite {
-    secret: Secret,
+    lock: Lock,
     guest: Guest,
 }
 
@@ -123,9 +124,19 @@ impl Invites {
             return None;
         }
         let secret = Secret::new(random::bytes());
-        let text = Token { session, secret: secret.clone() }.text();
-        self.0.push(Invite { secret, guest });
-        Some(text)
+        self.0.push(Invite { lock: Lock::of(&secret), guest });
+        Some(Token { session, secret }.text())
+    }
+
+    /// The links as they are saved.
+    pub(super) fn save(&self) -> Vec<SavedInvite> {
+        let saved = |invite: &Invite| SavedInvite { lock: invite.lock.clone(), guest: invite.guest.clone() };
+        self.0.iter().map(saved).collect()
+    }
+
+    /// The links as they were saved.
+    pub(super) fn restore(saved: Vec<SavedInvite>) -> Self {
+        Self(saved.into_iter().map(|SavedInvite { lock, guest }| Invite { lock, guest }).collect())
     }
 
     /// Whom the link is for; none when it is none of these.
@@ -133,7 +144,7 @@ impl Invites {
         // Each is compared, so that the time tells nothing.
         let mut found = None;
         for invite in &self.0 {
-            if invite.secret.matches(secret) {
+            if invite.lock.opens_to(secret) {
                 found = Some(invite.guest.clone());
             }
         }

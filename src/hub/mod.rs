@@ -35,9 +35,11 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::random;
 use crate::clock::{Clock, Wall};
+use crate::cluster::vault::Vault;
 use crate::cluster::{Bus, Directory, DirectoryError, Hint, NodeFacts, NodeId, PresenceSource, Sink};
 use crate::hub::accounts::Accounts;
 use crate::hub::changes::SignedIn;
@@ -45,7 +47,7 @@ use crate::hub::events::Events;
 use crate::hub::feed::{FeedStores, Feeds};
 use crate::hub::operators::OperatorWishes;
 use crate::hub::registry::Registry;
-use crate::hub::sessions::Sessions;
+use crate::hub::sessions::{Saves, Sessions};
 use crate::hub::timers::{Due, Timers};
 use crate::hub::tracker::{Lazy, Told, Tracker};
 use crate::hub::watch::Watchers;
@@ -74,6 +76,8 @@ pub struct Parts {
     pub directory: Arc<dyn Directory>,
     /// How other nodes are told.
     pub bus: Arc<dyn Bus>,
+    /// Where sessions are saved, so that they outlive this node.
+    pub vault: Arc<dyn Vault>,
     /// Where it is written down what happens.
     pub events: Events,
     /// Where proofs of consent are kept.
@@ -103,6 +107,7 @@ pub struct Hub {
     operators: OperatorWishes,
     agents: DashMap<ConnectionId, SignedIn>,
     sessions: Sessions,
+    saves: Arc<Saves>,
     /// What guests type to come into a session.
     session_keys: Mutex<SessionKeys>,
     /// What stands before the path in links for people; empty where the server does not know.
@@ -121,6 +126,8 @@ pub struct Hub {
     draining: AtomicBool,
     /// Keeps the bus's sink alive.
     sink: Mutex<Option<Arc<Sink>>>,
+    /// The tasks that save sessions and look for lost ones; they end with the hub.
+    keepers: Mutex<Option<[AbortOnDropHandle<()>; 2]>>,
 }
 
 impl Hub {
@@ -137,6 +144,7 @@ impl Hub {
             operators: OperatorWishes::default(),
             agents: DashMap::new(),
             sessions: Sessions::default(),
+            saves: Saves::new(parts.vault),
             session_keys: Mutex::new(SessionKeys::new(random::u128())),
             public_url: parts.public_url,
             codes: DashMap::new(),
@@ -151,6 +159,7 @@ impl Hub {
             limits: parts.limits,
             draining: AtomicBool::new(false),
             sink: Mutex::new(None),
+            keepers: Mutex::new(None),
         });
         let source: Arc<dyn PresenceSource> = Arc::clone(&hub) as _;
         hub.directory.enroll(hub.node, Arc::downgrade(&source));
@@ -162,6 +171,7 @@ impl Hub {
         });
         hub.bus.subscribe(hub.node, Arc::downgrade(&sink));
         *hub.sink.lock() = Some(sink);
+        *hub.keepers.lock() = Some(hub.keep_sessions());
         hub
     }
 
@@ -244,8 +254,9 @@ impl Hub {
     pub async fn drain(self: &Arc<Self>, grace: Duration) {
         self.draining.store(true, Ordering::Relaxed);
         // They live in this process alone, so whoever is in one is told that it is over, and not to wait.
-        for session in self.sessions.all() {
-            self.end_session(&session, EndReason::Drained);
+        let sessions = self.sessions.all();
+        for session in &sessions {
+            self.end_session(session, EndReason::Drained);
         }
         let connections = self.registry.all();
         let mut batches =
@@ -260,6 +271,8 @@ impl Hub {
                 tokio::time::sleep(grace / DRAIN_STEPS).await;
             }
         }
+        // The vault is told too, or another node would end them again.
+        self.saved(&sessions).await;
     }
 
     // ── Presence ───────────────────────────────────────────────────────────────────────────────

@@ -84,6 +84,10 @@ impl Hub {
                 self.meters.receipt_seconds.record(self.clock.tick().since(asked).as_secs_f64());
                 let receipt = ReceiptRef { id: sealed.id, number: sealed.number };
                 self.write_down(session, &Happened::Accepted(accepted), Some(receipt));
+                self.proven(session);
+                if let Some(saved) = self.being_saved(session) {
+                    saved.await;
+                }
                 self.resume(session);
                 return;
             }

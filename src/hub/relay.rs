@@ -163,6 +163,11 @@ impl Relay {
         state.streams.iter().filter(|(_, s)| s.cache(now) != Cache::Fresh).map(|(id, _)| *id).collect()
     }
 
+    /// Counts on from what was relayed on another node.
+    pub fn go_on_from(&self, relayed: Relayed) {
+        self.state.lock().relayed = relayed;
+    }
+
     /// What was taken of publishers so far.
     pub fn relayed(&self) -> Relayed {
         self.state.lock().relayed

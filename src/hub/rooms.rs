@@ -1,6 +1,7 @@
 //! The participant's door: attaching, frames, and what is said in a session.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -31,7 +32,7 @@ pub struct Participant {
 
 impl Hub {
     /// Somebody attaches with a ticket, or comes back with a resume token.
-    pub fn attach(
+    pub async fn attach(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         attach: Attach,
@@ -46,8 +47,10 @@ impl Hub {
             }
         };
         let token = Token::parse(text).ok_or_else(refused)?;
-        let gone = || Close::new(CloseCode::NotFound, "no such session");
-        let session = self.sessions.routed(token.session).ok_or_else(gone)?;
+        let session = match self.sessions.routed(token.session) {
+            Some(session) => session,
+            None => self.elsewhere(token.session).await?,
+        };
         let (secret, connection_id, decodes) = (token.secret, connection.id, attach.decodes);
         let input = if first {
             Input::Attach { secret, connection: connection_id, decodes }
@@ -75,6 +78,10 @@ impl Hub {
             side,
             connection: connection_id,
         };
+        if role == Role::Publisher && participant.session.adopted.load(Ordering::Relaxed) {
+            // Nothing that it showed on the other node is here.
+            self.ask_for_key_frame(&participant.session, 0);
+        }
         if seat.is_some() {
             for stream in participant.session.relay.stale_streams(self.clock.tick()) {
                 self.want_key_frame(&participant.session, stream);

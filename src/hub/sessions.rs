@@ -1,6 +1,7 @@
 //! Requests and sessions of this node: finding them, driving them, performing what they say.
 
 mod perform;
+mod saved;
 mod show;
 
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use dashmap::{DashMap, Entry};
 use parking_lot::Mutex;
 
+pub use saved::AdoptError;
+pub(super) use saved::Saves;
 pub(super) use show::Showcase;
 
 use super::driver::Driver;
@@ -64,6 +67,9 @@ pub struct LiveSession {
     pub(super) waiting: Waiting,
     /// Its consent could not be proven: no ticket is handed out any more.
     pub(super) barred: AtomicBool,
+    /// It began on another node.
+    pub(super) adopted: AtomicBool,
+    saving: saved::Saving,
     driver: Driver<Session, Output>,
     /// Steps taken so far; written under the driver's lock.
     steps: AtomicU64,
@@ -316,6 +322,8 @@ impl Hub {
             invites: Mutex::default(),
             waiting: Waiting::default(),
             barred: AtomicBool::new(false),
+            adopted: AtomicBool::new(false),
+            saving: saved::Saving::default(),
             relay: Arc::new(Relay::new(Arc::clone(&self.limits))),
             driver: Driver::new(machine, out),
             steps: AtomicU64::new(0),
@@ -361,6 +369,7 @@ impl Hub {
                 .then(|| machine.view());
             let result = step(machine, out);
             session.steps.fetch_add(1, Ordering::Relaxed);
+            self.saves.stepped(session, machine);
             changed = before.is_some_and(|before| before != machine.view());
             next = machine.next_deadline();
             result
@@ -411,7 +420,7 @@ impl Hub {
         }
     }
 
-    fn ask_for_key_frame(&self, session: &LiveSession, stream: u32) {
+    pub(super) fn ask_for_key_frame(&self, session: &LiveSession, stream: u32) {
         let Some(publisher) = session.relay.publisher() else { return };
         if let Some(connection) = self.registry.get(publisher) {
             self.meters.key_frame_requests.increment(1);

@@ -23,6 +23,10 @@ pub enum ControlError {
     NotGranted,
 }
 
+/// By how much the epoch grows when a session is restored: more than the grants and ends of grants that a
+/// session has in its whole life, and little enough that scripts count a milliard restores exactly.
+const LEAP: u64 = 1 << 20;
+
 /// The state of control in one session.
 #[derive(Debug, Clone)]
 pub struct Control {
@@ -36,6 +40,12 @@ impl Control {
     /// Off; `allowed` is false for a view-only session.
     pub fn new(allowed: bool) -> Self {
         Self { allowed, state: ControlState::Off, holder: None, epoch: 0 }
+    }
+
+    /// Of a session that was saved: off, whoever had it, under an epoch that no grant had before. Grants since
+    /// it was saved are behind it too.
+    pub fn restored(allowed: bool, epoch: u64) -> Self {
+        Self { allowed, state: ControlState::Off, holder: None, epoch: epoch.saturating_add(LEAP) }
     }
 
     /// Whether control may be asked for at all.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::event::{Actor, Event, Post, What};
@@ -69,8 +70,10 @@ pub fn link(session: SessionId) -> String {
 /// What one session posts: one post for the agent that started it and one for each other that joined,
 /// however often they come back.
 ///
-/// Nothing is posted before the visitor's side is there: until then nothing has started.
-#[derive(Debug)]
+/// Nothing is posted before the visitor's side is there: until then nothing has started. It is saved with its
+/// session, so that nobody posts again on another node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Chatter {
     session: SessionId,
     visitor: Option<VisitorId>,

@@ -5,12 +5,14 @@
 
 use super::event::Lead;
 use super::settings::CreateLeads;
+use serde::{Deserialize, Serialize};
+
 use crate::ids::EventId;
 use crate::limits;
 use crate::wire::visitor::SessionKind;
 
 /// What a guest told of itself on the way into a session.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guest {
     /// Its name.
     pub name: Option<String>,

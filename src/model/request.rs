@@ -14,8 +14,11 @@
 #![expect(clippy::result_large_err, reason = "a request that was not answered is handed back whole")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::ticket::{Chance, Secret, Token};
+use serde::{Deserialize, Serialize};
+
+use super::ticket::{Chance, Lock, Secret, Token};
 use crate::clock::{Now, Tick, Wall};
 use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId};
 use crate::wire::session::{Role, Side};
@@ -31,7 +34,7 @@ pub struct Question {
     /// What must be accepted, or that nothing must.
     pub terms: TermsShown,
     /// How long it stands.
-    pub deadline: std::time::Duration,
+    pub deadline: Duration,
 }
 
 /// A question that waits for its answer.
@@ -62,6 +65,25 @@ impl Request {
     pub fn new(question: Question, now: Now) -> Self {
         let end = now.after(question.deadline);
         Self { question, expires: end.tick, expires_at: end.wall, displayed: None }
+    }
+
+    /// What is saved of it.
+    pub(super) fn save(&self) -> SavedRequest {
+        SavedRequest {
+            terms: self.question.terms.clone(),
+            deadline_ms: u64::try_from(self.question.deadline.as_millis()).unwrap_or(u64::MAX),
+            expires_at: self.expires_at,
+            displayed: self.displayed,
+        }
+    }
+
+    /// The question as it was saved: it stands for what is left of its time, however the clocks of the two
+    /// nodes differ never for longer than when it was put.
+    pub(super) fn restored(saved: SavedRequest, request: RequestId, session: SessionId, now: Now) -> Self {
+        let deadline = Duration::from_millis(saved.deadline_ms);
+        let end = now.after(now.left_until(saved.expires_at, deadline));
+        let question = Question { request, session, terms: saved.terms, deadline };
+        Self { question, expires: end.tick, expires_at: end.wall, displayed: saved.displayed }
     }
 
     /// The request's id.
@@ -141,6 +163,35 @@ impl Request {
     }
 }
 
+/// What is saved of a question that stands. Nothing but a [`Request`], or what was written of one, makes it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SavedRequest {
+    terms: TermsShown,
+    deadline_ms: u64,
+    expires_at: Wall,
+    displayed: Option<Wall>,
+}
+
+/// What is saved of a gate that was opened. Nothing but an [`Admission`], or what was written of one, makes it:
+/// so a restored session has an admission only because the saved one had it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SavedAdmission {
+    at: Wall,
+    /// Absent: nothing had to be accepted.
+    accepted: Option<SavedYes>,
+}
+
+/// The visitor's yes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct SavedYes {
+    version: Arc<str>,
+    displayed: Option<Wall>,
+    /// A connection of the node that saved it.
+    by: u64,
+}
+
 /// How the terms were met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -157,7 +208,8 @@ pub enum Outcome {
     NotRequired,
 }
 
-/// The proof that a session may start. Nothing outside this module can make one.
+/// The proof that a session may start. Nothing outside this module can make one, but for the restore of a
+/// session that had one.
 #[derive(Debug)]
 pub struct Admission {
     session: SessionId,
@@ -166,6 +218,29 @@ pub struct Admission {
 }
 
 impl Admission {
+    /// What is saved of it.
+    pub(super) fn save(&self) -> SavedAdmission {
+        let accepted = match &self.outcome {
+            Outcome::Accepted { version, displayed, by } => {
+                Some(SavedYes { version: Arc::clone(version), displayed: *displayed, by: by.0 })
+            }
+            Outcome::NotRequired => None,
+        };
+        SavedAdmission { at: self.at, accepted }
+    }
+
+    /// The admission of a session that had one when it was saved. For [`super::session::Session::restore`]
+    /// alone: what it takes is made of an admission, so nothing is admitted here that was not admitted before.
+    pub(super) fn restored(saved: SavedAdmission, session: SessionId) -> Self {
+        let outcome = match saved.accepted {
+            Some(SavedYes { version, displayed, by }) => {
+                Outcome::Accepted { version, displayed, by: ConnectionId(by) }
+            }
+            None => Outcome::NotRequired,
+        };
+        Self { session, at: saved.at, outcome }
+    }
+
     /// How the terms were met.
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
@@ -176,15 +251,23 @@ impl Admission {
         self.at
     }
 
+    /// The version that was accepted; absent: nothing had to be.
+    pub fn version(&self) -> Option<&Arc<str>> {
+        match &self.outcome {
+            Outcome::Accepted { version, .. } => Some(version),
+            Outcome::NotRequired => None,
+        }
+    }
+
     /// The ticket of whoever accepted, to show its screen; good until `end`.
-    pub fn publisher(&self, end: Now, sharer: Sharer, chance: &mut dyn Chance) -> Ticket {
+    pub fn publisher(&self, end: Now, sharer: Sharer, chance: &mut dyn Chance) -> (Token, Ticket) {
         let Sharer { name, requester } = sharer;
         let holder = Holder { role: Role::Publisher, side: Side::Guest, name, agent: None, requester };
         ticket(self.session, end, holder, chance)
     }
 
     /// A ticket to watch, good until `end`.
-    pub fn viewer(&self, end: Now, watcher: Watcher, chance: &mut dyn Chance) -> Ticket {
+    pub fn viewer(&self, end: Now, watcher: Watcher, chance: &mut dyn Chance) -> (Token, Ticket) {
         ticket(self.session, end, watcher.into(), chance)
     }
 }
@@ -198,13 +281,18 @@ pub struct OwnScreen {
 }
 
 impl OwnScreen {
+    /// Who shows, by its name for people.
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// The right of this agent in this session.
     pub fn of(session: SessionId, agent: AgentId, name: Arc<str>) -> Self {
         Self { session, agent, name }
     }
 
     /// The ticket of the agent itself, to show its screen; good until `end`.
-    pub fn publisher(&self, end: Now, requester: ConnectionId, chance: &mut dyn Chance) -> Ticket {
+    pub fn publisher(&self, end: Now, requester: ConnectionId, chance: &mut dyn Chance) -> (Token, Ticket) {
         let holder = Holder {
             role: Role::Publisher,
             side: Side::Agent,
@@ -216,20 +304,22 @@ impl OwnScreen {
     }
 
     /// A ticket to watch, good until `end`.
-    pub fn viewer(&self, end: Now, watcher: Watcher, chance: &mut dyn Chance) -> Ticket {
+    pub fn viewer(&self, end: Now, watcher: Watcher, chance: &mut dyn Chance) -> (Token, Ticket) {
         ticket(self.session, end, watcher.into(), chance)
     }
 }
 
 /// The one place where tickets are made. Whoever calls it holds an [`Admission`] or an [`OwnScreen`].
-fn ticket(session: SessionId, end: Now, holder: Holder, chance: &mut dyn Chance) -> Ticket {
-    Ticket {
-        token: Token { session, secret: Secret::new(chance.secret()) },
+fn ticket(session: SessionId, end: Now, holder: Holder, chance: &mut dyn Chance) -> (Token, Ticket) {
+    let token = Token { session, secret: Secret::new(chance.secret()) };
+    let ticket = Ticket {
+        lock: Lock::of(&token.secret),
         participant: chance.participant(),
         holder,
         expires: end.tick,
         expires_at: end.wall,
-    }
+    };
+    (token, ticket)
 }
 
 /// A guest who shows its screen.
@@ -275,11 +365,11 @@ pub struct Holder {
     pub requester: Option<ConnectionId>,
 }
 
-/// A single-use right to attach.
+/// A single-use right to attach. Its token is with whom it was handed to.
 #[derive(Debug)]
 pub struct Ticket {
-    /// What the client shows.
-    pub token: Token,
+    /// What opens to the secret that the client shows.
+    pub lock: Lock,
     /// Who it will be.
     pub participant: ParticipantId,
     /// For whom it is.

@@ -200,7 +200,7 @@ pub struct AgentName {
 }
 
 /// The terms as shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TermsShown {
     /// Whether they must be accepted.
     pub required: bool,

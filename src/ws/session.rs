@@ -40,7 +40,7 @@ async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>) -> Result<(Participan
     let first = first::<FromParticipant>(hub, link).await?;
     match first.message {
         Ok(FromParticipant::Attach(attach)) => {
-            let (participant, seat) = hub.attach(link.connection(), attach, first.id)?;
+            let (participant, seat) = hub.attach(link.connection(), attach, first.id).await?;
             if participant.role() == Role::Publisher {
                 link.allow(hub.limits().frame);
             }

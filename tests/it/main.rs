@@ -13,6 +13,7 @@ mod admin_calls;
 mod admin_json;
 mod admin_live;
 mod admin_tls;
+mod adopted;
 mod bad_input;
 mod changes;
 mod cli;

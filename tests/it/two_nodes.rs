@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use porchlight::auth::secret::MasterSecret;
 use porchlight::clock::Clock;
 use porchlight::cluster::memory::{MemoryBus, MemoryDirectory};
+use porchlight::cluster::vault::{MemoryVault, Vault};
 use porchlight::cluster::{Directory, DirectoryError, Home, NodeFacts, NodeId, PresenceSource};
 use porchlight::http::{
     Admission, ApiError, Ceilings, Edge, Health, Listener, PublicState, Timing, bind, public_router,
@@ -15,6 +16,7 @@ use porchlight::hub::events::Events;
 use porchlight::hub::feed::FeedStores;
 use porchlight::hub::{Hub, Parts};
 use porchlight::ids::{GroupId, VisitorId, VisitorKey};
+use porchlight::limits::Limits;
 use porchlight::model::visitor::Snapshot;
 use porchlight::store::ReceiptLog;
 use porchlight::store::sqlite::SqliteStore;
@@ -26,14 +28,16 @@ use crate::common::transcript::Transcript;
 use crate::common::{AgentClient, Client, VisitorClient, http, json};
 
 /// A node with nothing but its public listener.
-struct Node {
+pub struct Node {
     addr: SocketAddr,
+    pub hub: Arc<Hub>,
     _stop: DropGuard,
 }
 
 pub struct Cluster {
-    nodes: Vec<Node>,
+    pub nodes: Vec<Node>,
     pub demo: Demo,
+    pub accounts: Arc<Accounts>,
     transcript: Transcript,
 }
 
@@ -54,6 +58,18 @@ impl Cluster {
         store: Arc<SqliteStore>,
         count: usize,
     ) -> Self {
+        let vault: Arc<dyn Vault> = Arc::<MemoryVault>::default();
+        Self::of(directory, receipts, store, vec![vault; count], Arc::default()).await
+    }
+
+    /// A node for each of these ways to a vault.
+    pub async fn of(
+        directory: Arc<dyn Directory>,
+        receipts: Arc<dyn ReceiptLog>,
+        store: Arc<SqliteStore>,
+        vaults: Vec<Arc<dyn Vault>>,
+        limits: Arc<Limits>,
+    ) -> Self {
         let clock = Clock::start();
         let accounts =
             Arc::new(Accounts::open(Arc::clone(&store) as _, MasterSecret::fresh(), clock).await.unwrap());
@@ -63,13 +79,14 @@ impl Cluster {
         accounts.update_settings(&demo.group.id, &settings, demo.group.version, "it").await.unwrap();
         let bus = Arc::<MemoryBus>::default();
         let mut nodes = Vec::new();
-        for _ in 0..count {
+        for vault in vaults {
             let meters = Meters::new().0;
             let hub = Hub::new(Parts {
                 clock,
                 accounts: Arc::clone(&accounts),
                 directory: directory.clone(),
                 bus: bus.clone(),
+                vault,
                 events: Events::start(Arc::clone(&store) as _, Arc::clone(&meters)),
                 receipts: Arc::clone(&receipts),
                 feeds: FeedStores {
@@ -78,12 +95,12 @@ impl Cluster {
                     log: Arc::clone(&store) as _,
                 },
                 meters: Arc::clone(&meters),
-                limits: Arc::default(),
+                limits: Arc::clone(&limits),
                 public_url: "".into(),
             });
             nodes.push(Node::start(hub, Arc::clone(&accounts), meters));
         }
-        Self { nodes, demo, transcript: Transcript::new() }
+        Self { nodes, demo, accounts, transcript: Transcript::new() }
     }
 
     pub async fn agent(&self, node: usize) -> AgentClient {
@@ -93,6 +110,12 @@ impl Cluster {
         let answer = http::post(addr, "/v1/auth/agent", &body).await.json();
         let client = Client::open(&self.transcript, &format!("alice@{node}"), addr, "/v1/agent").await;
         AgentClient::connect(client, answer["token"].as_str().unwrap()).await
+    }
+
+    /// A session socket on which nothing was said yet.
+    pub async fn session(&self, node: usize, name: &str) -> Client {
+        let name = format!("{name}@{node}");
+        Client::open(&self.transcript, &name, self.nodes[node].addr, "/v1/session").await
     }
 
     pub async fn visitor(&self, node: usize, id: &str) -> VisitorClient {
@@ -125,9 +148,9 @@ impl Node {
             timing: Timing::default(),
             meters,
         };
-        tokio::spawn(hub.run(stop.clone()));
+        tokio::spawn(Arc::clone(&hub).run(stop.clone()));
         tokio::spawn(listener.run(stop.clone(), stop.clone()));
-        Self { addr, _stop: stop.drop_guard() }
+        Self { addr, hub, _stop: stop.drop_guard() }
     }
 }
 

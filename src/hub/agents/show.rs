@@ -75,6 +75,7 @@ impl AgentSeat {
             let limit = limits::INVITES;
             Refusal::new(ErrorCode::TooMany, format!("the session has its {limit} links"))
         })?;
+        self.hub.changed(&session);
         let expires_at = session.view().created.after(self.hub.limits.session_length);
         let answer = ToAgent::Invite { link: &self.hub.invite_link(&made), expires_at };
         Ok(Text::answer(id, &answer))

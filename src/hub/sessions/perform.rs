@@ -26,6 +26,25 @@ impl Hub {
         {
             return Flow::On;
         }
+        if session.is_foreign() {
+            return Flow::On;
+        }
+        if let Output::VisitorReady { .. } | Output::AgentReady { .. } | Output::GuestReady { .. } = output
+            && let Some(known) = self.becomes_known(session)
+        {
+            let (hub, session) = (Arc::clone(self), Arc::clone(session));
+            self.runtime.spawn(async move {
+                known.await;
+                hub.deliver(&session, output);
+                hub.resume(&session);
+            });
+            return Flow::Hold;
+        }
+        self.deliver(session, output)
+    }
+
+    /// Does what a session says, with nothing left to wait for before.
+    fn deliver(self: &Arc<Self>, session: &Arc<LiveSession>, output: Output) -> Flow {
         match output {
             Output::Offer { to, agent, expires_at } => {
                 // Where nobody is asked there is no offer either.

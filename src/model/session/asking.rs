@@ -63,7 +63,7 @@ impl Session {
         };
         let at = admission.at();
         self.accepted = Some((at, version.clone()));
-        let agents = self.askers.iter().map(|asker| asker.agent.clone()).collect();
+        let agents = self.asking_agents();
         let asked_by = Arc::clone(&self.asked_by);
         let accepted = Accepted { version, displayed, by, at, asked_by, agents };
         out.push(Output::Happened(Happened::Accepted(accepted)));
@@ -88,8 +88,8 @@ impl Session {
         self.tickets.retain(|ticket| ticket.holder.role != Role::Publisher);
         self.offered_to = Some(to);
         let sharer = Sharer { name: Arc::from(visitor.as_str()), requester: Some(to) };
-        let ticket = admission.publisher(now.after(self.limits.ticket_life), sharer, chance);
-        out.push(Output::VisitorReady { to, ticket: ticket.token.text(), expires_at: ticket.expires_at });
+        let (token, ticket) = admission.publisher(now.after(self.limits.ticket_life), sharer, chance);
+        out.push(Output::VisitorReady { to, ticket: token.text(), expires_at: ticket.expires_at });
         self.tickets.push(ticket);
     }
 
@@ -100,10 +100,10 @@ impl Session {
             agent: Some(asker.agent.clone()),
             requester: Some(asker.connection),
         };
-        let ticket = gate.viewer(now.after(self.limits.ticket_life), watcher, chance);
+        let (token, ticket) = gate.viewer(now.after(self.limits.ticket_life), watcher, chance);
         out.push(Output::AgentReady {
             to: asker.connection,
-            ticket: ticket.token.text(),
+            ticket: token.text(),
             expires_at: ticket.expires_at,
         });
         // One unused ticket per asking connection: asking again replaces it.
@@ -128,6 +128,7 @@ impl Session {
         if !known {
             self.askers.push(asker.clone());
         }
+        self.missing.retain(|agent| *agent != asker.agent);
         self.abandoned = None;
         let state = self.state;
         if matches!(self.phase, Phase::Open(_)) {

@@ -145,6 +145,16 @@ pub enum Input {
     End(EndReason),
 }
 
+impl Input {
+    /// Whether somebody is there who has to do with the session.
+    pub(super) fn tells_of_somebody(&self) -> bool {
+        matches!(
+            self,
+            Self::Join(_) | Self::Guest(_) | Self::Focus(Some(_)) | Self::Attach { .. } | Self::Return { .. }
+        )
+    }
+}
+
 /// What a participant may say.
 #[derive(Debug, Clone)]
 pub enum Say {
@@ -269,6 +279,17 @@ pub enum Output {
     Happened(Happened),
     /// Where the session stands for buttons and lists has changed.
     Moved,
+}
+
+impl Output {
+    /// Whether what is saved of the session is another for it: all but words between participants.
+    pub(super) fn tells_of_change(&self) -> bool {
+        !matches!(
+            self,
+            Self::Tell { message: ToParticipant::Input(_) | ToParticipant::Chat { .. }, .. }
+                | Self::Happened(Happened::InputRefused)
+        )
+    }
 }
 
 /// What is worth writing down, as `product.md` 11 names it.

@@ -13,6 +13,7 @@ mod asking;
 mod ending;
 mod inout;
 mod room;
+mod saved;
 mod showing;
 #[cfg(test)]
 mod tests;
@@ -25,11 +26,12 @@ pub use inout::{
     Accepted, Answer, Asker, Entrant, Happened, Input, Output, Person, Say, SessionError, Setup, Showing,
     View,
 };
+pub use saved::Saved;
 pub use showing::HostTicket;
 
 use super::control::Control;
 use super::request::{Admission, OwnScreen, Request, Ticket, Watcher};
-use super::ticket::{Chance, Secret};
+use super::ticket::{Chance, Lock, Token};
 use crate::clock::{Now, Tick, Wall};
 use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId, VisitorId};
 use crate::limits::{self, Limits};
@@ -50,7 +52,7 @@ struct Participant {
     /// Its session socket while it has one.
     connection: Option<ConnectionId>,
     /// What it comes back with.
-    resume: Secret,
+    resume: Lock,
     /// When it is given up, while it has no connection.
     lost_until: Option<Tick>,
     decodes: Option<Vec<Codec>>,
@@ -102,7 +104,7 @@ enum Gate {
 }
 
 impl Gate {
-    fn viewer(&self, end: Now, watcher: Watcher, chance: &mut dyn Chance) -> Ticket {
+    fn viewer(&self, end: Now, watcher: Watcher, chance: &mut dyn Chance) -> (Token, Ticket) {
         match self {
             Self::Met(admission) => admission.viewer(end, watcher, chance),
             Self::Own(own) => own.viewer(end, watcher, chance),
@@ -136,8 +138,14 @@ pub struct Session {
     askers: Vec<Asker>,
     /// Who asks, as the visitor is told; kept while no agent is left to ask.
     asked_by: Arc<str>,
+    /// Agents that asked on a node that is gone, and have not asked here again.
+    missing: Vec<AgentId>,
     /// When the question is dropped because nobody is left to ask it.
     abandoned: Option<Tick>,
+    /// When it is given up because nobody came back since it was restored.
+    alone: Option<Tick>,
+    /// Grows with each step that changes what is saved.
+    revision: u64,
     focus: Option<ConnectionId>,
     /// Where the offer, and later the publisher's ticket, was sent.
     offered_to: Option<ConnectionId>,
@@ -168,7 +176,10 @@ impl Session {
             created: now.wall,
             asked_by: Arc::clone(&setup.asker.name),
             askers: vec![setup.asker],
+            missing: Vec::new(),
             abandoned: None,
+            alone: None,
+            revision: 0,
             focus: setup.focus,
             offered_to: None,
             tickets: Vec::new(),
@@ -198,6 +209,22 @@ impl Session {
         if let Phase::Ended(reason) = self.phase {
             return self.after_the_end(&input, reason);
         }
+        let (before, somebody) = (out.len(), input.tells_of_somebody());
+        let answer = self.take(now, input, chance, out);
+        if somebody && answer.is_ok() {
+            self.alone = None;
+        }
+        self.count(&out[before..]);
+        answer
+    }
+
+    fn take(
+        &mut self,
+        now: Now,
+        input: Input,
+        chance: &mut dyn Chance,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, SessionError> {
         match input {
             Input::Join(asker) => self.join(now, asker, chance, out),
             Input::Guest(entrant) => self.guest(now, entrant, chance, out),
@@ -231,21 +258,45 @@ impl Session {
             Phase::Open(_) => (self.waiting, self.participants.iter().filter_map(|p| p.lost_until).min()),
             Phase::Ended(_) | Phase::Moving => return None,
         };
-        [phase, absence, Some(self.ends)].into_iter().flatten().min()
+        [phase, absence, self.alone, Some(self.ends)].into_iter().flatten().min()
     }
 
     /// Acts on every deadline that has passed, in their order, however late the call comes.
     pub fn on_deadline(&mut self, now: Now, out: &mut Vec<Output>) {
+        let (before, tickets) = (out.len(), self.tickets.len());
         while let Some(due) = self.next_deadline().filter(|due| now.tick >= *due) {
             self.act_on(due, now, out);
         }
         self.tickets.retain(|ticket| now.tick < ticket.expires);
+        self.revision += u64::from(self.tickets.len() < tickets);
+        self.count(&out[before..]);
+    }
+
+    /// Counts a step by what came of it: nothing that is saved changes without a word.
+    fn count(&mut self, out: &[Output]) {
+        self.revision += u64::from(out.iter().any(Output::tells_of_change));
+    }
+
+    /// Whether somebody accepted terms in it, of which there has to be a receipt.
+    pub fn needs_proof(&self) -> bool {
+        matches!(&self.phase, Phase::Open(Gate::Met(admission)) if admission.version().is_some())
+    }
+
+    /// The connections of everybody who is in it.
+    pub fn seats(&self) -> Vec<ConnectionId> {
+        self.connections(|_| true)
+    }
+
+    /// Grows with each step that changes what is saved.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Acts on one deadline: ends the session, or takes somebody out of it.
     fn act_on(&mut self, due: Tick, now: Now, out: &mut Vec<Output>) {
         let is_due = |deadline: Option<Tick>| deadline.is_some_and(|at| due >= at);
         match &self.phase {
+            _ if is_due(self.alone) => self.end(EndReason::NodeLost, out),
             Phase::Asking(request) if is_due(Some(request.expires())) => {
                 self.close_request(RequestState::Expired, OfferOutcome::Expired, EndReason::Expired, out);
             }
@@ -265,7 +316,7 @@ impl Session {
 
     /// The session as lists and buttons see it.
     pub fn view(&self) -> View {
-        let mut agents: Vec<AgentId> = self.askers.iter().map(|asker| asker.agent.clone()).collect();
+        let mut agents = self.asking_agents();
         agents.extend(self.host.iter().map(|host| host.agent.clone()));
         agents.extend(self.participants.iter().filter_map(|p| p.agent.clone()));
         agents.sort_unstable();
@@ -328,10 +379,10 @@ impl Session {
     fn after_the_end(&self, input: &Input, reason: EndReason) -> Result<Answer, SessionError> {
         match input {
             // Only who had a door of its own learns that the house is gone.
-            Input::Return { secret, .. } if self.participants.iter().any(|p| p.resume.matches(secret)) => {
+            Input::Return { secret, .. } if self.participants.iter().any(|p| p.resume.opens_to(secret)) => {
                 Err(SessionError::Ended(reason))
             }
-            Input::Attach { secret, .. } if self.tickets.iter().any(|t| t.token.secret.matches(secret)) => {
+            Input::Attach { secret, .. } if self.tickets.iter().any(|t| t.lock.opens_to(secret)) => {
                 Err(SessionError::Ended(reason))
             }
             Input::Attach { .. } | Input::Return { .. } => Err(SessionError::NoSuchTicket),
@@ -345,6 +396,12 @@ impl Session {
             | Input::Lost { .. }
             | Input::End(_) => Ok(Answer::Done),
         }
+    }
+
+    /// Agents that asked, those included that have not come back since their node went.
+    fn asking_agents(&self) -> Vec<AgentId> {
+        let asking = self.askers.iter().map(|asker| &asker.agent).chain(&self.missing);
+        asking.cloned().collect()
     }
 
     /// Connections of the participants that match.

@@ -4,7 +4,7 @@ use super::{Answer, EndReason, Gate, Happened, Output, Participant, Phase, Say, 
 use crate::clock::{Now, Tick};
 use crate::ids::{ConnectionId, ParticipantId};
 use crate::model::control::{Control, ControlError};
-use crate::model::ticket::{Chance, Secret, Token};
+use crate::model::ticket::{Chance, Lock, Secret, Token};
 use crate::wire::agent::RequestState;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::session::{Change, Codec, Input, Role, Side, ToParticipant};
@@ -36,9 +36,10 @@ impl Session {
         let at = self
             .tickets
             .iter()
-            .position(|ticket| ticket.token.secret.matches(secret) && now.tick < ticket.expires)
+            .position(|ticket| ticket.lock.opens_to(secret) && now.tick < ticket.expires)
             .ok_or(SessionError::NoSuchTicket)?;
         let ticket = self.tickets.swap_remove(at);
+        let resume = Secret::new(chance.secret());
         let participant = Participant {
             id: ticket.participant,
             role: ticket.holder.role,
@@ -47,7 +48,7 @@ impl Session {
             agent: ticket.holder.agent,
             requester: ticket.holder.requester,
             connection: Some(connection),
-            resume: Secret::new(chance.secret()),
+            resume: Lock::of(&resume),
             lost_until: None,
             decodes,
         };
@@ -70,7 +71,7 @@ impl Session {
         }
         self.agree_on_codecs(out);
         self.look_who_is_missing(now);
-        self.attached(now, id)
+        self.attached(now, id, resume)
     }
 
     /// A resume token is used. It is replaced, and a connection that still held the place is closed.
@@ -86,9 +87,10 @@ impl Session {
         let participant = self
             .participants
             .iter_mut()
-            .find(|p| p.resume.matches(secret))
+            .find(|p| p.resume.opens_to(secret))
             .ok_or(SessionError::NoSuchTicket)?;
-        participant.resume = Secret::new(chance.secret());
+        let resume = Secret::new(chance.secret());
+        participant.resume = Lock::of(&resume);
         participant.lost_until = None;
         participant.decodes = decodes;
         let before = participant.connection.replace(connection);
@@ -111,12 +113,12 @@ impl Session {
         out.push(Output::Moved);
         self.agree_on_codecs(out);
         self.look_who_is_missing(now);
-        self.attached(now, id)
+        self.attached(now, id, resume)
     }
 
-    fn attached(&self, now: Now, id: ParticipantId) -> Result<Answer, SessionError> {
+    fn attached(&self, now: Now, id: ParticipantId, resume: Secret) -> Result<Answer, SessionError> {
         let me = self.participant(id)?;
-        let token = Token { session: self.id, secret: me.resume.clone() };
+        let token = Token { session: self.id, secret: resume };
         let message = ToParticipant::Attached {
             session_id: self.id,
             participant_id: id,
@@ -335,7 +337,7 @@ impl Session {
 
     /// While one side has nobody, the other waits, but not for ever. A publisher that lost its
     /// connection has its own, shorter deadline.
-    fn look_who_is_missing(&mut self, now: Now) {
+    pub(super) fn look_who_is_missing(&mut self, now: Now) {
         let missing = self.publisher().is_none() || self.viewers_here() == 0;
         self.waiting = match (missing, self.waiting) {
             (false, _) => None,

@@ -36,8 +36,8 @@ impl Session {
         let Showing { session, request, host, limits } = setup;
         let own = OwnScreen::of(session, host.agent.clone(), Arc::clone(&host.name));
         let end = now.after(limits.ticket_life);
-        let ticket = own.publisher(end, host.connection, chance);
-        let handed = HostTicket { text: ticket.token.text(), expires_at: ticket.expires_at };
+        let (token, ticket) = own.publisher(end, host.connection, chance);
+        let handed = HostTicket { text: token.text(), expires_at: ticket.expires_at };
         let opened = Self {
             id: session,
             request,
@@ -51,7 +51,10 @@ impl Session {
             created: now.wall,
             askers: Vec::new(),
             asked_by: host.name,
+            missing: Vec::new(),
             abandoned: None,
+            alone: None,
+            revision: 0,
             focus: None,
             offered_to: None,
             tickets: vec![ticket],
@@ -85,12 +88,12 @@ impl Session {
             return Err(SessionError::Full(self.limits.viewers));
         }
         let watcher = Watcher { name: entrant.name, agent: None, requester: None };
-        let ticket = own.viewer(now.after(self.limits.ticket_life), watcher, chance);
+        let (token, ticket) = own.viewer(now.after(self.limits.ticket_life), watcher, chance);
         out.push(Output::GuestReady {
             call: entrant.call,
             participant: ticket.participant,
             role: ticket.holder.role,
-            ticket: ticket.token.text(),
+            ticket: token.text(),
             expires_at: ticket.expires_at,
         });
         self.tickets.push(ticket);

@@ -7,13 +7,14 @@ mod asking;
 mod laws;
 mod plan;
 mod room;
+mod saved;
 mod showing;
 
 use std::collections::HashMap;
 
 use super::*;
 use crate::model::request::Question;
-use crate::model::ticket::Token;
+use crate::model::ticket::{Secret, Token};
 use crate::wire::session::{ControlView, Input as InputEvents, ToParticipant};
 use crate::wire::visitor::TermsShown;
 

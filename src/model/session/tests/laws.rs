@@ -25,6 +25,8 @@ enum Step {
     Wait(u64),
     /// Time goes by, and the timer does not call.
     Jump(u64),
+    /// The node dies, and another one goes on with the session after a while.
+    Move(u64),
     Join(ConnectionId),
     AgentLost(ConnectionId),
     /// Somebody comes by a key or link; there is none into a session about a visitor's screen.
@@ -107,6 +109,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         40 => waits().prop_map(Step::Wait),
         10 => waits().prop_map(Step::Jump),
+        4 => waits().prop_map(Step::Move),
         20 => agent().prop_map(Step::Join),
         8 => agent().prop_map(Step::AgentLost),
         4 => Just(Step::Guest),
@@ -175,6 +178,10 @@ impl Trial {
             }
             Step::Jump(millis) => {
                 self.now = self.now.after(Duration::from_millis(millis));
+                return None;
+            }
+            Step::Move(millis) => {
+                self.moves(Duration::from_millis(millis));
                 return None;
             }
             Step::Join(agent) => join(agent),
@@ -262,6 +269,28 @@ impl Trial {
         assert_eq!(self.timer(), 0, "something happened after the last deadline");
     }
 
+    /// The session lives on elsewhere, from what was saved of it.
+    fn moves(&mut self, outage: Duration) {
+        let Some(saved) = self.session.save(self.now) else {
+            assert!(self.session.is_ended());
+            return;
+        };
+        assert!(!self.session.is_ended());
+        let (saved, limits) = (written(&saved), Arc::clone(&self.session.limits));
+        let tick = self.now.tick;
+        let overdue = self.session.next_deadline().is_some_and(|due| due <= tick);
+        if !overdue && self.session.tickets.iter().all(|ticket| tick < ticket.expires) {
+            let same = Session::restore(read(&saved), self.now, Arc::clone(&limits), &mut Vec::new());
+            assert_eq!(lasting(&same.save(self.now).unwrap()), lasting(&read(&saved)));
+        }
+        self.now = self.now.after(outage);
+        let mut out = Vec::new();
+        self.session = Session::restore(read(&saved), self.now, limits, &mut out);
+        self.plan.restored(self.now.tick);
+        self.judge(out);
+        self.timer();
+    }
+
     fn timer(&mut self) -> usize {
         let mut out = Vec::new();
         let ended = self.session.is_ended();
@@ -276,7 +305,15 @@ impl Trial {
     fn take(&mut self, input: &Input) -> Vec<Output> {
         let mut out = Vec::new();
         let ended = self.session.is_ended();
+        let before = (self.session.revision(), self.session.save(self.now));
         let answer = self.session.handle(self.now, input.clone(), &mut self.chance, &mut out);
+        if self.session.revision() == before.0 {
+            assert_eq!(
+                self.session.save(self.now).as_ref().map(written),
+                before.1.as_ref().map(written),
+                "it would be saved otherwise, and was not counted: {input:?}"
+            );
+        }
         assert!(!ended || out.is_empty(), "after the end: {out:?}");
         let now = self.now.tick;
         self.plan.takes(now, input);
@@ -337,6 +374,7 @@ impl Trial {
         self.attached.push((id, connection));
         let guest = Guest { publisher, connection: Some(connection), away_until: None, resume };
         self.plan.room.insert(id, guest);
+        self.plan.alone = None;
         self.plan.looks_who_is_missing(self.now.tick);
         assert_eq!((paused, control.epoch), (self.plan.paused, self.plan.epoch));
         let told: HashSet<_> =
@@ -426,6 +464,23 @@ impl Trial {
         assert!(self.starts <= 1);
         false
     }
+}
+
+/// As it lies in the vault.
+fn written(saved: &Saved) -> String {
+    serde_json::to_string(saved).unwrap()
+}
+
+fn read(text: &str) -> Saved {
+    serde_json::from_str(text).unwrap()
+}
+
+/// What is the same however often a session moves: not control, and not how long it waits for somebody.
+fn lasting(saved: &Saved) -> serde_json::Value {
+    let mut saved = serde_json::to_value(saved).unwrap();
+    saved["control"] = saved["control"]["allowed"].take();
+    saved["waiting"].take();
+    saved
 }
 
 fn heard_input(output: &Output) -> Option<Vec<ConnectionId>> {

@@ -35,6 +35,8 @@ pub(super) struct Plan {
     latest: Tick,
     pub(super) askers: Vec<ConnectionId>,
     abandoned: Option<Tick>,
+    /// When it is given up, as long as nobody came since it was restored.
+    pub(super) alone: Option<Tick>,
     pub(super) focus: Option<ConnectionId>,
     pub(super) offered: Option<ConnectionId>,
     lonely_until: Option<Tick>,
@@ -57,6 +59,7 @@ impl Plan {
             latest: Tick::default().after(limits::SESSION_LENGTH),
             askers: vec![ALICE],
             abandoned: None,
+            alone: None,
             focus: None,
             offered: None,
             lonely_until: None,
@@ -85,7 +88,10 @@ impl Plan {
         }
         let asked = self.asking().then_some(self.deadline);
         let away = self.room.values().filter_map(|guest| guest.away_until).min();
-        [asked, self.abandoned, self.lonely_until, away, Some(self.latest)].into_iter().flatten().min()
+        [asked, self.abandoned, self.alone, self.lonely_until, away, Some(self.latest)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What has happened by itself until now.
@@ -93,9 +99,35 @@ impl Plan {
         while let Some(due) = self.next().filter(|due| *due <= now) {
             let gone = self.room.iter().find(|(_, guest)| guest.away_until == Some(due)).map(|(id, _)| *id);
             match gone {
-                Some(id) if self.lonely_until != Some(due) => self.leaves(due, id),
+                Some(id) if ![self.lonely_until, self.alone].contains(&Some(due)) => self.leaves(due, id),
                 _ => self.ends(),
             }
+        }
+    }
+
+    /// Another node goes on with it: nobody is connected, and what was due meanwhile is due now.
+    pub(super) fn restored(&mut self, now: Tick) {
+        let back_until = now.after(limits::RESUME_WINDOW);
+        self.askers.clear();
+        self.focus = None;
+        self.offered = None;
+        self.asks = None;
+        self.granted = None;
+        self.epoch += 1 << 20;
+        for guest in self.room.values_mut() {
+            guest.connection = None;
+            guest.away_until = Some(back_until);
+        }
+        for ticket in &mut self.handed {
+            ticket.to = ConnectionId(0);
+        }
+        self.abandoned = self.asking().then_some(back_until);
+        self.alone = Some(back_until);
+        self.deadline = self.deadline.max(now);
+        self.latest = self.latest.max(now);
+        if self.open {
+            self.looks_who_is_missing(now);
+            self.lonely_until = self.lonely_until.max(Some(now));
         }
     }
 
@@ -218,6 +250,7 @@ impl Plan {
                     self.askers.push(asker.connection);
                 }
                 self.abandoned = None;
+                self.alone = None;
             }
             Input::AgentLost(connection) => {
                 self.askers.retain(|asker| asker != connection);
@@ -225,7 +258,12 @@ impl Plan {
                     self.abandoned.get_or_insert(now.after(Session::ABANDONED));
                 }
             }
-            Input::Focus(focus) => self.looks_at(now, *focus),
+            Input::Focus(focus) => {
+                if focus.is_some() {
+                    self.alone = None;
+                }
+                self.looks_at(now, *focus);
+            }
             Input::VisitorGone if self.asking() || self.publisher().is_none() => self.ends(),
             Input::VisitorGone => self.focus = None,
             Input::Answer { request: REQUEST, by, accepted, version }

@@ -17,7 +17,7 @@ fn guest(call: u64, name: &str) -> Input {
 
 impl Stage {
     /// Alice's session is open; she has not attached.
-    fn opened() -> Self {
+    pub(super) fn opened() -> Self {
         let (now, mut chance, mut out) = (Now::default(), Count::default(), Vec::new());
         let (session, ticket) = Session::show(showing(3), now, &mut chance, &mut out);
         let mut stage = Self::of(session, now, chance, out);
@@ -26,7 +26,7 @@ impl Stage {
     }
 
     /// Alice shows, Ann and Ben watch.
-    fn shown() -> Self {
+    pub(super) fn shown() -> Self {
         let mut stage = Self::opened();
         stage.attach(ALICE, SHARE);
         stage.when(guest(1, "Ann")).enters(1, ANN);
@@ -158,6 +158,8 @@ enum Step {
     Say(Index, u8),
     /// What is said of visitors: none of it concerns this session.
     Visitor(u8),
+    /// The node dies, and another one goes on.
+    Move,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -172,6 +174,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => any::<Index>().prop_map(Step::Lost),
         4 => (any::<Index>(), 0..9u8).prop_map(|(who, what)| Step::Say(who, what)),
         1 => (0..5u8).prop_map(Step::Visitor),
+        2 => Just(Step::Move),
     ];
     proptest::collection::vec(step, 1..80)
 }
@@ -208,6 +211,16 @@ proptest! {
             let input = match step {
                 Step::Wait(millis) => {
                     now = now.after(Duration::from_millis(millis));
+                    None
+                }
+                Step::Move => {
+                    if let Some(saved) = session.save(now) {
+                        let limits = Arc::clone(&session.limits);
+                        session = Session::restore(saved, now, limits, &mut Vec::new());
+                    }
+                    for (_, connection, _) in &seats {
+                        prop_assert!(!session.may_publish(*connection), "nobody is connected");
+                    }
                     None
                 }
                 Step::Join(agent) => Some(join(agent)),

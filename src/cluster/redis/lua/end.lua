@@ -1,0 +1,10 @@
+-- The owner has ended a session: it is let go of, and known to be over for a while.
+-- ARGV: session, owner, for how long it is known, how many late ones to let go of.
+local id, owner, known = unpack(ARGV)
+sweep(tonumber(ARGV[4]))
+local home = home_of(id)
+if home and home.owner ~= owner then return 0 end
+forget(id)
+redis.call('ZADD', over, now + tonumber(known), id)
+keep(tonumber(known))
+return home and 1 or 0

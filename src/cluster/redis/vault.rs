@@ -1,0 +1,296 @@
+//! Sessions saved on Redis, for nodes that share it.
+//!
+//! All keys of a group have one hash tag, and each change of a session is one script. Where a session's group is
+//! told by a key of the session, `pl:session:<id>`, and groups that have any by `pl:session_groups`: both are
+//! written before the session is, so that whatever is saved is found. Everything ends by itself some time after
+//! it was last saved.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{RedisError, Script, ScriptInvocation};
+
+use crate::clock;
+use crate::cluster::NodeId;
+use crate::cluster::vault::{Place, Put, SavedSession, Vault, VaultError};
+use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
+use crate::limits;
+use crate::redis::Link;
+
+/// Saves sessions in a Redis. A clone is the same one.
+#[derive(Debug, Clone)]
+pub struct RedisVault {
+    link: Link,
+    life: Duration,
+    scripts: Arc<Scripts>,
+}
+
+#[derive(Debug)]
+struct Scripts {
+    put: Script,
+    look: Script,
+    adopt: Script,
+    release: Script,
+    end: Script,
+    of: Script,
+    orphans: Script,
+}
+
+/// Which groups have sessions, with when that is forgotten.
+const GROUPS: &str = "pl:session_groups";
+
+fn route(session: SessionId) -> String {
+    format!("pl:session:{session}")
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A node as it is written; nobody is nothing.
+fn named(owner: Option<NodeId>) -> String {
+    owner.map(|owner| owner.to_string()).unwrap_or_default()
+}
+
+/// A node as it was written.
+fn node(text: &str) -> Option<NodeId> {
+    u128::from_str_radix(text.strip_prefix('n')?, 16).ok().map(NodeId)
+}
+
+impl From<RedisError> for VaultError {
+    fn from(error: RedisError) -> Self {
+        Self::Away(Box::new(error))
+    }
+}
+
+impl RedisVault {
+    /// One that keeps each session for so long after it was saved.
+    pub fn new(link: Link, life: Duration) -> Self {
+        macro_rules! script {
+            ($name:literal) => {
+                Script::new(concat!(
+                    include_str!("lua/vault.lua"),
+                    include_str!(concat!("lua/", $name, ".lua"))
+                ))
+            };
+        }
+        let scripts = Scripts {
+            put: script!("put"),
+            look: script!("look"),
+            adopt: script!("adopt"),
+            release: script!("release"),
+            end: script!("end"),
+            of: script!("of"),
+            orphans: script!("orphans"),
+        };
+        Self { link, life, scripts: Arc::new(scripts) }
+    }
+
+    /// A script with the keys of a group.
+    fn call<'a>(script: &'a Script, group: &GroupId) -> ScriptInvocation<'a> {
+        let mut call = script.prepare_invoke();
+        for name in ["sessions", "session_homes", "session_of", "session_ends", "sessions_over"] {
+            call.key(format!("pl:{{{group}}}:{name}"));
+        }
+        call
+    }
+
+    async fn group_of(&self, session: SessionId) -> Result<Option<GroupId>, VaultError> {
+        let group: Option<String> = self.link.ask(redis::cmd("GET").arg(route(session))).await?;
+        Ok(group.and_then(|group| GroupId::new(&group).ok()))
+    }
+
+    /// Owner, visitor and, where it is asked for, text of a session.
+    async fn look(&self, group: &GroupId, session: SessionId, text: bool) -> Result<Vec<String>, VaultError> {
+        let mut call = Self::call(&self.scripts.look, group);
+        call.arg(session.to_string()).arg(u8::from(text));
+        Ok(self.link.run(&call).await?)
+    }
+}
+
+#[async_trait]
+impl Vault for RedisVault {
+    async fn put(&self, saved: &SavedSession, owner: NodeId, fence: u64) -> Result<Put, VaultError> {
+        let text = saved.write()?;
+        let (id, life) = (saved.id(), millis(self.life));
+        let mut routed = redis::cmd("SET");
+        // It outlives the session, so that whether that is over is told by one clock.
+        let routed_for = millis(self.life + limits::SAVED_MARGIN);
+        routed.arg(route(id)).arg(saved.group.as_str()).arg("PX").arg(routed_for);
+        let mut grouped = redis::cmd("ZADD");
+        let until = clock::wall().after(self.life).after(limits::SAVED_MARGIN).0;
+        grouped.arg(GROUPS).arg("GT").arg(until).arg(saved.group.as_str());
+        tokio::try_join!(self.link.ask::<()>(&routed), self.link.ask::<()>(&grouped))?;
+        let mut call = Self::call(&self.scripts.put, &saved.group);
+        call.arg(id.to_string())
+            .arg(saved.machine.visitor().map_or("", VisitorId::as_str))
+            .arg(owner.to_string())
+            .arg(fence)
+            .arg(text)
+            .arg(life)
+            .arg(limits::SAVED_SWEEP);
+        let told: Vec<String> = self.link.run(&call).await?;
+        Ok(match told.first().map(String::as_str) {
+            Some("over") => Put::Over,
+            Some("stale") => Put::Stale,
+            Some("foreign") => Put::Foreign(told.get(1).and_then(|owner| node(owner))),
+            _ => Put::Kept,
+        })
+    }
+
+    async fn find(&self, session: SessionId) -> Result<Option<Place>, VaultError> {
+        let Some(group) = self.group_of(session).await? else { return Ok(None) };
+        let told = self.look(&group, session, false).await?;
+        let [owner, visitor] = told.as_slice() else { return Ok(None) };
+        Ok(Some(Place { group, visitor: VisitorId::new(visitor).ok(), owner: node(owner) }))
+    }
+
+    async fn adopt(
+        &self,
+        session: SessionId,
+        from: Option<NodeId>,
+        to: NodeId,
+    ) -> Result<Option<SavedSession>, VaultError> {
+        let Some(group) = self.group_of(session).await? else { return Ok(None) };
+        // Read before it is taken: what this version cannot read is left to one that can.
+        if let Some(text) = self.look(&group, session, true).await?.get(2) {
+            SavedSession::read(text)?;
+        }
+        let mut call = Self::call(&self.scripts.adopt, &group);
+        call.arg(session.to_string()).arg(named(from)).arg(to.to_string());
+        let text: Option<String> = self.link.run(&call).await?;
+        text.map(|text| SavedSession::read(&text)).transpose()
+    }
+
+    async fn release(&self, session: SessionId, owner: NodeId) -> Result<bool, VaultError> {
+        let Some(group) = self.group_of(session).await? else { return Ok(false) };
+        let mut call = Self::call(&self.scripts.release, &group);
+        call.arg(session.to_string()).arg(owner.to_string());
+        Ok(self.link.run(&call).await?)
+    }
+
+    async fn end(&self, group: &GroupId, session: SessionId, owner: NodeId) -> Result<bool, VaultError> {
+        let mut call = Self::call(&self.scripts.end, group);
+        call.arg(session.to_string())
+            .arg(owner.to_string())
+            .arg(millis(limits::SAVED_MARGIN.min(self.life)))
+            .arg(limits::SAVED_SWEEP);
+        Ok(self.link.run(&call).await?)
+    }
+
+    async fn of_visitor(&self, key: &VisitorKey) -> Result<Option<SessionId>, VaultError> {
+        let mut call = Self::call(&self.scripts.of, &key.group);
+        call.arg(key.visitor.as_str());
+        let id: Option<String> = self.link.run(&call).await?;
+        Ok(id.and_then(|id| SessionId::parse(&id).ok()))
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupId>, VaultError> {
+        let now = clock::wall().0;
+        let mut late = redis::cmd("ZREMRANGEBYSCORE");
+        late.arg(GROUPS).arg("-inf").arg(now);
+        self.link.ask::<()>(&late).await?;
+        let groups: Vec<String> = self.link.ask(redis::cmd("ZRANGE").arg(GROUPS).arg(0).arg(-1)).await?;
+        Ok(groups.iter().filter_map(|group| GroupId::new(group).ok()).collect())
+    }
+
+    async fn orphans(
+        &self,
+        group: &GroupId,
+        alive: &[NodeId],
+        most: usize,
+    ) -> Result<Vec<(SessionId, Option<NodeId>)>, VaultError> {
+        let mut call = Self::call(&self.scripts.orphans, group);
+        call.arg(most);
+        for node in alive {
+            call.arg(node.to_string());
+        }
+        let told: Vec<(String, String)> = self.link.run(&call).await?;
+        let lost = |(id, owner): &(String, String)| Some((SessionId::parse(id).ok()?, node(owner)));
+        Ok(told.iter().filter_map(lost).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::server::Redis;
+    use super::*;
+    use crate::cluster::vault::suite;
+
+    async fn fresh(life: Duration) -> (RedisVault, Redis) {
+        let redis = Redis::start().await;
+        let link = Link::open(&redis.url()).await.unwrap();
+        (RedisVault::new(link, life), redis)
+    }
+
+    suite::obligations!(obligations, fresh);
+
+    const LIFE: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn a_redis_that_forgot_everything_learns_it_again() {
+        let (vault, redis) = fresh(LIFE).await;
+        let (owner, saved) = (NodeId(1), suite::saved("g", 1, Some("C-1")));
+        assert_eq!(vault.put(&saved, owner, 1).await.unwrap(), Put::Kept);
+        let mut connection = redis.connect().await;
+        redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.unwrap();
+        assert_eq!(vault.find(saved.id()).await.unwrap(), None);
+        assert_eq!(vault.groups().await.unwrap(), []);
+        assert_eq!(vault.put(&saved, owner, 1).await.unwrap(), Put::Kept);
+        assert_eq!(vault.find(saved.id()).await.unwrap().unwrap().owner, Some(owner));
+        assert_eq!(vault.groups().await.unwrap(), std::slice::from_ref(&saved.group));
+        let lost = vault.orphans(&saved.group, &[], 9).await.unwrap();
+        assert_eq!(lost, [(saved.id(), Some(owner))]);
+    }
+
+    #[tokio::test]
+    async fn a_redis_that_is_away_is_told_and_comes_back() {
+        let (vault, mut redis) = fresh(LIFE).await;
+        let saved = suite::saved("g", 1, None);
+        vault.put(&saved, NodeId(1), 1).await.unwrap();
+        redis.kill();
+        assert!(matches!(vault.find(saved.id()).await, Err(VaultError::Away(_))));
+        assert!(matches!(vault.put(&saved, NodeId(1), 1).await, Err(VaultError::Away(_))));
+        redis.revive().await;
+        let found = async {
+            loop {
+                if let Ok(Some(place)) = vault.find(saved.id()).await {
+                    return place;
+                }
+            }
+        };
+        let place = tokio::time::timeout(Duration::from_secs(30), found).await.expect("it comes back");
+        assert_eq!(place.owner, Some(NodeId(1)), "it kept what it answered to");
+    }
+
+    #[tokio::test]
+    async fn everything_ends_and_no_secret_is_told() {
+        let (vault, redis) = fresh(LIFE).await;
+        vault.put(&suite::saved("g", 1, Some("C-1")), NodeId(1), 1).await.unwrap();
+        vault.put(&suite::saved("g", 2, None), NodeId(1), 1).await.unwrap();
+        vault.end(&GroupId::new("g").unwrap(), SessionId::from_u128(2), NodeId(1)).await.unwrap();
+        let mut connection = redis.connect().await;
+        let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
+        assert_eq!(keys.len(), 8, "{keys:?}");
+        for key in keys.iter().filter(|key| *key != GROUPS) {
+            let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut connection).await.unwrap();
+            assert!(left > 0, "{key} stays for ever");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_later_version_saved_is_left_to_it() {
+        let (vault, redis) = fresh(LIFE).await;
+        let saved = suite::saved("g", 1, None);
+        vault.put(&saved, NodeId(1), 1).await.unwrap();
+        let mut connection = redis.connect().await;
+        let id = saved.id().to_string();
+        let mut later = redis::cmd("HSET");
+        later.arg("pl:{g}:sessions").arg(id).arg("{\"form\":9,\"all\":\"different\"}");
+        later.query_async::<()>(&mut connection).await.unwrap();
+        let refused = vault.adopt(saved.id(), Some(NodeId(1)), NodeId(2)).await;
+        assert!(matches!(refused, Err(VaultError::Newer(9))), "{refused:?}");
+        assert_eq!(vault.find(saved.id()).await.unwrap().unwrap().owner, Some(NodeId(1)));
+    }
+}

@@ -1,0 +1,499 @@
+//! Sessions that outlive their node: saving those of this node, and going on with those of nodes that are gone.
+//!
+//! A session that changed is queued, once however often it changed, and one task saves what it is by then; no
+//! session waits for that but where a ticket is handed out: so a ticket leads into a session that another node can
+//! find. A vault that does not answer is asked again later, and nobody waits for it meanwhile. A consent whose
+//! receipt is not written is not saved: another node would ask the visitor again.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use dashmap::Entry;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{About, LiveSession};
+use crate::auth::random;
+use crate::clock::Tick;
+use crate::cluster::NodeId;
+use crate::cluster::vault::{Put, SavedSession, Vault, VaultError};
+use crate::hub::Hub;
+use crate::hub::guests::Invites;
+use crate::ids::{GroupId, SessionId, VisitorKey};
+use crate::limits;
+use crate::model::session::{EndReason, Input, Session};
+use crate::wire::close::{Close, CloseCode};
+
+/// The way to the vault.
+pub(in crate::hub) struct Saves {
+    vault: Arc<dyn Vault>,
+    /// This node's term, by which the vault tells its words of now from those of before.
+    fence: AtomicU64,
+    waiting: Mutex<VecDeque<Arc<LiveSession>>>,
+    wake: Notify,
+    /// The vault did not answer when it was last asked: nobody waits for it.
+    away: AtomicBool,
+    /// Who comes back at the same time finds the session adopted, rather than adopting it twice.
+    adopting: [tokio::sync::Mutex<()>; 16],
+    /// Sessions whose node is gone, since when this node knows.
+    lost: Mutex<HashMap<SessionId, Tick>>,
+}
+
+/// How far a session is saved.
+#[derive(Debug)]
+pub(super) struct Saving {
+    /// What the machine counted when it was marked last.
+    revision: AtomicU64,
+    /// How often it was marked.
+    marks: AtomicU64,
+    /// The mark up to which the vault was asked, whatever it answered.
+    asked: watch::Sender<u64>,
+    /// Whether it waits to be saved, or is being saved.
+    queued: AtomicBool,
+    /// The vault has it.
+    known: AtomicBool,
+    /// The receipt of its consent is written.
+    proven: AtomicBool,
+    /// It lives on another node now; nothing that is said here counts.
+    foreign: AtomicBool,
+}
+
+impl Default for Saving {
+    fn default() -> Self {
+        Self {
+            revision: AtomicU64::new(u64::MAX),
+            marks: AtomicU64::new(0),
+            asked: watch::Sender::new(0),
+            queued: AtomicBool::new(false),
+            known: AtomicBool::new(false),
+            proven: AtomicBool::new(false),
+            foreign: AtomicBool::new(false),
+        }
+    }
+}
+
+/// What is to be told to the vault.
+enum Word {
+    Saved(Box<SavedSession>),
+    /// It must not be saved as it is.
+    Unproven,
+    Over,
+}
+
+/// Why a session is not gone on with here.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// Its node is alive.
+    #[error("the session lives on {0}")]
+    Alive(NodeId),
+    /// Another node goes on with it, or this one is going away.
+    #[error("the session is gone on with elsewhere")]
+    Elsewhere,
+    /// Nobody can say which nodes are alive.
+    #[error("it is not known whether the session's node is alive")]
+    Unsure,
+    /// The vault did not do it.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl Saves {
+    /// The way to a vault, with nothing to save yet.
+    pub(in crate::hub) fn new(vault: Arc<dyn Vault>) -> Arc<Self> {
+        Arc::new(Self {
+            vault,
+            fence: AtomicU64::new(1),
+            waiting: Mutex::default(),
+            wake: Notify::new(),
+            away: AtomicBool::new(false),
+            adopting: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            lost: Mutex::default(),
+        })
+    }
+
+    /// A session is another than the vault knows.
+    fn mark(&self, session: &Arc<LiveSession>) {
+        session.saving.marks.fetch_add(1, Ordering::SeqCst);
+        if !session.saving.queued.swap(true, Ordering::SeqCst) {
+            self.queue(session);
+        }
+    }
+
+    fn queue(&self, session: &Arc<LiveSession>) {
+        self.waiting.lock().push_back(Arc::clone(session));
+        self.wake.notify_one();
+    }
+
+    /// A session took a step: if that changed what is saved, it is saved again.
+    pub(super) fn stepped(&self, session: &Arc<LiveSession>, machine: &Session) {
+        let revision = machine.revision();
+        if session.saving.revision.swap(revision, Ordering::Relaxed) != revision {
+            self.mark(session);
+        }
+    }
+}
+
+/// Saves what is queued, some at a time, until the hub is gone.
+async fn save_all(hub: Weak<Hub>, saves: Arc<Saves>) {
+    let mut running = JoinSet::new();
+    loop {
+        while running.len() < limits::SAVES_AT_ONCE {
+            let Some(session) = saves.waiting.lock().pop_front() else { break };
+            let Some(hub) = hub.upgrade() else { return };
+            running.spawn(async move { hub.save(&session).await });
+        }
+        tokio::select! {
+            () = saves.wake.notified() => {}
+            Some(_) = running.join_next() => {}
+        }
+    }
+}
+
+/// Looks for sessions whose node is gone, until the hub is gone. Nodes look at different moments.
+async fn reap_all(hub: Weak<Hub>) {
+    loop {
+        let jitter = (random::u128() % 256) as u32;
+        tokio::time::sleep(limits::REAP * (896 + jitter) / 1024).await;
+        let Some(hub) = hub.upgrade() else { return };
+        hub.reap().await;
+    }
+}
+
+impl Hub {
+    /// Begins to save sessions and to look for lost ones; both end with what is returned.
+    pub(in crate::hub) fn keep_sessions(self: &Arc<Self>) -> [AbortOnDropHandle<()>; 2] {
+        let saving = self.runtime.spawn(save_all(Arc::downgrade(self), Arc::clone(&self.saves)));
+        let reaping = self.runtime.spawn(reap_all(Arc::downgrade(self)));
+        [saving, reaping].map(AbortOnDropHandle::new)
+    }
+
+    /// This node begins a new term: what it said to the vault in earlier ones and is still under way is not
+    /// taken any more.
+    pub fn begin_term(&self, epoch: u64) {
+        self.saves.fence.fetch_max(epoch, Ordering::Relaxed);
+    }
+
+    /// A session changed beside its machine.
+    pub(in crate::hub) fn changed(&self, session: &Arc<LiveSession>) {
+        self.saves.mark(session);
+    }
+
+    /// The consent of a session is proven: from here on it is saved with it.
+    pub(in crate::hub) fn proven(&self, session: &Arc<LiveSession>) {
+        session.saving.proven.store(true, Ordering::SeqCst);
+        self.saves.mark(session);
+    }
+
+    /// Waits until the vault was asked to keep the session as it is; none where there is nothing to wait for.
+    pub(in crate::hub) fn being_saved(
+        &self,
+        session: &LiveSession,
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let mark = session.saving.marks.load(Ordering::SeqCst);
+        let mut asked = session.saving.asked.subscribe();
+        if self.saves.away.load(Ordering::Relaxed) || *asked.borrow() >= mark {
+            return None;
+        }
+        let (saves, id) = (Arc::clone(&self.saves), session.id);
+        Some(async move {
+            let waited = tokio::time::timeout(limits::SAVE_WAIT, asked.wait_for(|asked| *asked >= mark));
+            if waited.await.is_err() {
+                tracing::warn!(session = %id, "the vault of sessions does not answer, sessions go on unsaved");
+                saves.away.store(true, Ordering::Relaxed);
+            }
+        })
+    }
+
+    /// Waits until the vault was asked to keep all of these as they are.
+    pub async fn saved(&self, sessions: &[Arc<LiveSession>]) {
+        for session in sessions {
+            if let Some(saved) = self.being_saved(session) {
+                saved.await;
+            }
+        }
+    }
+
+    /// The same for a ticket: once the vault knows the session, whoever is handed one is let in anywhere.
+    pub(super) fn becomes_known(
+        &self,
+        session: &LiveSession,
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
+        if session.saving.known.load(Ordering::SeqCst) { None } else { self.being_saved(session) }
+    }
+
+    async fn save(self: &Arc<Self>, session: &Arc<LiveSession>) {
+        let saving = &session.saving;
+        let mark = saving.marks.load(Ordering::SeqCst);
+        let told =
+            if saving.foreign.load(Ordering::Relaxed) { Ok(()) } else { self.tell_vault(session).await };
+        let again = matches!(told, Err(VaultError::Away(_)));
+        if self.saves.away.swap(again, Ordering::Relaxed) != again {
+            match &told {
+                Err(error) => tracing::warn!(%error, "sessions cannot be saved"),
+                Ok(()) => tracing::info!("sessions are saved again"),
+            }
+        }
+        if let (false, Err(error)) = (again, &told) {
+            tracing::error!(session = %session.id, %error, "a session cannot be saved");
+        }
+        saving.asked.send_replace(mark);
+        if again {
+            let (saves, session) = (Arc::clone(&self.saves), Arc::clone(session));
+            self.runtime.spawn(async move {
+                tokio::time::sleep(limits::SAVE_RETRY).await;
+                saves.queue(&session);
+            });
+            return;
+        }
+        saving.queued.store(false, Ordering::SeqCst);
+        if saving.marks.load(Ordering::SeqCst) > mark && !saving.queued.swap(true, Ordering::SeqCst) {
+            self.saves.queue(session);
+        }
+    }
+
+    async fn tell_vault(self: &Arc<Self>, session: &Arc<LiveSession>) -> Result<(), VaultError> {
+        let (vault, node) = (&self.saves.vault, self.node);
+        match self.word_of(session) {
+            Word::Unproven => {}
+            Word::Over => {
+                vault.end(&session.group, session.id, node).await?;
+            }
+            Word::Saved(saved) => {
+                match vault.put(&saved, node, self.saves.fence.load(Ordering::Relaxed)).await? {
+                    Put::Kept => session.saving.known.store(true, Ordering::SeqCst),
+                    other => self.disown(session, other),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be saved of a session now.
+    fn word_of(&self, session: &LiveSession) -> Word {
+        let (now, proven) = (self.clock.now(), session.saving.proven.load(Ordering::SeqCst));
+        let machine = session.driver.read(|machine| match machine.save(now) {
+            None => Err(Word::Over),
+            Some(_) if machine.needs_proof() && !proven => Err(Word::Unproven),
+            Some(saved) => Ok(saved),
+        });
+        let machine = match machine {
+            Ok(machine) => machine,
+            Err(word) => return word,
+        };
+        Word::Saved(Box::new(SavedSession {
+            group: session.group.clone(),
+            machine,
+            kind: session.kind,
+            terms: session.terms.clone(),
+            control: session.control,
+            record: session.record.clone(),
+            asker: session.asker.clone(),
+            logged: session.logged,
+            title: session.title.clone(),
+            chatter: session.chatter.lock().clone(),
+            invites: session.invites.lock().save(),
+            relayed: session.relay.relayed(),
+            steps: session.steps.load(Ordering::Relaxed),
+        }))
+    }
+
+    /// A session went on elsewhere, because this node was thought to be gone. What is said of it here no longer
+    /// counts: whoever is in it is sent where it is now, and nothing more is written down.
+    fn disown(self: &Arc<Self>, session: &Arc<LiveSession>, why: Put) {
+        if session.saving.foreign.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        tracing::warn!(session = %session.id, ?why, "a session is no longer this node's");
+        self.sessions.close(session);
+        self.sessions.forget(session.id);
+        self.session_keys.lock().free(session.id);
+        for connection in session.driver.read(Session::seats) {
+            if let Some(connection) = self.registry.get(connection) {
+                connection.outbox.close(Close::new(CloseCode::Drain, "the session lives on another node"));
+            }
+        }
+        if let Some(key) = session.visitor_key() {
+            self.presence(&key, crate::model::presence::Input::Session { session: None });
+        }
+        self.meters.sessions_active.set(self.sessions.len() as f64);
+    }
+
+    /// The nodes that are up, this one included; none where nobody can say.
+    async fn alive(&self) -> Option<Vec<NodeId>> {
+        let others = self.directory.nodes(self.node).await.ok()?;
+        Some(others.iter().map(|facts| facts.node).chain([self.node]).collect())
+    }
+
+    /// Goes on with a session whose node is gone. None: there is no such session, or it has ended.
+    pub async fn adopt(self: &Arc<Self>, id: SessionId) -> Result<Option<Arc<LiveSession>>, AdoptError> {
+        let _turn = self.saves.adopting[usize::from(id.bytes()[15] % 16)].lock().await;
+        if let Some(here) = self.sessions.routed(id) {
+            return Ok(Some(here));
+        }
+        let Some(place) = self.saves.vault.find(id).await? else { return Ok(None) };
+        if self.is_draining() {
+            return Err(AdoptError::Elsewhere);
+        }
+        match place.owner {
+            // It was here and is not any more: it has ended, and the vault is still to be told.
+            Some(owner) if owner == self.node => return Ok(None),
+            Some(owner) => {
+                let alive = self.alive().await.ok_or(AdoptError::Unsure)?;
+                if alive.contains(&owner) {
+                    return Err(AdoptError::Alive(owner));
+                }
+            }
+            None => {}
+        }
+        match self.saves.vault.adopt(id, place.owner, self.node).await? {
+            Some(saved) => Ok(Some(self.go_on(saved))),
+            None => Err(AdoptError::Elsewhere),
+        }
+    }
+
+    /// Goes on with the session of a visitor whose node is gone, and so puts a question again that was not
+    /// answered. For whoever makes this node the visitor's home.
+    pub async fn adopt_of(
+        self: &Arc<Self>,
+        key: &VisitorKey,
+    ) -> Result<Option<Arc<LiveSession>>, AdoptError> {
+        match self.saves.vault.of_visitor(key).await? {
+            Some(id) => self.adopt(id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The session of somebody who comes with a ticket or token of a session that is not here.
+    pub(in crate::hub) async fn elsewhere(
+        self: &Arc<Self>,
+        id: SessionId,
+    ) -> Result<Arc<LiveSession>, Close> {
+        match self.adopt(id).await {
+            Ok(Some(session)) => Ok(session),
+            Ok(None) => Err(Close::new(CloseCode::NotFound, "no such session")),
+            Err(error) => {
+                tracing::info!(session = %id, %error, "a session is not gone on with here");
+                Err(Close::new(CloseCode::Overload, "the session cannot be reached now"))
+            }
+        }
+    }
+
+    /// Makes an adopted session one of this node.
+    fn go_on(self: &Arc<Self>, saved: SavedSession) -> Arc<LiveSession> {
+        let visitor_key = saved.visitor_key();
+        let SavedSession {
+            group,
+            machine,
+            kind,
+            terms,
+            control,
+            record,
+            asker,
+            logged,
+            title,
+            chatter,
+            invites,
+            relayed,
+            steps,
+        } = saved;
+        let about = About {
+            id: machine.session(),
+            request: machine.request(),
+            group,
+            visitor: machine.visitor().cloned(),
+            kind,
+            terms,
+            control,
+            record,
+            asker: (asker, Arc::from("")),
+            logged,
+            title,
+        };
+        let mut out = Vec::new();
+        let machine = Session::restore(machine, self.clock.now(), Arc::clone(&self.limits), &mut out);
+        let session = self.live(about, machine, out);
+        *session.chatter.lock() = chatter;
+        *session.invites.lock() = Invites::restore(invites);
+        session.relay.go_on_from(relayed);
+        session.steps.store(steps, Ordering::Relaxed);
+        session.saving.known.store(true, Ordering::SeqCst);
+        session.saving.proven.store(true, Ordering::SeqCst);
+        session.adopted.store(true, Ordering::Relaxed);
+        tracing::info!(
+            target: "porchlight::session",
+            group = %session.group, session = %session.id, request = %session.request, happened = "adopted"
+        );
+        let only = match visitor_key.clone().map(|key| self.sessions.of_visitor.entry(key)) {
+            Some(Entry::Vacant(entry)) => {
+                entry.insert(Arc::clone(&session));
+                true
+            }
+            Some(Entry::Occupied(_)) => false,
+            None => true,
+        };
+        self.sessions.list_open(&session);
+        self.drive_with(&session, |_, _| ());
+        if !only {
+            // The visitor has begun another one here meanwhile; nobody has two.
+            self.end_session(&session, EndReason::NodeLost);
+        } else if let Some(key) = &visitor_key {
+            let focus = self.tracker.look(key, |presence| presence.focused()).flatten();
+            if let Some(focus) = focus
+                && let Err(error) = self.drive(&session, Input::Focus(Some(focus)))
+            {
+                tracing::debug!(session = %session.id, %error, "an adopted session was over");
+            }
+        }
+        self.operators.tell_session(&session);
+        session
+    }
+
+    /// Looks for sessions whose node is gone, and goes on with those that nobody came back to in time: their own
+    /// rules end them, so that what is written down of them has an end.
+    pub async fn reap(self: &Arc<Self>) {
+        if self.is_draining() {
+            return;
+        }
+        let looked = async {
+            let Some(alive) = self.alive().await else { return Ok(()) };
+            let mut found = Vec::new();
+            for group in self.saves.vault.groups().await? {
+                found.extend(self.overdue(&group, &alive).await?);
+            }
+            let now = self.clock.tick();
+            let due: Vec<SessionId> = {
+                let mut lost = self.saves.lost.lock();
+                lost.retain(|id, _| found.contains(id));
+                let window = self.limits.resume_window;
+                found.retain(|id| now.since(*lost.entry(*id).or_insert(now)) >= window);
+                found
+            };
+            for id in due {
+                match self.adopt(id).await {
+                    Ok(_) | Err(AdoptError::Alive(_) | AdoptError::Elsewhere | AdoptError::Unsure) => {}
+                    Err(AdoptError::Vault(error @ VaultError::Away(_))) => return Err(error),
+                    Err(error) => tracing::warn!(session = %id, %error, "a lost session cannot be ended"),
+                }
+            }
+            Ok::<(), VaultError>(())
+        };
+        if let Err(error) = looked.await {
+            tracing::debug!(%error, "lost sessions are looked for later");
+        }
+    }
+
+    async fn overdue(&self, group: &GroupId, alive: &[NodeId]) -> Result<Vec<SessionId>, VaultError> {
+        let lost = self.saves.vault.orphans(group, alive, limits::REAPED).await?;
+        Ok(lost.into_iter().map(|(id, _)| id).collect())
+    }
+}
+
+impl LiveSession {
+    /// Whether it lives on another node by now.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.saving.foreign.load(Ordering::Relaxed)
+    }
+}

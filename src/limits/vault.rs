@@ -1,0 +1,32 @@
+//! The numbers of saved sessions, each with its reason. Part of [`super`], where everybody reads them.
+
+use std::time::Duration;
+
+/// Largest session that is saved. 256 links for guests who are known make 130 KB, the terms twice 16 KB, 64
+/// viewers with their tickets 40 KB; escapes may double it.
+pub const SAVED_BYTES: usize = 1024 * 1024;
+
+/// How much longer than the longest session a saved one is kept after it was last saved: whoever could have gone
+/// on with it did so within minutes. So long it is known of one that ended, too, that it did: a node that stood
+/// still cannot bring it back.
+pub const SAVED_MARGIN: Duration = Duration::from_secs(3600);
+
+/// Sessions let go of by one write to the vault because their time is over: it stays a write of microseconds.
+pub const SAVED_SWEEP: usize = 32;
+
+/// Sessions that are saved at the same time by one node. Redis answers in less than a millisecond, so that a node
+/// saves some ten thousand in a second.
+pub const SAVES_AT_ONCE: usize = 16;
+
+/// How long a ticket waits for its session to be saved, if the vault answered last time: a Redis that lives
+/// answers within milliseconds, and a person who pressed a button waits for a second without wondering.
+pub const SAVE_WAIT: Duration = Duration::from_secs(1);
+
+/// Wait before a session is saved again when that failed.
+pub const SAVE_RETRY: Duration = Duration::from_secs(1);
+
+/// How often a node looks for sessions whose node is gone. Nobody waits for it: who comes back is let in at once.
+pub const REAP: Duration = Duration::from_secs(10);
+
+/// Sessions of one group that one look takes on: their ends are a few writes each.
+pub const REAPED: usize = 100;
