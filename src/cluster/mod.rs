@@ -5,6 +5,7 @@
 //! implementation, which joins the hubs of one process and is all that a single node needs.
 
 pub mod memory;
+pub mod post;
 
 use std::sync::{Arc, Weak};
 
