@@ -19,6 +19,7 @@ use crate::admin::{AdminListener, AdminService, Archive, Operated, Syncing};
 use crate::auth::secret::SecretError;
 use crate::clock::{Clock, wall};
 use crate::cluster::memory::{MemoryBus, MemoryDirectory};
+use crate::cluster::post::memory::{MemoryPost, MemoryWhereabouts};
 use crate::config::{Config, TlsError};
 use crate::http::{
     Admission, ApiError, BindError, Ceilings, Edge, Health, Listener, PublicState, Timing, UpgradeHook, bind,
@@ -212,6 +213,8 @@ impl Server {
             accounts: Arc::clone(&accounts),
             directory: Arc::<MemoryDirectory>::default(),
             bus: Arc::<MemoryBus>::default(),
+            post: Arc::<MemoryPost>::default(),
+            whereabouts: Arc::<MemoryWhereabouts>::default(),
             events: events.clone(),
             receipts: Arc::clone(&stores.receipts),
             feeds: log.feeds(),

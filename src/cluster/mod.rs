@@ -92,6 +92,9 @@ pub trait Directory: Send + Sync + 'static {
     /// as absent it stays where it is, as long as that node is up and is not draining.
     async fn claim(&self, node: NodeId, key: &VisitorKey) -> Result<Home, DirectoryError>;
 
+    /// The other node than `asking` that speaks for a visitor, if one does. Claims nothing.
+    async fn home(&self, asking: NodeId, key: &VisitorKey) -> Result<Option<NodeId>, DirectoryError>;
+
     /// The visitors of other nodes than `asking`, in the order asked; `None` for one that no other node
     /// has. With several nodes having one, the newest version is returned.
     async fn lookup(

@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod records;
 pub mod registry;
 pub mod relay;
+mod remote;
 pub mod retention;
 pub mod rooms;
 pub mod sessions;
@@ -38,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::random;
 use crate::clock::{Clock, Wall};
+use crate::cluster::post::{Post, Whereabouts};
 use crate::cluster::{Bus, Directory, DirectoryError, Hint, NodeFacts, NodeId, PresenceSource, Sink};
 use crate::hub::accounts::Accounts;
 use crate::hub::changes::SignedIn;
@@ -45,6 +47,7 @@ use crate::hub::events::Events;
 use crate::hub::feed::{FeedStores, Feeds};
 use crate::hub::operators::OperatorWishes;
 use crate::hub::registry::Registry;
+use crate::hub::remote::Wires;
 use crate::hub::sessions::Sessions;
 use crate::hub::timers::{Due, Timers};
 use crate::hub::tracker::{Lazy, Told, Tracker};
@@ -74,6 +77,10 @@ pub struct Parts {
     pub directory: Arc<dyn Directory>,
     /// How other nodes are told.
     pub bus: Arc<dyn Bus>,
+    /// What carries letters and frames to other nodes.
+    pub post: Arc<dyn Post>,
+    /// Where other nodes' sessions are found.
+    pub whereabouts: Arc<dyn Whereabouts>,
     /// Where it is written down what happens.
     pub events: Events,
     /// Where proofs of consent are kept.
@@ -111,6 +118,7 @@ pub struct Hub {
     timers: Timers,
     directory: Arc<dyn Directory>,
     bus: Arc<dyn Bus>,
+    wires: Wires,
     events: Events,
     receipts: Arc<dyn ReceiptLog>,
     feeds: Feeds,
@@ -126,8 +134,9 @@ pub struct Hub {
 impl Hub {
     /// Builds a hub on the current runtime and makes it known to the other nodes.
     pub fn new(parts: Parts) -> Arc<Self> {
+        let node = NodeId(random::u128());
         let hub = Arc::new(Self {
-            node: NodeId(random::u128()),
+            node,
             started: crate::clock::wall(),
             clock: parts.clock,
             accounts: parts.accounts,
@@ -143,6 +152,7 @@ impl Hub {
             timers: Timers::default(),
             directory: parts.directory,
             bus: parts.bus,
+            wires: Wires::new(node, parts.post, parts.whereabouts),
             events: parts.events,
             receipts: parts.receipts,
             feeds: Feeds::new(parts.feeds),
@@ -162,6 +172,7 @@ impl Hub {
         });
         hub.bus.subscribe(hub.node, Arc::downgrade(&sink));
         *hub.sink.lock() = Some(sink);
+        hub.hold_sessions();
         hub
     }
 
@@ -171,6 +182,7 @@ impl Hub {
         wheel.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
         let mut changes = self.accounts.changes();
         let mut turns = 0;
+        self.runtime.spawn(Arc::clone(&self).deliver(stop.clone()));
         loop {
             tokio::select! {
                 biased;
@@ -252,8 +264,11 @@ impl Hub {
             connections.chunks(connections.len().div_ceil(DRAIN_STEPS as usize).max(20)).peekable();
         while let Some(batch) = batches.next() {
             for connection in batch {
-                let reconnect = ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() };
-                connection.outbox.push(Text::of(&reconnect));
+                // An agent of another node stays where it is; only its requests here are over.
+                if !(connection.is_stub() && connection.kind == SocketKind::Agent) {
+                    let reconnect = ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() };
+                    connection.outbox.push(Text::of(&reconnect));
+                }
                 connection.outbox.close(Close::new(CloseCode::Drain, "the node is going away"));
             }
             if batches.peek().is_some() {
@@ -393,6 +408,7 @@ impl Hub {
             Due::Session(session) => self.session_due(session),
             Due::KeyFrame(session) => self.key_frame_due(session),
             Due::Forget(session) => self.sessions.forget(session),
+            Due::Asked(wire, ask) => self.ask_due(wire, ask),
         }
     }
 }

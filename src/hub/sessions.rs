@@ -15,6 +15,7 @@ use super::driver::Driver;
 use super::guests::{Invites, Waiting};
 use super::operators::SessionWord;
 use super::relay::Relay;
+use super::remote::stage::Stage;
 use super::timers::Due;
 use super::{Hub, SystemChance};
 use crate::clock::Tick;
@@ -54,6 +55,8 @@ pub struct LiveSession {
     pub logged: bool,
     /// Its frames.
     pub relay: Arc<Relay>,
+    /// Who publishes and watches on which node.
+    pub(super) stage: Mutex<Stage>,
     /// What it posts to the record's feed.
     pub(super) chatter: Mutex<Chatter>,
     /// What guests read above the screen.
@@ -317,6 +320,7 @@ impl Hub {
             waiting: Waiting::default(),
             barred: AtomicBool::new(false),
             relay: Arc::new(Relay::new(Arc::clone(&self.limits))),
+            stage: Mutex::default(),
             driver: Driver::new(machine, out),
             steps: AtomicU64::new(0),
             scheduled: AtomicU64::new(u64::MAX),
@@ -395,7 +399,7 @@ impl Hub {
     }
 
     pub(super) fn key_frame_due(self: &Arc<Self>, id: SessionId) {
-        let Some(session) = self.sessions.routed(id) else { return };
+        let Some(session) = self.sessions.routed(id) else { return self.replica_key_due(id) };
         if let Some(stream) = session.relay.due_key_frame(self.clock.tick()) {
             self.ask_for_key_frame(&session, stream);
         }

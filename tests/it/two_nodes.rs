@@ -6,6 +6,8 @@ use std::sync::{Arc, Weak};
 use porchlight::auth::secret::MasterSecret;
 use porchlight::clock::Clock;
 use porchlight::cluster::memory::{MemoryBus, MemoryDirectory};
+use porchlight::cluster::post::Post;
+use porchlight::cluster::post::memory::{MemoryPost, MemoryWhereabouts};
 use porchlight::cluster::{Directory, DirectoryError, Home, NodeFacts, NodeId, PresenceSource};
 use porchlight::http::{
     Admission, ApiError, Ceilings, Edge, Health, Listener, PublicState, Timing, bind, public_router,
@@ -28,13 +30,27 @@ use crate::common::{AgentClient, Client, VisitorClient, http, json};
 /// A node with nothing but its public listener.
 struct Node {
     addr: SocketAddr,
-    _stop: DropGuard,
+    sockets: Sockets,
+    hub: Arc<Hub>,
+    stop: DropGuard,
 }
 
 pub struct Cluster {
-    nodes: Vec<Node>,
+    nodes: Vec<Option<Node>>,
     pub demo: Demo,
-    transcript: Transcript,
+    pub accounts: Arc<Accounts>,
+    pub store: Arc<SqliteStore>,
+    pub transcript: Transcript,
+}
+
+/// What the nodes of a cluster have in common.
+pub struct Common {
+    pub directory: Arc<dyn Directory>,
+    pub receipts: Arc<dyn ReceiptLog>,
+    pub store: Arc<SqliteStore>,
+    /// One for each node, or one that all share.
+    pub posts: Vec<Arc<dyn Post>>,
+    pub grace_seconds: u32,
 }
 
 impl Cluster {
@@ -54,22 +70,32 @@ impl Cluster {
         store: Arc<SqliteStore>,
         count: usize,
     ) -> Self {
+        let posts = vec![Arc::<MemoryPost>::default() as _; count];
+        Self::of(Common { directory, receipts, store, posts, grace_seconds: 0 }).await
+    }
+
+    /// A node for each post.
+    pub async fn of(common: Common) -> Self {
+        let Common { directory, receipts, store, posts, grace_seconds } = common;
         let clock = Clock::start();
         let accounts =
             Arc::new(Accounts::open(Arc::clone(&store) as _, MasterSecret::fresh(), clock).await.unwrap());
         let demo = accounts.ensure_demo().await.unwrap();
         let mut settings = demo.group.settings.clone();
-        settings.grace_seconds = 0;
+        settings.grace_seconds = grace_seconds;
         accounts.update_settings(&demo.group.id, &settings, demo.group.version, "it").await.unwrap();
         let bus = Arc::<MemoryBus>::default();
+        let whereabouts = Arc::<MemoryWhereabouts>::default();
         let mut nodes = Vec::new();
-        for _ in 0..count {
+        for post in posts {
             let meters = Meters::new().0;
             let hub = Hub::new(Parts {
                 clock,
                 accounts: Arc::clone(&accounts),
                 directory: directory.clone(),
                 bus: bus.clone(),
+                post,
+                whereabouts: whereabouts.clone(),
                 events: Events::start(Arc::clone(&store) as _, Arc::clone(&meters)),
                 receipts: Arc::clone(&receipts),
                 feeds: FeedStores {
@@ -81,23 +107,45 @@ impl Cluster {
                 limits: Arc::default(),
                 public_url: "".into(),
             });
-            nodes.push(Node::start(hub, Arc::clone(&accounts), meters));
+            nodes.push(Some(Node::start(hub, Arc::clone(&accounts), meters)));
         }
-        Self { nodes, demo, transcript: Transcript::new() }
+        Self { nodes, demo, accounts, store, transcript: Transcript::new() }
+    }
+
+    pub fn addr(&self, node: usize) -> SocketAddr {
+        self.nodes[node].as_ref().expect("it was not killed").addr
+    }
+
+    /// The hub of a node.
+    pub fn hub(&self, node: usize) -> &Arc<Hub> {
+        &self.nodes[node].as_ref().expect("it was not killed").hub
+    }
+
+    /// Ends a node without a word to anybody.
+    pub fn kill(&mut self, node: usize) {
+        let Node { sockets, stop, .. } = self.nodes[node].take().expect("it was not killed before");
+        drop(stop);
+        sockets.cut();
     }
 
     pub async fn agent(&self, node: usize) -> AgentClient {
-        let addr = self.nodes[node].addr;
-        let alice = &self.demo.agents[0];
+        self.agent_as(node, 0).await
+    }
+
+    /// One of the two agents of the demo group.
+    pub async fn agent_as(&self, node: usize, agent: usize) -> AgentClient {
+        let addr = self.addr(node);
+        let alice = &self.demo.agents[agent];
         let body = json!({"group": "demo", "address": alice.address, "password": alice.password});
         let answer = http::post(addr, "/v1/auth/agent", &body).await.json();
-        let client = Client::open(&self.transcript, &format!("alice@{node}"), addr, "/v1/agent").await;
+        let client =
+            Client::open(&self.transcript, &format!("{}@{node}", alice.address), addr, "/v1/agent").await;
         AgentClient::connect(client, answer["token"].as_str().unwrap()).await
     }
 
     pub async fn visitor(&self, node: usize, id: &str) -> VisitorClient {
         let name = format!("{id}@{node}");
-        let client = Client::open(&self.transcript, &name, self.nodes[node].addr, "/v1/visitor").await;
+        let client = Client::open(&self.transcript, &name, self.addr(node), "/v1/visitor").await;
         VisitorClient::connect(client, json!({"type": "connect", "group": "demo", "visitorId": id})).await
     }
 }
@@ -110,6 +158,7 @@ impl Node {
         let health = Arc::new(Health::default());
         let state = PublicState { health, accounts, meters: Arc::clone(&meters), demo: true };
         let sockets = Sockets::new(Arc::clone(&hub), usize::MAX);
+        let (cut, held) = (sockets.clone(), Arc::clone(&hub));
         let upgrade = move |kind,
                             request,
                             peer: porchlight::http::Peer|
@@ -127,7 +176,7 @@ impl Node {
         };
         tokio::spawn(hub.run(stop.clone()));
         tokio::spawn(listener.run(stop.clone(), stop.clone()));
-        Self { addr, _stop: stop.drop_guard() }
+        Self { addr, sockets: cut, hub: held, stop: stop.drop_guard() }
     }
 }
 
@@ -183,11 +232,13 @@ async fn sessions_are_where_their_visitor_is() {
     let mut visitor = cluster.visitor(0, "C-1").await;
     visitor.expect("focus").await;
     let mut there = cluster.agent(1).await;
-    assert_eq!(there.refused(json!({"type": "join", "visitorId": "C-1"})).await, "visitor_not_present");
+    assert_eq!(there.refused(json!({"type": "join", "visitorId": "C-2"})).await, "visitor_not_present");
     visitor.expect_nothing().await;
-    let mut here = cluster.agent(0).await;
-    here.join("C-1").await;
-    visitor.expect("offer").await;
+    let request = there.join("C-1").await;
+    let offer = visitor.expect("offer").await;
+    assert_eq!(offer["sessionId"], request["sessionId"]);
+    let count = |node: usize| cluster.hub(node).sessions().len();
+    assert_eq!((count(0), count(1)), (1, 0));
 }
 
 /// A directory that cannot be reached.
@@ -198,6 +249,10 @@ impl Directory for Away {
     fn enroll(&self, _: NodeId, _: Weak<dyn PresenceSource>) {}
 
     async fn claim(&self, _: NodeId, _: &VisitorKey) -> Result<Home, DirectoryError> {
+        Err(DirectoryError("away".into()))
+    }
+
+    async fn home(&self, _: NodeId, _: &VisitorKey) -> Result<Option<NodeId>, DirectoryError> {
         Err(DirectoryError("away".into()))
     }
 
