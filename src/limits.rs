@@ -3,6 +3,7 @@
 //! What an operator may change is also a field of [`crate::config`] whose default is the constant here.
 //! Related numbers are checked together in `config::Config::check`.
 
+mod cluster_wires;
 mod configured;
 mod guests;
 mod kept;
@@ -12,6 +13,7 @@ mod vault;
 
 use std::time::Duration;
 
+pub use cluster_wires::*;
 pub use configured::{Limits, Rate};
 pub use guests::*;
 pub use kept::*;

@@ -14,6 +14,13 @@ pub mod v1 {
     tonic::include_proto!("porchlight.v1");
 }
 
+/// `proto/porchlight/v1/wire.proto`: what nodes say to each other on wires.
+#[allow(missing_docs, unreachable_pub, reason = "generated; the comments are in the proto files")]
+#[allow(clippy::all, reason = "generated")]
+pub mod wire {
+    tonic::include_proto!("porchlight.wire.v1");
+}
+
 /// The descriptors of all files, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/porchlight.bin"));
 

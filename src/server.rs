@@ -19,6 +19,7 @@ use crate::admin::{AdminListener, AdminService, Archive, Operated, Syncing};
 use crate::auth::secret::SecretError;
 use crate::clock::{Clock, wall};
 use crate::cluster::memory::{MemoryBus, MemoryDirectory};
+use crate::cluster::post::memory::MemoryPost;
 use crate::cluster::vault::MemoryVault;
 use crate::config::{Config, TlsError};
 use crate::http::{
@@ -214,6 +215,7 @@ impl Server {
             directory: Arc::<MemoryDirectory>::default(),
             bus: Arc::<MemoryBus>::default(),
             vault: Arc::<MemoryVault>::default(),
+            post: Arc::<MemoryPost>::default(),
             events: events.clone(),
             receipts: Arc::clone(&stores.receipts),
             feeds: log.feeds(),

@@ -108,6 +108,14 @@ metrics_table! {
         "Events and session records for sinks, by target and outcome.";
     SYNC_RUNS = "porchlight_sync_runs_total", Counter, Count,
         "Runs of the sync, each sink by itself, by outcome.";
+    WIRES = "porchlight_wires", Gauge, Count,
+        "Connections to other nodes whose seats are on this node.";
+    WIRES_LOST = "porchlight_wires_lost_total", Counter, Count,
+        "Wires given up because another node fell silent or letters were lost.";
+    WIRE_LETTERS = "porchlight_wire_letters_total", Counter, Count,
+        "Letters sent to other nodes.";
+    FAR_FRAMES = "porchlight_far_frames_total", Counter, Count,
+        "Frames of sessions sent to other nodes and taken of them, by direction.";
     ADMIN_WATCHES = "porchlight_admin_watches", Gauge, Count,
         "Watches of presence or sessions that operators hold open.";
     ADMIN_READERS = "porchlight_admin_readers", Gauge, Count,
@@ -178,6 +186,16 @@ pub struct Meters {
     pub viewers_lagging: Gauge,
     /// See [`KEY_FRAME_REQUESTS`].
     pub key_frame_requests: Counter,
+    /// See [`WIRES`].
+    pub wires: Gauge,
+    /// See [`WIRES_LOST`].
+    pub wires_lost: Counter,
+    /// See [`WIRE_LETTERS`].
+    pub wire_letters: Counter,
+    /// See [`FAR_FRAMES`].
+    pub far_frames_in: Counter,
+    /// See [`FAR_FRAMES`].
+    pub far_frames_out: Counter,
     /// See [`ADMIN_WATCHES`].
     pub admin_watches: Gauge,
     /// See [`ADMIN_READERS`].
@@ -229,6 +247,9 @@ impl Meters {
         };
         let shed =
             |reason| recorder.register_counter(&labelled(FRAMES_SHED, &[("reason", reason)]), &METADATA);
+        let far = |direction| {
+            recorder.register_counter(&labelled(FAR_FRAMES, &[("direction", direction)]), &METADATA)
+        };
         let refused =
             |reason| recorder.register_counter(&labelled(EVENTS_REFUSED, &[("reason", reason)]), &METADATA);
         recorder
@@ -250,6 +271,11 @@ impl Meters {
             frames_shed_lagging: shed("lagging"),
             viewers_lagging: gauge(VIEWERS_LAGGING),
             key_frame_requests: counter(KEY_FRAME_REQUESTS),
+            wires: gauge(WIRES),
+            wires_lost: counter(WIRES_LOST),
+            wire_letters: counter(WIRE_LETTERS),
+            far_frames_in: far("in"),
+            far_frames_out: far("out"),
             admin_watches: gauge(ADMIN_WATCHES),
             admin_readers: gauge(ADMIN_READERS),
             sign_in_seconds: recorder.register_histogram(&Key::from_static_name(SIGN_IN_SECONDS), &METADATA),

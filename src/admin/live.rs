@@ -17,7 +17,7 @@ use crate::hub::feed::NewPost;
 use crate::hub::operators::{PresenceWatch, SessionWatch};
 use crate::ids::{EventId, GroupId, SessionId, VisitorId, VisitorKey};
 use crate::model::feed::{Item, Place};
-use crate::model::session::{EndReason, View};
+use crate::model::session::View;
 use crate::model::visitor::Snapshot;
 use crate::store::feed::{LeadRow, Posts, PostsQuery};
 use crate::wire::agent::{Delivery, RequestState};
@@ -76,12 +76,12 @@ impl AdminHub for Operated {
     }
 
     async fn end_session(&self, group: &GroupId, session: SessionId) -> Result<Ended, AdminError> {
-        let session = self.hub.sessions().get(group, session).ok_or(AdminError::NotFound)?;
-        if session.view().ended.is_some() {
-            return Ok(Ended::Before);
-        }
-        self.hub.end_session(&session, EndReason::OperatorEnded);
-        Ok(Ended::Now)
+        let ended = self.hub.end_anywhere(group, session).await;
+        let now = ended.map_err(|refusal| match refusal.code {
+            ErrorCode::NotFound => AdminError::NotFound,
+            _ => AdminError::Unavailable,
+        })?;
+        Ok(if now { Ended::Now } else { Ended::Before })
     }
 
     async fn watch_presence(
@@ -111,7 +111,7 @@ impl AdminHub for Operated {
         let encoded = |data| serde_json::value::to_raw_value(&data).expect("JSON values encode");
         let data = signal.data.map(|data| Raw(encoded(data).into()));
         let delivery =
-            self.hub.signal_visitor(&key(group, visitor), signal.name.into(), data.as_ref(), &signal.from);
+            self.hub.signal_anywhere(&key(group, visitor), signal.name.into(), data, &signal.from).await;
         delivery.map_err(|refusal| match refusal.code {
             ErrorCode::VisitorNotPresent => AdminError::VisitorNotPresent,
             ErrorCode::BadValue => bad("name", refusal.message),
@@ -123,7 +123,7 @@ impl AdminHub for Operated {
 
     async fn disconnect_visitor(&self, group: &GroupId, visitor: &VisitorId) -> Result<u32, AdminError> {
         self.known(group)?;
-        Ok(self.hub.disconnect_visitor(&key(group, visitor)))
+        self.hub.disconnect_anywhere(&key(group, visitor)).await.map_err(unavailable)
     }
 
     async fn session(&self, group: &GroupId, session: SessionId) -> Result<SessionRow, AdminError> {

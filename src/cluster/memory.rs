@@ -41,6 +41,10 @@ impl Directory for MemoryDirectory {
         })
     }
 
+    async fn home(&self, asking: NodeId, key: &VisitorKey) -> Result<Option<NodeId>, DirectoryError> {
+        Ok(self.others(asking).iter().find(|source| source.is_home(key)).map(|source| source.facts().node))
+    }
+
     async fn lookup(
         &self,
         asking: NodeId,

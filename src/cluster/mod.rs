@@ -7,6 +7,7 @@
 //! Sessions are saved in a [`vault`], so that one may go on where its visitor comes back.
 
 pub mod memory;
+pub mod post;
 pub mod redis;
 pub mod vault;
 
@@ -94,6 +95,9 @@ pub trait Directory: Send + Sync + 'static {
     /// Makes `node` the home of a visitor unless another node that is up is. While a visitor is not published
     /// as absent it stays where it is, as long as that node is up and is not draining.
     async fn claim(&self, node: NodeId, key: &VisitorKey) -> Result<Home, DirectoryError>;
+
+    /// The other node than `asking` that speaks for a visitor, if one does. Claims nothing.
+    async fn home(&self, asking: NodeId, key: &VisitorKey) -> Result<Option<NodeId>, DirectoryError>;
 
     /// The visitors of other nodes than `asking`, in the order asked; `None` for one that no other node
     /// has. With several nodes having one, the newest version is returned.

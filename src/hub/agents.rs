@@ -1,6 +1,7 @@
 //! The agent's door: what an agent's page may ask for, and what it hears of.
 
 mod ends;
+mod far;
 mod feed;
 mod join;
 mod show;
@@ -14,9 +15,11 @@ use super::Hub;
 use super::accounts::{AgentIdentity, Group};
 use super::changes::{SignedIn, agent_settings};
 use super::registry::Connection;
+use super::remote::edge::Far;
 use super::visitors::Caller;
 use super::watch::{LiveList, RecordWatch, raw};
-use crate::cluster::{DirectoryError, PresenceSource};
+use crate::cluster::post::JoinFacts;
+use crate::cluster::{DirectoryError, NodeId, PresenceSource};
 use crate::ids::{AgentKey, GroupId, SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::buttons;
@@ -42,6 +45,8 @@ pub struct AgentSeat {
     records: HashMap<(Box<str>, Box<str>), Arc<RecordWatch>>,
     /// Sessions it asked for from this connection.
     asked: HashSet<SessionId>,
+    /// What leads to the nodes of visitors and sessions that are not here.
+    far: HashMap<NodeId, Far>,
 }
 
 impl Hub {
@@ -83,15 +88,7 @@ impl Hub {
             self.agents.remove(&connection.id);
             return Err(unauthorized());
         }
-        Ok(AgentSeat {
-            hub: Arc::clone(self),
-            connection: Arc::clone(connection),
-            identity,
-            watched: HashSet::new(),
-            live: false,
-            records: HashMap::new(),
-            asked: HashSet::new(),
-        })
+        Ok(AgentSeat::new(self, connection, identity))
     }
 
     /// Visitors as the agents of a group are told, in the order asked: this node's own word first, and
@@ -148,13 +145,43 @@ fn unsupported(what: &'static str) -> Refusal {
 }
 
 impl AgentSeat {
+    /// A seat that wishes for nothing yet.
+    pub(super) fn new(hub: &Arc<Hub>, connection: &Arc<Connection>, identity: AgentIdentity) -> Self {
+        Self {
+            hub: Arc::clone(hub),
+            connection: Arc::clone(connection),
+            identity,
+            watched: HashSet::new(),
+            live: false,
+            records: HashMap::new(),
+            asked: HashSet::new(),
+            far: HashMap::new(),
+        }
+    }
+
     /// Who it is.
     pub fn identity(&self) -> &AgentIdentity {
         &self.identity
     }
 
-    /// Takes one message and returns its answer.
-    pub async fn take(&mut self, message: FromAgent, id: Option<u64>) -> Result<Text, Refusal> {
+    /// Takes one message, whose text it may pass on to another node, and returns its answer; none where the other
+    /// node answers, later.
+    pub async fn take(
+        &mut self,
+        message: FromAgent,
+        id: Option<u64>,
+        text: &str,
+    ) -> Result<Option<Text>, Refusal> {
+        if let Some(node) = self.node_of(&message).await {
+            return self.pass_on(node, text, id, JoinFacts::default()).map(|()| None);
+        }
+        match message {
+            FromAgent::Join(join) => self.join(join, id, text).await,
+            message => self.take_here(message, id).await.map(Some),
+        }
+    }
+
+    async fn take_here(&mut self, message: FromAgent, id: Option<u64>) -> Result<Text, Refusal> {
         match message {
             FromAgent::Connect(_) => {
                 Err(Refusal::new(ErrorCode::WrongState, "this connection is connected already"))
@@ -188,7 +215,7 @@ impl AgentSeat {
                 }
                 Ok(Text::answer(id, &ToAgent::Ok {}))
             }
-            FromAgent::Join(join) => self.join(join, id).await,
+            FromAgent::Join(_) => Err(unsupported("joining here")),
             FromAgent::Cancel(cancel) => self.cancel(cancel, id),
             FromAgent::Signal(signal) => self.signal(signal, id),
             FromAgent::EndSession(end) => self.end_session(end, id),

@@ -197,14 +197,46 @@ impl Hub {
         };
         let locked = |retry_after| NotLetIn::Locked { retry_after };
         self.accounts.may_guess(guessed, from).map_err(locked)?;
-        let Some((session, group, known)) = self.leads_to(&way, origin.as_deref()) else {
+        let let_in = match self.let_in_here(&way, guest.clone(), origin.as_deref()).await {
+            Err(NotLetIn::NotFound) => self.let_in_by_link(&way, &guest, origin.as_deref()).await,
+            let_in => let_in,
+        };
+        if let_in.as_ref().is_err_and(|why| *why == NotLetIn::NotFound) {
             let locked = self.accounts.wrong_guess(guessed, from);
             tracing::info!(by = way.name(), locked, "a guest is not let in");
             if let Some(group) = guessed.flatten().filter(|group| self.accounts.group(group).is_some()) {
                 self.events.refused(group, self.clock.now(), Door::Guest, "key or link leads nowhere");
             }
-            return Err(NotLetIn::NotFound);
-        };
+        }
+        let_in
+    }
+
+    /// A link may lead to a session of another node.
+    async fn let_in_by_link(
+        &self,
+        way: &Way,
+        guest: &Guest,
+        origin: Option<&str>,
+    ) -> Result<LetIn, NotLetIn> {
+        match way {
+            Way::Invite(text) => match Token::parse(text) {
+                Some(token) if self.sessions.routed(token.session).is_none() => {
+                    self.let_in_elsewhere(token.session, text, guest, origin).await
+                }
+                _ => Err(NotLetIn::NotFound),
+            },
+            Way::Key { .. } => Err(NotLetIn::NotFound),
+        }
+    }
+
+    /// Lets a guest into a session of this node, whose guesses were counted where it asked.
+    pub(super) async fn let_in_here(
+        self: &Arc<Self>,
+        way: &Way,
+        guest: Guest,
+        origin: Option<&str>,
+    ) -> Result<LetIn, NotLetIn> {
+        let (session, group, known) = self.leads_to(way, origin).ok_or(NotLetIn::NotFound)?;
         let guest = Guest { name: guest.name.or(known.name), email: guest.email.or(known.email) };
         let name = guest.name.as_deref().map_or_else(|| Arc::from(limits::GUEST_NAME), Arc::from);
         let ticket = self.ticket_for(&session, name).await?;

@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod records;
 pub mod registry;
 pub mod relay;
+mod remote;
 pub mod retention;
 pub mod rooms;
 pub mod sessions;
@@ -39,6 +40,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::random;
 use crate::clock::{Clock, Wall};
+use crate::cluster::post::Post;
 use crate::cluster::vault::Vault;
 use crate::cluster::{Bus, Directory, DirectoryError, Hint, NodeFacts, NodeId, PresenceSource, Sink};
 use crate::hub::accounts::Accounts;
@@ -47,6 +49,7 @@ use crate::hub::events::Events;
 use crate::hub::feed::{FeedStores, Feeds};
 use crate::hub::operators::OperatorWishes;
 use crate::hub::registry::Registry;
+use crate::hub::remote::Wires;
 use crate::hub::sessions::{Saves, Sessions};
 use crate::hub::timers::{Due, Timers};
 use crate::hub::tracker::{Lazy, Told, Tracker};
@@ -76,8 +79,10 @@ pub struct Parts {
     pub directory: Arc<dyn Directory>,
     /// How other nodes are told.
     pub bus: Arc<dyn Bus>,
-    /// Where sessions are saved, so that they outlive this node.
+    /// Where sessions are saved and found, so that they outlive this node.
     pub vault: Arc<dyn Vault>,
+    /// What carries letters and frames to other nodes.
+    pub post: Arc<dyn Post>,
     /// Where it is written down what happens.
     pub events: Events,
     /// Where proofs of consent are kept.
@@ -116,6 +121,7 @@ pub struct Hub {
     timers: Timers,
     directory: Arc<dyn Directory>,
     bus: Arc<dyn Bus>,
+    wires: Wires,
     events: Events,
     receipts: Arc<dyn ReceiptLog>,
     feeds: Feeds,
@@ -133,8 +139,9 @@ pub struct Hub {
 impl Hub {
     /// Builds a hub on the current runtime and makes it known to the other nodes.
     pub fn new(parts: Parts) -> Arc<Self> {
+        let node = NodeId(random::u128());
         let hub = Arc::new(Self {
-            node: NodeId(random::u128()),
+            node,
             started: crate::clock::wall(),
             clock: parts.clock,
             accounts: parts.accounts,
@@ -151,6 +158,7 @@ impl Hub {
             timers: Timers::default(),
             directory: parts.directory,
             bus: parts.bus,
+            wires: Wires::new(node, parts.post),
             events: parts.events,
             receipts: parts.receipts,
             feeds: Feeds::new(parts.feeds),
@@ -181,6 +189,7 @@ impl Hub {
         wheel.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
         let mut changes = self.accounts.changes();
         let mut turns = 0;
+        self.runtime.spawn(Arc::clone(&self).deliver(stop.clone()));
         loop {
             tokio::select! {
                 biased;
@@ -263,8 +272,11 @@ impl Hub {
             connections.chunks(connections.len().div_ceil(DRAIN_STEPS as usize).max(20)).peekable();
         while let Some(batch) = batches.next() {
             for connection in batch {
-                let reconnect = ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() };
-                connection.outbox.push(Text::of(&reconnect));
+                // An agent of another node stays where it is; only its requests here are over.
+                if !(connection.is_stub() && connection.kind == SocketKind::Agent) {
+                    let reconnect = ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() };
+                    connection.outbox.push(Text::of(&reconnect));
+                }
                 connection.outbox.close(Close::new(CloseCode::Drain, "the node is going away"));
             }
             if batches.peek().is_some() {
@@ -406,6 +418,7 @@ impl Hub {
             Due::Session(session) => self.session_due(session),
             Due::KeyFrame(session) => self.key_frame_due(session),
             Due::Forget(session) => self.sessions.forget(session),
+            Due::Asked(wire, ask) => self.ask_due(wire, ask),
         }
     }
 }

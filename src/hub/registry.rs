@@ -29,12 +29,19 @@ pub struct Connection {
     pub outbox: Outbox,
     /// When the last byte came.
     heard: AtomicU64,
+    /// Whether its socket is on another node, which looks after its heartbeats.
+    stub: bool,
 }
 
 impl Connection {
     /// Notes that the peer is alive.
     pub fn heard(&self, now: Tick) {
         self.heard.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Whether its socket is on another node.
+    pub fn is_stub(&self) -> bool {
+        self.stub
     }
 }
 
@@ -47,13 +54,20 @@ pub struct Registry {
     slots: Box<[Slot]>,
     next: AtomicU64,
     count: AtomicUsize,
+    stubs: AtomicUsize,
 }
 
 impl Registry {
     /// No connection yet.
     pub fn new(limits: Arc<Limits>) -> Self {
         let slots = (0..limits::WHEEL_SLOTS).map(|_| Slot::default()).collect();
-        Self { limits, slots, next: AtomicU64::new(1), count: AtomicUsize::new(0) }
+        Self {
+            limits,
+            slots,
+            next: AtomicU64::new(1),
+            count: AtomicUsize::new(0),
+            stubs: AtomicUsize::new(0),
+        }
     }
 
     /// How long one turn of a slot may take: each is served twice per heartbeat.
@@ -63,15 +77,26 @@ impl Registry {
 
     /// Takes a connection in until its guard is dropped.
     pub fn admit(self: &Arc<Self>, kind: SocketKind, now: Tick) -> Admitted {
+        self.take_in(kind, now, false)
+    }
+
+    /// Takes in a connection whose socket is on another node: it is found as any other, and neither counted
+    /// nor pinged.
+    pub fn admit_stub(self: &Arc<Self>, kind: SocketKind) -> Admitted {
+        self.take_in(kind, Tick(0), true)
+    }
+
+    fn take_in(self: &Arc<Self>, kind: SocketKind, now: Tick, stub: bool) -> Admitted {
         let id = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
         let connection = Arc::new(Connection {
             id,
             kind,
             outbox: Outbox::new(self.limits.control_lane),
             heard: AtomicU64::new(now.0),
+            stub,
         });
         self.slot(id).lock().insert(id, Arc::clone(&connection));
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.counter(stub).fetch_add(1, Ordering::Relaxed);
         Admitted { registry: Arc::clone(self), connection }
     }
 
@@ -80,7 +105,7 @@ impl Registry {
         self.slot(id).lock().get(&id).map(Arc::clone)
     }
 
-    /// How many there are.
+    /// How many sockets there are.
     pub fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
@@ -90,13 +115,23 @@ impl Registry {
         self.len() == 0
     }
 
-    /// How many there are of one kind.
+    /// How many connections there are whose sockets are on other nodes.
+    pub fn stubs(&self) -> usize {
+        self.stubs.load(Ordering::Relaxed)
+    }
+
+    /// How many sockets there are of one kind.
     pub fn count(&self, kind: SocketKind) -> u64 {
-        let of_kind = |slot: &Slot| slot.lock().values().filter(|other| other.kind == kind).count() as u64;
+        let counts = |other: &&Arc<Connection>| other.kind == kind && !other.stub;
+        let of_kind = |slot: &Slot| slot.lock().values().filter(counts).count() as u64;
         self.slots.iter().map(of_kind).sum()
     }
 
-    /// A snapshot of all connections, for drains.
+    fn counter(&self, stub: bool) -> &AtomicUsize {
+        if stub { &self.stubs } else { &self.count }
+    }
+
+    /// A snapshot of all connections, for drains; those of other nodes' sockets included.
     pub fn all(&self) -> Vec<Arc<Connection>> {
         self.slots.iter().flat_map(|slot| slot.lock().values().cloned().collect::<Vec<_>>()).collect()
     }
@@ -108,6 +143,7 @@ impl Registry {
         let silent: Vec<_> = self.slots[at]
             .lock()
             .values()
+            .filter(|connection| !connection.stub)
             .filter_map(|connection| {
                 let silence = now.since(Tick(connection.heard.load(Ordering::Relaxed)));
                 // Three quarters: between the two visits that fall into one heartbeat.
@@ -152,7 +188,7 @@ impl Drop for Admitted {
             slot.shrink_to_fit();
         }
         drop(slot);
-        self.registry.count.fetch_sub(1, Ordering::Relaxed);
+        self.registry.counter(self.connection.stub).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -170,6 +206,20 @@ mod tests {
         drop(admitted);
         assert!(registry.get(id).is_none());
         assert!(registry.is_empty());
+    }
+
+    #[test]
+    fn a_stub_is_found_and_neither_counted_nor_pinged() {
+        let registry = Arc::new(Registry::new(Arc::default()));
+        let stub = registry.admit_stub(SocketKind::Visitor);
+        assert!(registry.get(stub.id).is_some_and(|found| found.is_stub()));
+        assert_eq!((registry.len(), registry.count(SocketKind::Visitor), registry.stubs()), (0, 0, 1));
+        for slot in 0..limits::WHEEL_SLOTS as u64 {
+            registry.beat(slot, Tick(600_000));
+        }
+        assert_eq!(stub.outbox.pop(), None);
+        drop(stub);
+        assert_eq!(registry.stubs(), 0);
     }
 
     #[test]

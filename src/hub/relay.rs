@@ -33,6 +33,42 @@ struct State {
     publisher: Option<ConnectionId>,
     paused: bool,
     relayed: Relayed,
+    far: Far,
+}
+
+/// What goes to other nodes and comes from them.
+#[derive(Debug, Default)]
+struct Far {
+    /// The term under which frames are taken of another node; `None` while none are.
+    term: Option<u64>,
+    /// Whether they are heard by now.
+    open: bool,
+    /// The number that the next of them has, if none is lost.
+    next: Option<u64>,
+    /// Streams of which nothing was lost since their last key frame came.
+    whole: SmallVec<[u32; 1]>,
+    /// What is told of frames that go to other nodes; `None` while none go.
+    out: Option<Out>,
+    /// Viewers on other nodes.
+    viewers: Vec<(ConnectionId, u64, bool)>,
+}
+
+/// The frames that go to other nodes.
+#[derive(Debug)]
+struct Out {
+    term: u64,
+    next: u64,
+    /// Streams whose key frame went: before it the others would be of no use.
+    begun: SmallVec<[u32; 1]>,
+}
+
+/// What a frame is sent to other nodes under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The term of the stage.
+    pub term: u64,
+    /// Its number among those sent under that term.
+    pub number: u64,
 }
 
 /// What everybody may see of a viewer, and how its task is woken.
@@ -67,46 +103,123 @@ impl Relay {
             publisher: None,
             paused: false,
             relayed: Relayed::default(),
+            far: Far::default(),
         };
         Self { limits, state: Mutex::new(state), viewers: RwLock::default() }
     }
 
     /// Takes a frame of a connection. Wakes the viewers, waits for none.
     pub fn publish(&self, from: ConnectionId, frame: Frame) -> Taken {
-        {
+        self.publish_on(from, frame).0
+    }
+
+    /// The same, and tells whether other nodes want the frame, and as which.
+    pub fn publish_on(&self, from: ConnectionId, frame: Frame) -> (Taken, Option<Stamp>) {
+        let stamp = {
             let mut state = self.state.lock();
             if state.paused || state.publisher != Some(from) {
-                return Taken::Dropped;
+                return (Taken::Dropped, None);
             }
-            let id = frame.header.stream;
-            let (key, bytes, at) = (frame.header.is_key(), frame.bytes.len(), state.position(id));
-            let at = match at {
-                Some(at) => at,
-                None if state.streams.len() < limits::STREAMS => {
-                    state.streams.push((id, Stream::new(Arc::clone(&self.limits))));
-                    state.streams.len() - 1
-                }
-                None => return Taken::TooManyStreams,
-            };
-            if !state.streams[at].1.push(frame) {
-                return Taken::Orphan;
+            let (id, key, bytes) = (frame.header.stream, frame.header.is_key(), frame.bytes.len());
+            match state.push(frame, &self.limits) {
+                Taken::Relayed => {}
+                other => return (other, None),
             }
             state.relayed.frames += 1;
             state.relayed.bytes += bytes as u64;
-            if key {
-                state.requests.served(id);
+            state.far.out.as_mut().and_then(|out| out.stamp(id, key))
+        };
+        self.wake();
+        (Taken::Relayed, stamp)
+    }
+
+    /// Takes a frame that another node sent. After one that was lost nothing is taken of a stream but a key
+    /// frame; [`Taken::Orphan`] tells that one is needed.
+    pub fn publish_far(&self, stamp: Stamp, frame: Frame) -> Taken {
+        {
+            let mut state = self.state.lock();
+            if state.paused || state.far.term != Some(stamp.term) {
+                return Taken::Dropped;
+            }
+            if state.far.next != Some(stamp.number) {
+                state.far.whole.clear();
+            }
+            state.far.next = Some(stamp.number + 1);
+            let (id, key) = (frame.header.stream, frame.header.is_key());
+            if !key && !state.far.whole.contains(&id) {
+                return Taken::Orphan;
+            }
+            match state.push(frame, &self.limits) {
+                Taken::Relayed => {}
+                other => return other,
+            }
+            if key && !state.far.whole.contains(&id) {
+                state.far.whole.push(id);
             }
         }
+        self.wake();
+        Taken::Relayed
+    }
+
+    fn wake(&self) {
         for viewer in self.viewers.read().iter() {
             viewer.connection.outbox.wake();
         }
-        Taken::Relayed
     }
 
     /// Makes a connection the only one whose frames are taken. What an earlier one sent stays in view
     /// until the new one's first key frame.
     pub fn set_publisher(&self, connection: ConnectionId) {
         self.state.lock().publisher = Some(connection);
+    }
+
+    /// Nobody on this node publishes.
+    pub fn no_publisher(&self) {
+        self.state.lock().publisher = None;
+    }
+
+    /// Takes frames that another node sends under this term, or none at all.
+    pub fn set_far(&self, term: Option<u64>) {
+        let mut state = self.state.lock();
+        if state.far.term != term {
+            state.far.term = term;
+            state.far.next = None;
+            state.far.whole.clear();
+        }
+    }
+
+    /// Frames of other nodes are heard from here on, or no longer. Some may have been missed: nothing is taken but
+    /// key frames until one came.
+    pub fn set_hearing(&self, open: bool) {
+        let mut state = self.state.lock();
+        state.far.open = open;
+        state.far.next = None;
+        state.far.whole.clear();
+    }
+
+    /// Whether other nodes want the frames published here, and under which term.
+    pub fn set_wanted(&self, term: Option<u64>) {
+        let out = &mut self.state.lock().far.out;
+        if out.as_ref().map(|out| out.term) != term {
+            *out = term.map(|term| Out { term, next: 0, begun: SmallVec::new() });
+        }
+    }
+
+    /// What other nodes say of their viewers.
+    pub fn set_far_viewers(&self, viewers: Vec<(ConnectionId, u64, bool)>) {
+        self.state.lock().far.viewers = viewers;
+    }
+
+    /// Counts frames that another node took of the publisher.
+    pub fn add_relayed(&self, frames: u64, bytes: u64) {
+        let relayed = &mut self.state.lock().relayed;
+        relayed.frames += frames;
+        relayed.bytes += bytes;
+    }
+
+    /// The streams there are.
+    pub fn streams(&self) -> Vec<u32> {
+        self.state.lock().streams.iter().map(|(id, _)| *id).collect()
     }
 
     /// Whose frames are taken.
@@ -154,7 +267,8 @@ impl Relay {
     /// nothing is there yet, and every stream whose cache is not worth showing.
     pub fn stale_streams(&self, now: Tick) -> SmallVec<[u32; 1]> {
         let state = self.state.lock();
-        if state.paused {
+        // A key frame that nobody here would hear is asked for when it would be.
+        if state.paused || state.far.term.is_some() && !state.far.open {
             return SmallVec::new();
         }
         if state.streams.is_empty() {
@@ -178,8 +292,15 @@ impl Relay {
         self.state.lock().streams.iter().map(|(_, stream)| stream.bytes()).sum()
     }
 
-    /// Bytes sent so far and whether it is lagging, of each viewer.
+    /// Bytes sent so far and whether it is lagging, of each viewer on any node.
     pub fn viewers(&self) -> Vec<(ConnectionId, u64, bool)> {
+        let mut all = self.viewers_here();
+        all.extend_from_slice(&self.state.lock().far.viewers);
+        all
+    }
+
+    /// The same of the viewers on this node.
+    pub fn viewers_here(&self) -> Vec<(ConnectionId, u64, bool)> {
         let look = |viewer: &Arc<Viewer>| {
             let lagging = viewer.lagging.load(Ordering::Relaxed);
             (viewer.connection.id, viewer.sent.load(Ordering::Relaxed), lagging)
@@ -191,6 +312,39 @@ impl Relay {
 impl State {
     fn position(&self, id: u32) -> Option<usize> {
         self.streams.iter().position(|(stream, _)| *stream == id)
+    }
+
+    /// Keeps a frame.
+    fn push(&mut self, frame: Frame, limits: &Arc<Limits>) -> Taken {
+        let (id, key) = (frame.header.stream, frame.header.is_key());
+        let at = match self.position(id) {
+            Some(at) => at,
+            None if self.streams.len() < limits::STREAMS => {
+                self.streams.push((id, Stream::new(Arc::clone(limits))));
+                self.streams.len() - 1
+            }
+            None => return Taken::TooManyStreams,
+        };
+        if !self.streams[at].1.push(frame) {
+            return Taken::Orphan;
+        }
+        if key {
+            self.requests.served(id);
+        }
+        Taken::Relayed
+    }
+}
+
+impl Out {
+    fn stamp(&mut self, stream: u32, key: bool) -> Option<Stamp> {
+        if !self.begun.contains(&stream) {
+            if !key {
+                return None;
+            }
+            self.begun.push(stream);
+        }
+        self.next += 1;
+        Some(Stamp { term: self.term, number: self.next - 1 })
     }
 }
 
@@ -285,5 +439,83 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.set_lagging(false);
         self.relay.viewers.write().retain(|viewer| !Arc::ptr_eq(viewer, &self.viewer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::registry::Registry;
+    use crate::telemetry::{Meters, SocketKind};
+    use crate::wire::frame::{FrameHeader, FrameType, flag};
+
+    fn frame(sequence: u32, group: u32, key: bool) -> Frame {
+        let header = FrameHeader {
+            kind: FrameType::Image,
+            flags: if key { flag::KEY } else { 0 },
+            layer: 0,
+            stream: 0,
+            sequence,
+            group,
+            captured_us: 0,
+            width: 1,
+            height: 1,
+            config_len: 0,
+        };
+        Frame { header, bytes: bytes::Bytes::from_static(b"x"), at: Tick(0) }
+    }
+
+    fn stamp(number: u64) -> Stamp {
+        Stamp { term: 5, number }
+    }
+
+    #[test]
+    fn after_a_gap_nothing_is_taken_of_another_node_but_a_key_frame() {
+        let relay = Arc::new(Relay::new(Arc::default()));
+        let registry = Arc::new(Registry::new(Arc::default()));
+        let viewer = registry.admit(SocketKind::Session, Tick(0));
+        let mut seat = relay.watch(Arc::clone(&viewer), Meters::new().0);
+        assert_eq!(relay.publish_far(stamp(0), frame(0, 1, true)), Taken::Dropped, "no term is on");
+        relay.set_far(Some(5));
+        assert_eq!(relay.publish_far(stamp(3), frame(0, 1, false)), Taken::Orphan);
+        assert_eq!(relay.publish_far(stamp(4), frame(1, 1, true)), Taken::Relayed);
+        assert_eq!(relay.publish_far(stamp(5), frame(2, 1, false)), Taken::Relayed);
+        // The sixth is lost, though the seventh is of the same group.
+        assert_eq!(relay.publish_far(stamp(7), frame(4, 1, false)), Taken::Orphan);
+        assert_eq!(relay.publish_far(stamp(8), frame(5, 1, false)), Taken::Orphan);
+        assert_eq!(relay.publish_far(stamp(9), frame(6, 2, true)), Taken::Relayed);
+        let told = Stamp { term: 4, number: 10 };
+        assert_eq!(relay.publish_far(told, frame(7, 2, false)), Taken::Dropped, "of a term that is over");
+        let mut taken = Vec::new();
+        loop {
+            let look = seat.look(Tick(0), 1_000);
+            if look.frames.is_empty() {
+                break;
+            }
+            taken.extend(look.frames.iter().map(|frame| frame.header.sequence));
+        }
+        assert_eq!(taken, [6], "who comes late starts at the newest key frame");
+        assert_eq!(relay.relayed(), Relayed::default(), "the node of the publisher counts");
+        relay.set_paused(true);
+        assert_eq!(relay.publish_far(stamp(10), frame(7, 3, true)), Taken::Dropped);
+    }
+
+    #[test]
+    fn frames_go_to_other_nodes_from_a_key_frame_on() {
+        let relay = Relay::new(Arc::default());
+        let publisher = ConnectionId(1);
+        relay.set_publisher(publisher);
+        let publish = |sequence, group, key| relay.publish_on(publisher, frame(sequence, group, key)).1;
+        assert_eq!(publish(0, 1, true), None, "nobody wants them");
+        relay.set_wanted(Some(9));
+        assert_eq!(publish(1, 1, false), None);
+        assert_eq!(publish(2, 2, true), Some(Stamp { term: 9, number: 0 }));
+        assert_eq!(publish(3, 2, false), Some(Stamp { term: 9, number: 1 }));
+        relay.set_wanted(Some(9));
+        assert_eq!(publish(4, 2, false), Some(Stamp { term: 9, number: 2 }));
+        relay.set_wanted(None);
+        assert_eq!(publish(5, 2, false), None);
+        relay.set_wanted(Some(10));
+        assert_eq!(publish(6, 3, true), Some(Stamp { term: 10, number: 0 }));
     }
 }

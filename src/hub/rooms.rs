@@ -7,9 +7,13 @@ use bytes::Bytes;
 
 use super::Hub;
 use super::registry::Connection;
-use super::relay::{Seat, Taken};
-use super::sessions::LiveSession;
-use crate::ids::{ConnectionId, ParticipantId};
+use super::relay::{Relay, Seat, Taken};
+use super::remote::edge::Far;
+use super::remote::replica::Place;
+use super::sessions::{LiveSession, UNREACHED, Whereabouts};
+use crate::cluster::NodeId;
+use crate::cluster::post::Door;
+use crate::ids::{ConnectionId, ParticipantId, SessionId};
 use crate::limits;
 use crate::model::relay::Frame;
 use crate::model::session::{Answer, Input, Say, SessionError};
@@ -18,16 +22,23 @@ use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::frame;
 use crate::wire::message::{Text, clip};
-use crate::wire::session::{Attach, FromParticipant, Role, Side, ToParticipant};
+use crate::wire::session::{Attach, Codec, FromParticipant, Role, Side, ToParticipant};
 
 /// A participant's connection. Dropping it is the loss of the connection.
 pub struct Participant {
     hub: Arc<Hub>,
-    session: Arc<LiveSession>,
-    id: ParticipantId,
+    room: Room,
     role: Role,
     side: Side,
     connection: ConnectionId,
+}
+
+/// Where the session lives.
+enum Room {
+    /// On this node.
+    Here(Arc<LiveSession>, ParticipantId),
+    /// On another: what leads there, and its frames.
+    There(Far, Place),
 }
 
 impl Hub {
@@ -49,7 +60,12 @@ impl Hub {
         let token = Token::parse(text).ok_or_else(refused)?;
         let session = match self.sessions.routed(token.session) {
             Some(session) => session,
-            None => self.elsewhere(token.session).await?,
+            None => match self.whereabouts(token.session).await? {
+                Whereabouts::Here(session) => session,
+                Whereabouts::There(node) => {
+                    return self.attach_far(connection, node, token.session, attach, id).await;
+                }
+            },
         };
         let (secret, connection_id, decodes) = (token.secret, connection.id, attach.decodes);
         let input = if first {
@@ -68,26 +84,56 @@ impl Hub {
             title.clone_from(&session.title);
         }
         connection.outbox.push_first(Text::answer(id, &*message));
-        let seat = (role == Role::Viewer)
+        self.stage_enters(&session, connection.id, role);
+        let seat = (role == Role::Viewer && !connection.is_stub())
             .then(|| session.relay.watch(Arc::clone(connection), Arc::clone(&self.meters)));
+        let adopted = session.adopted.load(Ordering::Relaxed);
         let participant = Participant {
             hub: Arc::clone(self),
-            session,
-            id: participant,
+            room: Room::Here(session, participant),
             role,
             side,
             connection: connection_id,
         };
-        if role == Role::Publisher && participant.session.adopted.load(Ordering::Relaxed) {
+        if role == Role::Publisher && adopted {
             // Nothing that it showed on the other node is here.
-            self.ask_for_key_frame(&participant.session, 0);
+            participant.want_key_frame(0);
         }
         if seat.is_some() {
-            for stream in participant.session.relay.stale_streams(self.clock.tick()) {
-                self.want_key_frame(&participant.session, stream);
+            for stream in participant.relay().stale_streams(self.clock.tick()) {
+                participant.want_key_frame(stream);
             }
         }
         Ok((participant, seat))
+    }
+
+    /// The same at a session of another node. Nothing is shown before that node has let the participant in.
+    async fn attach_far(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        node: NodeId,
+        session: SessionId,
+        mut attach: Attach,
+        id: Option<u64>,
+    ) -> Result<(Participant, Option<Seat>), Close> {
+        if connection.is_stub() {
+            // The node that asks will find the way itself when it asks again.
+            return Err(UNREACHED);
+        }
+        if let Some(decodes) = &mut attach.decodes {
+            decodes.retain(|codec| *codec != Codec::Other);
+        }
+        let attach = serde_json::to_string(&attach).expect("what has no name was taken out");
+        let mut place = self.replica_place(session, node);
+        let door = Door::Participant { session, attach, id };
+        let (far, confirmed) = self.wire_participant(node, connection, door).await?;
+        let (role, side) = (confirmed.role, confirmed.side);
+        let relay = &place.replica().relay;
+        let seat =
+            (role == Role::Viewer).then(|| relay.watch(Arc::clone(connection), Arc::clone(&self.meters)));
+        place.let_in(role, &confirmed.streams);
+        let room = Room::There(far, place);
+        Ok((Participant { hub: Arc::clone(self), room, role, side, connection: connection.id }, seat))
     }
 }
 
@@ -97,8 +143,13 @@ impl Participant {
         self.role
     }
 
+    /// Whose side it is on.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
     /// Whether a message of its ends its own connection. A guest who watches may leave, but not end.
-    pub fn is_goodbye(&self, message: &FromParticipant) -> bool {
+    fn is_goodbye(&self, message: &FromParticipant) -> bool {
         match message {
             FromParticipant::Leave(_) => true,
             FromParticipant::End(_) => self.role == Role::Publisher || self.side == Side::Agent,
@@ -106,9 +157,35 @@ impl Participant {
         }
     }
 
-    /// The session it is in.
-    pub fn session(&self) -> &Arc<LiveSession> {
-        &self.session
+    /// The frames of its session, as this node has them.
+    pub fn relay(&self) -> &Arc<Relay> {
+        match &self.room {
+            Room::Here(session, _) => &session.relay,
+            Room::There(_, place) => &place.replica().relay,
+        }
+    }
+
+    fn session(&self) -> SessionId {
+        match &self.room {
+            Room::Here(session, _) => session.id,
+            Room::There(_, place) => place.replica().session,
+        }
+    }
+
+    fn want_key_frame(&self, stream: u32) {
+        match &self.room {
+            Room::Here(session, _) => self.hub.want_key_frame(session, stream),
+            Room::There(_, place) => self.hub.replica_wants_key(place.replica(), stream),
+        }
+    }
+
+    /// Tells other nodes what was taken and shown here. Called about once a second.
+    pub fn figures(&self) {
+        match &self.room {
+            Room::Here(session, _) if self.role == Role::Viewer => self.hub.viewers_here_changed(session),
+            Room::Here(..) => {}
+            Room::There(_, place) => self.hub.replica_figures(place.replica()),
+        }
     }
 
     /// Takes a frame of the publisher. What is refused closes the connection: a client that sends wrong
@@ -123,11 +200,16 @@ impl Participant {
         meters.frames_in.increment(1);
         meters.frame_bytes_in.increment(bytes.len() as u64);
         let frame = Frame { header, bytes, at: self.hub.clock.tick() };
-        match self.session.relay.publish(self.connection, frame) {
+        let whole = frame.bytes.clone();
+        let (taken, stamp) = self.relay().publish_on(self.connection, frame);
+        if let Some(stamp) = stamp {
+            self.hub.send_far(self.session(), stamp, whole);
+        }
+        match taken {
             Taken::Relayed => Ok(()),
             Taken::Dropped => Ok(()),
             Taken::Orphan => {
-                self.hub.want_key_frame(&self.session, header.stream);
+                self.want_key_frame(header.stream);
                 Ok(())
             }
             Taken::TooManyStreams => {
@@ -137,15 +219,53 @@ impl Participant {
         }
     }
 
+    /// Passes a message on if the session lives on another node, which answers it; false where it is to be taken
+    /// here, as everything about frames is.
+    pub fn passes_on(&self, message: &FromParticipant, text: &str) -> bool {
+        let Room::There(far, place) = &self.room else { return false };
+        let about_frames = matches!(message, FromParticipant::KeyFrameRequest(_) | FromParticipant::Ack(_));
+        if !about_frames {
+            // What it leads to may be the end: whoever writes down what was relayed is to know it first.
+            self.hub.replica_relayed(place.replica());
+            far.say(text);
+        }
+        !about_frames
+    }
+
+    /// Takes one message and answers it on its connection.
+    pub fn hear(
+        &self,
+        connection: &Connection,
+        message: FromParticipant,
+        id: Option<u64>,
+        seat: Option<&mut Seat>,
+    ) {
+        let ok = || {
+            if id.is_some() {
+                connection.outbox.push(Text::answer(id, &ToParticipant::Ok {}));
+            }
+        };
+        // A goodbye closes this very connection, so its answer goes first.
+        let goodbye = self.is_goodbye(&message);
+        if goodbye {
+            ok();
+        }
+        match self.take(message, seat) {
+            Ok(()) if goodbye => {}
+            Ok(()) => ok(),
+            Err(refusal) => connection.outbox.push(Text::refusal(id, &refusal)),
+        }
+    }
+
     /// Takes one text message; what it is answered with goes to the same connection.
-    pub fn take(&self, message: FromParticipant, seat: Option<&mut Seat>) -> Result<(), Refusal> {
+    fn take(&self, message: FromParticipant, seat: Option<&mut Seat>) -> Result<(), Refusal> {
         let what = match message {
             FromParticipant::Attach(_) => {
                 return Err(Refusal::new(ErrorCode::WrongState, "this connection is attached already"));
             }
             FromParticipant::KeyFrameRequest(wanted) => {
                 self.only(Role::Viewer, "only a viewer may ask for key frames")?;
-                self.hub.want_key_frame(&self.session, wanted.stream);
+                self.want_key_frame(wanted.stream);
                 return Ok(());
             }
             FromParticipant::Ack(ack) => {
@@ -173,7 +293,9 @@ impl Participant {
             FromParticipant::Leave(_) => Say::Leave,
             FromParticipant::End(end) => Say::End { reason: end.reason },
         };
-        self.hub.drive(&self.session, Input::Say { participant: self.id, what })?;
+        if let Room::Here(session, participant) = &self.room {
+            self.hub.drive(session, Input::Say { participant: *participant, what })?;
+        }
         Ok(())
     }
 
@@ -181,7 +303,7 @@ impl Participant {
     pub fn lost(&self, seat: &Seat, streams: &[u32]) {
         self.lagging(seat, streams.first().copied().unwrap_or_default());
         for &stream in streams {
-            self.hub.want_key_frame(&self.session, stream);
+            self.want_key_frame(stream);
         }
     }
 
@@ -202,9 +324,14 @@ impl Participant {
 
 impl Drop for Participant {
     fn drop(&mut self) {
-        let lost = Input::Lost { participant: self.id, connection: self.connection };
-        if let Err(error) = self.hub.drive(&self.session, lost) {
-            tracing::debug!(session = %self.session.id, %error, "a connection was lost after the end");
+        let (session, participant) = match &self.room {
+            Room::Here(session, participant) => (session, *participant),
+            Room::There(_, place) => return self.hub.replica_relayed(place.replica()),
+        };
+        self.hub.stage_leaves(session, self.connection, self.role);
+        let lost = Input::Lost { participant, connection: self.connection };
+        if let Err(error) = self.hub.drive(session, lost) {
+            tracing::debug!(session = %session.id, %error, "a connection was lost after the end");
         }
     }
 }

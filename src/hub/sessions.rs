@@ -11,13 +11,14 @@ use dashmap::{DashMap, Entry};
 use parking_lot::Mutex;
 
 pub use saved::AdoptError;
-pub(super) use saved::Saves;
+pub(super) use saved::{Saves, UNREACHED, Whereabouts};
 pub(super) use show::Showcase;
 
 use super::driver::Driver;
 use super::guests::{Invites, Waiting};
 use super::operators::SessionWord;
 use super::relay::Relay;
+use super::remote::stage::Stage;
 use super::timers::Due;
 use super::{Hub, SystemChance};
 use crate::clock::Tick;
@@ -57,6 +58,8 @@ pub struct LiveSession {
     pub logged: bool,
     /// Its frames.
     pub relay: Arc<Relay>,
+    /// Who publishes and watches on which node.
+    pub(super) stage: Mutex<Stage>,
     /// What it posts to the record's feed.
     pub(super) chatter: Mutex<Chatter>,
     /// What guests read above the screen.
@@ -325,6 +328,7 @@ impl Hub {
             adopted: AtomicBool::new(false),
             saving: saved::Saving::default(),
             relay: Arc::new(Relay::new(Arc::clone(&self.limits))),
+            stage: Mutex::default(),
             driver: Driver::new(machine, out),
             steps: AtomicU64::new(0),
             scheduled: AtomicU64::new(u64::MAX),
@@ -404,7 +408,7 @@ impl Hub {
     }
 
     pub(super) fn key_frame_due(self: &Arc<Self>, id: SessionId) {
-        let Some(session) = self.sessions.routed(id) else { return };
+        let Some(session) = self.sessions.routed(id) else { return self.replica_key_due(id) };
         if let Some(stream) = session.relay.due_key_frame(self.clock.tick()) {
             self.ask_for_key_frame(&session, stream);
         }

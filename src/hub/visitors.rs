@@ -7,8 +7,10 @@ use parking_lot::Mutex;
 use super::Hub;
 use super::accounts::Group;
 use super::registry::Connection;
+use super::remote::edge::Far;
 use super::timers::Due;
 use crate::auth::random;
+use crate::cluster::post;
 use crate::cluster::{Home, Inherited};
 use crate::ids::{ConnectionId, VisitorId, VisitorKey};
 use crate::limits;
@@ -33,6 +35,21 @@ pub struct VisitorSeat {
     hub: Arc<Hub>,
     key: VisitorKey,
     connection: ConnectionId,
+    /// What leads to the visitor's home, if that is another node.
+    far: Option<Far>,
+}
+
+/// A visitor's tab that may come in: who it is was checked.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) key: VisitorKey,
+    pub(super) verified: bool,
+    /// Whether the id is one of the server's own.
+    pub(super) unique: bool,
+    /// Whether the id was issued just now.
+    pub(super) issued: bool,
+    pub(super) visibility: Visibility,
+    pub(super) facts: Facts,
 }
 
 /// The one answer to an unknown group and to a foreign page: who asks learns nothing.
@@ -77,19 +94,54 @@ impl Hub {
                 "visitor ID without a valid credential",
             );
         })?;
-        let key = VisitorKey { group: hello.group, visitor: identity.visitor };
-        match self.home_of(&key).await {
-            Home::Here(_) => {}
-            Home::There(node) => tracing::debug!(%node, "a visitor is on two nodes"),
-        }
-        let issued = identity.unique.then(|| self.issue_code(&key)).flatten();
-
         let mut client = hello.client.unwrap_or_default();
         client.user_agent = Some(caller.user_agent.to_string());
-        let facts = Facts { page: hello.page, client: Some(client), data: hello.data };
-        let visibility = hello.visibility.unwrap_or(Visibility::Visible);
-        let arrived =
-            Input::Arrived { connection: connection.id, verified: identity.verified, visibility, facts };
+        let arrival = Arrival {
+            key: VisitorKey { group: hello.group, visitor: identity.visitor },
+            verified: identity.verified,
+            unique: identity.unique,
+            issued: identity.issued,
+            visibility: hello.visibility.unwrap_or(Visibility::Visible),
+            facts: Facts { page: hello.page, client: Some(client), data: hello.data },
+        };
+        self.arrive_as(connection, arrival).await
+    }
+
+    /// A visitor's tab comes in where the visitor's home is. A tab that another node sent here, and that has
+    /// its home elsewhere by now, comes back.
+    pub(super) async fn arrive_as(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        arrival: Arrival,
+    ) -> Result<VisitorSeat, Close> {
+        match self.home_of(&arrival.key).await {
+            Home::Here(_) => self.settle(connection, arrival),
+            Home::There(_) if connection.is_stub() => {
+                let reconnect = ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() };
+                connection.outbox.push(Text::of(&reconnect));
+                Err(Close::new(CloseCode::Drain, "the visitor is on another node"))
+            }
+            Home::There(node) => {
+                let Arrival { key, verified, unique, issued, visibility, facts } = arrival;
+                let facts = serde_json::to_string(&facts).expect("facts are plain values");
+                let door =
+                    post::Door::Visitor { key: key.clone(), verified, unique, issued, visibility, facts };
+                let far = Some(self.wire_visitor(node, connection, door));
+                Ok(VisitorSeat { hub: Arc::clone(self), key, connection: connection.id, far })
+            }
+        }
+    }
+
+    /// A visitor's tab has its seat on this node.
+    fn settle(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        arrival: Arrival,
+    ) -> Result<VisitorSeat, Close> {
+        let Arrival { key, verified, unique, issued: fresh, visibility, facts } = arrival;
+        let group = self.accounts.group(&key.group).ok_or(REFUSED)?;
+        let issued = unique.then(|| self.issue_code(&key)).flatten();
+        let arrived = Input::Arrived { connection: connection.id, verified, visibility, facts };
         let came = self.presence(&key, arrived);
         for reason in &came.refused {
             connection.outbox.push(Text::refusal(None, &refusal(reason)));
@@ -100,11 +152,11 @@ impl Hub {
         if !self.tracker.look(&key, here).unwrap_or(false) {
             return Err(Close::new(CloseCode::RateLimited, "this visitor has too many connections"));
         }
-        let seat = VisitorSeat { hub: Arc::clone(self), key, connection: connection.id };
+        let seat = VisitorSeat { hub: Arc::clone(self), key, connection: connection.id, far: None };
         if let Some(issued) = issued {
             self.presence(&seat.key, Input::Coded { code: Some(issued.code) });
         }
-        let secret = identity.issued.then(|| self.accounts.unique_secret(&seat.key.group, &seat.key.visitor));
+        let secret = fresh.then(|| self.accounts.unique_secret(&seat.key.group, &seat.key.visitor));
         let code = issued.map(|issued| issued.code.to_string());
         let now = self.clock.now();
         let connected = ToVisitor::Connected {
@@ -124,7 +176,7 @@ impl Hub {
     }
 
     /// The node that speaks for a visitor. Where nobody can be asked, this one does.
-    async fn home_of(&self, key: &VisitorKey) -> Home {
+    pub(super) async fn home_of(&self, key: &VisitorKey) -> Home {
         self.directory.claim(self.node, key).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "a visitor's home is not known, it is here");
             Home::Here(Inherited::default())
@@ -244,8 +296,28 @@ impl VisitorSeat {
         &self.key
     }
 
+    /// Passes a message on if the visitor's home is another node, which answers it; false where it is this one.
+    pub fn passes_on(&self, text: &str) -> bool {
+        self.far.as_ref().inspect(|far| far.say(text)).is_some()
+    }
+
+    /// Takes one message and answers it on its connection.
+    pub fn hear(&self, connection: &Connection, message: FromVisitor, id: Option<u64>) {
+        match self.take(message) {
+            Ok(answer) => {
+                if let Some(text) = answer.text(&self.hub, id) {
+                    connection.outbox.push(text);
+                }
+                if matches!(answer, VisitorAnswer::Leave) {
+                    connection.outbox.close(Close::new(CloseCode::Ended, "the visitor left"));
+                }
+            }
+            Err(refusal) => connection.outbox.push(Text::refusal(id, &refusal)),
+        }
+    }
+
     /// Takes one message; the answer goes to the same connection.
-    pub fn take(&self, message: FromVisitor) -> Result<VisitorAnswer, Refusal> {
+    fn take(&self, message: FromVisitor) -> Result<VisitorAnswer, Refusal> {
         let ok = Ok(VisitorAnswer::Ok);
         match message {
             FromVisitor::Connect(_) => {
@@ -322,7 +394,7 @@ impl VisitorSeat {
 
 /// What a visitor's message is answered with.
 #[derive(Debug)]
-pub enum VisitorAnswer {
+enum VisitorAnswer {
     /// Taken.
     Ok,
     /// The code, renewed.
@@ -333,7 +405,7 @@ pub enum VisitorAnswer {
 
 impl VisitorAnswer {
     /// The message that says so, if the request had an id or the answer carries something.
-    pub fn text(&self, hub: &Hub, id: Option<u64>) -> Option<Text> {
+    fn text(&self, hub: &Hub, id: Option<u64>) -> Option<Text> {
         match self {
             Self::Ok | Self::Leave => id.map(|_| Text::answer(id, &ToVisitor::Ok {})),
             Self::Code(issued) => {
@@ -347,6 +419,9 @@ impl VisitorAnswer {
 
 impl Drop for VisitorSeat {
     fn drop(&mut self) {
+        if self.far.is_some() {
+            return;
+        }
         let grace = self.hub.accounts.group(&self.key.group).map(|group| group.settings.grace());
         let grace = grace.unwrap_or_default();
         self.hub.presence(&self.key, Input::Lost { connection: self.connection, grace });

@@ -16,7 +16,7 @@ use crate::wire::error::ErrorCode;
 use crate::wire::visitor::{Client, Page};
 
 /// Everything told on arrival.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Facts {
     /// The page shown.
     pub page: Option<Page>,

@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, PubSub};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, Pipeline, RedisError, ScriptInvocation,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, Pipeline,
+    RedisError, ScriptInvocation,
 };
 
 use crate::limits;
@@ -82,6 +83,13 @@ impl Link {
     pub async fn ask_all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, RedisError> {
         let mut connection = self.connection.clone();
         within(limits::REDIS_ANSWER, commands.query_async(&mut connection)).await
+    }
+
+    /// A connection of its own for commands that may take long, or that others must not wait behind. It does not
+    /// come back by itself.
+    pub async fn own(&self) -> Result<MultiplexedConnection, RedisError> {
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        within(limits::REDIS_ANSWER, self.client.get_multiplexed_async_connection_with_config(&config)).await
     }
 
     /// A connection of its own for what Redis says by itself.

@@ -60,6 +60,11 @@ impl CloseCode {
         }
     }
 
+    /// The code of a number on the wire.
+    pub fn of(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.code() == number)
+    }
+
     /// The name, which is also the `code` of the matching error message.
     pub const fn name(self) -> &'static str {
         match self {

@@ -146,6 +146,11 @@ impl Text {
         Self(Bytes::from(json))
     }
 
+    /// The same, of bytes that are shared already.
+    pub fn from_bytes(json: Bytes) -> Self {
+        Self(json)
+    }
+
     /// The bytes to send.
     pub fn bytes(&self) -> &Bytes {
         &self.0

@@ -64,7 +64,7 @@ pub enum Side {
 }
 
 /// The first message: exactly one of the two credentials.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attach {
     /// For the first time.

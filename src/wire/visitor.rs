@@ -33,7 +33,7 @@ incoming! {
 }
 
 /// The page that a tab shows, as the tab tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Page {
     /// Its address; the fragment is never kept.
@@ -45,7 +45,7 @@ pub struct Page {
 }
 
 /// What runs the page.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Client {
     /// The operating system's name.

@@ -63,11 +63,14 @@ async fn talk(hub: &Arc<Hub>, link: &mut Link<TcpStream>, seat: &mut AgentSeat) 
             Ok(None) => continue,
             Err(close) => return End::Close(close),
         };
-        let answer = match seat.take(message, id).await {
+        let answer = match seat.take(message, id, &text).await {
             Ok(answer) => answer,
-            Err(refusal) => Text::refusal(id, &refusal),
+            Err(refusal) => Some(Text::refusal(id, &refusal)),
         };
-        link.connection().outbox.push(answer);
+        // Where another node is asked, the answer comes by itself.
+        if let Some(answer) = answer {
+            link.connection().outbox.push(answer);
+        }
         if seat.identity().expires_at != expires_at {
             expires_at = seat.identity().expires_at;
             expiry.as_mut().reset(Instant::now() + left(hub, expires_at));

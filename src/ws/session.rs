@@ -104,20 +104,8 @@ impl Talk<'_> {
         let Some((id, message)) = patience.read::<FromParticipant>(self.hub, connection, text)? else {
             return Ok(());
         };
-        let ok = || {
-            if id.is_some() {
-                connection.outbox.push(Text::answer(id, &ToParticipant::Ok {}));
-            }
-        };
-        // A goodbye closes this very connection, so its answer goes first.
-        let goodbye = self.participant.is_goodbye(&message);
-        if goodbye {
-            ok();
-        }
-        match self.participant.take(message, self.seat.as_mut()) {
-            Ok(()) if goodbye => {}
-            Ok(()) => ok(),
-            Err(refusal) => connection.outbox.push(Text::refusal(id, &refusal)),
+        if !self.participant.passes_on(&message, text) {
+            self.participant.hear(connection, message, id, self.seat.as_mut());
         }
         Ok(())
     }
@@ -137,8 +125,9 @@ impl Talk<'_> {
                 self.participant.lagging(seat, 0);
             }
         }
+        self.participant.figures();
         if self.participant.role() == Role::Publisher {
-            let viewers = self.participant.session().relay.viewers();
+            let viewers = self.participant.relay().viewers();
             if let Some(feedback) = self.feedback.look(now, &viewers) {
                 link.connection().outbox.push(Text::of(&feedback));
             }

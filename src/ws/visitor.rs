@@ -10,9 +10,8 @@ use tokio::net::TcpStream;
 use super::conversation::{End, Patience, end, first, out_of_order, text_of};
 use super::link::{Event, Link};
 use crate::hub::Hub;
-use crate::hub::visitors::{Caller, VisitorAnswer, VisitorSeat};
+use crate::hub::visitors::{Caller, VisitorSeat};
 use crate::wire::close::{Close, CloseCode};
-use crate::wire::message::Text;
 use crate::wire::visitor::FromVisitor;
 
 /// Runs one visitor connection to its end.
@@ -55,16 +54,8 @@ fn take(
     let text = text_of(received).ok_or(Close::new(CloseCode::BadMessage, "a message is JSON text"))?;
     let connection = link.connection();
     let Some((id, message)) = patience.read::<FromVisitor>(hub, connection, &text)? else { return Ok(()) };
-    match seat.take(message) {
-        Ok(answer) => {
-            if let Some(text) = answer.text(hub, id) {
-                connection.outbox.push(text);
-            }
-            if matches!(answer, VisitorAnswer::Leave) {
-                return Err(Close::new(CloseCode::Ended, "the visitor left"));
-            }
-        }
-        Err(refusal) => connection.outbox.push(Text::refusal(id, &refusal)),
+    if !seat.passes_on(&text) {
+        seat.hear(connection, message, id);
     }
     Ok(())
 }

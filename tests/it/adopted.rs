@@ -23,7 +23,7 @@ use porchlight::store::{EventLog, SessionRecords};
 use crate::common::frames::Picture;
 use crate::common::redis::Redis;
 use crate::common::{AgentClient, ParticipantClient, Value, VisitorClient, json, within};
-use crate::two_nodes::Cluster;
+use crate::two_nodes::{Cluster, Common};
 
 /// Whether the first node is cut off from what nodes share.
 type Cut = Arc<AtomicBool>;
@@ -141,9 +141,13 @@ impl Nodes {
             Thinned { inner: MemoryDirectory::default(), cut: Arc::clone(&cut), first: Default::default() };
         let first = Cuttable { inner: Arc::clone(&vault), cut: Arc::clone(&cut) };
         let vaults: Vec<Arc<dyn Vault>> = vec![Arc::new(first), Arc::clone(&vault)];
-        let receipts = Arc::clone(&store) as _;
-        let cluster =
-            Cluster::of(Arc::new(directory), receipts, Arc::clone(&store), vaults, Arc::new(limits)).await;
+        let common = Common {
+            directory: Arc::new(directory),
+            vaults,
+            limits: Arc::new(limits),
+            ..Common::new(Arc::clone(&store), 2)
+        };
+        let cluster = Cluster::of(common).await;
         let group = cluster.accounts.group(&cluster.demo.group.id).unwrap();
         let mut settings = group.settings.clone();
         settings.log_sessions_outside_crm = true;
@@ -156,7 +160,7 @@ impl Nodes {
     }
 
     fn hub(&self, node: usize) -> &Arc<Hub> {
-        &self.cluster.nodes[node].hub
+        self.cluster.hub(node)
     }
 
     /// Everything that the first node knows is in the vault, and then the node is dead to the others.

@@ -7,6 +7,7 @@
 
 mod common;
 
+mod across_nodes;
 mod admin;
 mod admin_accounts;
 mod admin_calls;

@@ -6,6 +6,8 @@ use std::sync::{Arc, Weak};
 use porchlight::auth::secret::MasterSecret;
 use porchlight::clock::Clock;
 use porchlight::cluster::memory::{MemoryBus, MemoryDirectory};
+use porchlight::cluster::post::Post;
+use porchlight::cluster::post::memory::MemoryPost;
 use porchlight::cluster::vault::{MemoryVault, Vault};
 use porchlight::cluster::{Directory, DirectoryError, Home, NodeFacts, NodeId, PresenceSource};
 use porchlight::http::{
@@ -30,15 +32,46 @@ use crate::common::{AgentClient, Client, VisitorClient, http, json};
 /// A node with nothing but its public listener.
 pub struct Node {
     addr: SocketAddr,
-    pub hub: Arc<Hub>,
-    _stop: DropGuard,
+    sockets: Sockets,
+    hub: Arc<Hub>,
+    stop: DropGuard,
 }
 
 pub struct Cluster {
-    pub nodes: Vec<Node>,
+    nodes: Vec<Option<Node>>,
     pub demo: Demo,
     pub accounts: Arc<Accounts>,
-    transcript: Transcript,
+    pub store: Arc<SqliteStore>,
+    pub transcript: Transcript,
+}
+
+/// What the nodes of a cluster have in common.
+pub struct Common {
+    pub directory: Arc<dyn Directory>,
+    pub receipts: Arc<dyn ReceiptLog>,
+    pub store: Arc<SqliteStore>,
+    /// One for each node, or one that all share.
+    pub posts: Vec<Arc<dyn Post>>,
+    /// The same.
+    pub vaults: Vec<Arc<dyn Vault>>,
+    pub limits: Arc<Limits>,
+    pub grace_seconds: u32,
+}
+
+impl Common {
+    /// Everything in memory, for so many nodes.
+    pub fn new(store: Arc<SqliteStore>, count: usize) -> Self {
+        let vault: Arc<dyn Vault> = Arc::<MemoryVault>::default();
+        Self {
+            directory: Arc::<MemoryDirectory>::default(),
+            receipts: Arc::clone(&store) as _,
+            store,
+            posts: vec![Arc::<MemoryPost>::default() as _; count],
+            vaults: vec![vault; count],
+            limits: Arc::default(),
+            grace_seconds: 0,
+        }
+    }
 }
 
 impl Cluster {
@@ -58,28 +91,22 @@ impl Cluster {
         store: Arc<SqliteStore>,
         count: usize,
     ) -> Self {
-        let vault: Arc<dyn Vault> = Arc::<MemoryVault>::default();
-        Self::of(directory, receipts, store, vec![vault; count], Arc::default()).await
+        Self::of(Common { directory, receipts, ..Common::new(store, count) }).await
     }
 
-    /// A node for each of these ways to a vault.
-    pub async fn of(
-        directory: Arc<dyn Directory>,
-        receipts: Arc<dyn ReceiptLog>,
-        store: Arc<SqliteStore>,
-        vaults: Vec<Arc<dyn Vault>>,
-        limits: Arc<Limits>,
-    ) -> Self {
+    /// A node for each post.
+    pub async fn of(common: Common) -> Self {
+        let Common { directory, receipts, store, posts, vaults, limits, grace_seconds } = common;
         let clock = Clock::start();
         let accounts =
             Arc::new(Accounts::open(Arc::clone(&store) as _, MasterSecret::fresh(), clock).await.unwrap());
         let demo = accounts.ensure_demo().await.unwrap();
         let mut settings = demo.group.settings.clone();
-        settings.grace_seconds = 0;
+        settings.grace_seconds = grace_seconds;
         accounts.update_settings(&demo.group.id, &settings, demo.group.version, "it").await.unwrap();
         let bus = Arc::<MemoryBus>::default();
         let mut nodes = Vec::new();
-        for vault in vaults {
+        for (post, vault) in posts.into_iter().zip(vaults) {
             let meters = Meters::new().0;
             let hub = Hub::new(Parts {
                 clock,
@@ -87,6 +114,7 @@ impl Cluster {
                 directory: directory.clone(),
                 bus: bus.clone(),
                 vault,
+                post,
                 events: Events::start(Arc::clone(&store) as _, Arc::clone(&meters)),
                 receipts: Arc::clone(&receipts),
                 feeds: FeedStores {
@@ -98,29 +126,51 @@ impl Cluster {
                 limits: Arc::clone(&limits),
                 public_url: "".into(),
             });
-            nodes.push(Node::start(hub, Arc::clone(&accounts), meters));
+            nodes.push(Some(Node::start(hub, Arc::clone(&accounts), meters)));
         }
-        Self { nodes, demo, accounts, transcript: Transcript::new() }
+        Self { nodes, demo, accounts, store, transcript: Transcript::new() }
+    }
+
+    pub fn addr(&self, node: usize) -> SocketAddr {
+        self.nodes[node].as_ref().expect("it was not killed").addr
+    }
+
+    /// The hub of a node.
+    pub fn hub(&self, node: usize) -> &Arc<Hub> {
+        &self.nodes[node].as_ref().expect("it was not killed").hub
+    }
+
+    /// Ends a node without a word to anybody.
+    pub fn kill(&mut self, node: usize) {
+        let Node { sockets, stop, .. } = self.nodes[node].take().expect("it was not killed before");
+        drop(stop);
+        sockets.cut();
     }
 
     pub async fn agent(&self, node: usize) -> AgentClient {
-        let addr = self.nodes[node].addr;
-        let alice = &self.demo.agents[0];
+        self.agent_as(node, 0).await
+    }
+
+    /// One of the two agents of the demo group.
+    pub async fn agent_as(&self, node: usize, agent: usize) -> AgentClient {
+        let addr = self.addr(node);
+        let alice = &self.demo.agents[agent];
         let body = json!({"group": "demo", "address": alice.address, "password": alice.password});
         let answer = http::post(addr, "/v1/auth/agent", &body).await.json();
-        let client = Client::open(&self.transcript, &format!("alice@{node}"), addr, "/v1/agent").await;
+        let client =
+            Client::open(&self.transcript, &format!("{}@{node}", alice.address), addr, "/v1/agent").await;
         AgentClient::connect(client, answer["token"].as_str().unwrap()).await
     }
 
     /// A session socket on which nothing was said yet.
     pub async fn session(&self, node: usize, name: &str) -> Client {
         let name = format!("{name}@{node}");
-        Client::open(&self.transcript, &name, self.nodes[node].addr, "/v1/session").await
+        Client::open(&self.transcript, &name, self.addr(node), "/v1/session").await
     }
 
     pub async fn visitor(&self, node: usize, id: &str) -> VisitorClient {
         let name = format!("{id}@{node}");
-        let client = Client::open(&self.transcript, &name, self.nodes[node].addr, "/v1/visitor").await;
+        let client = Client::open(&self.transcript, &name, self.addr(node), "/v1/visitor").await;
         VisitorClient::connect(client, json!({"type": "connect", "group": "demo", "visitorId": id})).await
     }
 }
@@ -133,6 +183,7 @@ impl Node {
         let health = Arc::new(Health::default());
         let state = PublicState { health, accounts, meters: Arc::clone(&meters), demo: true };
         let sockets = Sockets::new(Arc::clone(&hub), usize::MAX);
+        let (cut, held) = (sockets.clone(), Arc::clone(&hub));
         let upgrade = move |kind,
                             request,
                             peer: porchlight::http::Peer|
@@ -150,7 +201,7 @@ impl Node {
         };
         tokio::spawn(Arc::clone(&hub).run(stop.clone()));
         tokio::spawn(listener.run(stop.clone(), stop.clone()));
-        Self { addr, hub, _stop: stop.drop_guard() }
+        Self { addr, sockets: cut, hub: held, stop: stop.drop_guard() }
     }
 }
 
@@ -206,11 +257,13 @@ async fn sessions_are_where_their_visitor_is() {
     let mut visitor = cluster.visitor(0, "C-1").await;
     visitor.expect("focus").await;
     let mut there = cluster.agent(1).await;
-    assert_eq!(there.refused(json!({"type": "join", "visitorId": "C-1"})).await, "visitor_not_present");
+    assert_eq!(there.refused(json!({"type": "join", "visitorId": "C-2"})).await, "visitor_not_present");
     visitor.expect_nothing().await;
-    let mut here = cluster.agent(0).await;
-    here.join("C-1").await;
-    visitor.expect("offer").await;
+    let request = there.join("C-1").await;
+    let offer = visitor.expect("offer").await;
+    assert_eq!(offer["sessionId"], request["sessionId"]);
+    let count = |node: usize| cluster.hub(node).sessions().len();
+    assert_eq!((count(0), count(1)), (1, 0));
 }
 
 /// A directory that cannot be reached.
@@ -221,6 +274,10 @@ impl Directory for Away {
     fn enroll(&self, _: NodeId, _: Weak<dyn PresenceSource>) {}
 
     async fn claim(&self, _: NodeId, _: &VisitorKey) -> Result<Home, DirectoryError> {
+        Err(DirectoryError("away".into()))
+    }
+
+    async fn home(&self, _: NodeId, _: &VisitorKey) -> Result<Option<NodeId>, DirectoryError> {
         Err(DirectoryError("away".into()))
     }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{AgentSeat, unsupported};
+use crate::cluster::post::JoinFacts;
 use crate::hub::accounts::Group;
 use crate::hub::sessions::Wish;
 use crate::hub::watch::RecordWatch;
-use crate::ids::{SessionId, VisitorId};
+use crate::ids::{SessionId, VisitorId, VisitorKey};
 use crate::model::buttons;
 use crate::model::session::Asker;
 use crate::model::settings::{ObjectButtons, Profile};
@@ -52,7 +53,12 @@ impl AgentSeat {
         }
     }
 
-    pub(super) async fn join(&mut self, join: Join, id: Option<u64>) -> Result<Text, Refusal> {
+    pub(super) async fn join(
+        &mut self,
+        join: Join,
+        id: Option<u64>,
+        text: &str,
+    ) -> Result<Option<Text>, Refusal> {
         let group = self.group()?;
         let (whom, object) = self.whom(&group, &join)?;
         let press = if whom.is_somebody() { Press::Join } else { Press::Watch };
@@ -67,26 +73,82 @@ impl AgentSeat {
             Whom::Session(wanted, _) => {
                 let (session, state) = self.hub.ask_into(&group.id, wanted, asker)?;
                 self.asked.insert(session.id);
-                return Ok(self.hub.request_text(&session, state, id));
+                return Ok(Some(self.hub.request_text(&session, state, id)));
             }
             Whom::Visitor(visitor) => visitor,
         };
+        let record = self.record_of(&join, &visitor);
+        let logged = record.is_some() || group.settings.log_sessions_outside_crm;
+        // Sessions live where their visitor is connected.
         let key = self.key(&visitor);
-        if self.hub.sessions.of_visitor(&key).is_none() {
-            // Sessions live where their visitor is connected.
-            let state = self.hub.tracker.look(&key, |presence| presence.state());
-            if state.is_none_or(|state| state == State::Absent) {
-                return Err(Refusal::new(ErrorCode::VisitorNotPresent, "the visitor is not here"));
-            }
+        if self.is_here(&key) {
+            return self.join_here(&group, key, kind, join.control, record, logged, id).map(Some);
         }
+        match self.hub.visitor_elsewhere(&key).await {
+            Some(node) => {
+                let facts = JoinFacts { visitor: Some(visitor), record, logged };
+                self.pass_on(node, text, id, facts).map(|()| None)
+            }
+            None => Err(not_present()),
+        }
+    }
+
+    /// Joins a visitor of another node's agent, who pressed the button there and may.
+    pub(super) fn join_far(
+        &mut self,
+        join: &Join,
+        facts: JoinFacts,
+        id: Option<u64>,
+    ) -> Result<Text, Refusal> {
+        let group = self.group()?;
+        let JoinFacts { visitor, record, logged } = facts;
+        match (visitor, join.session_id) {
+            (Some(visitor), None) => {
+                let kind = join.kind.unwrap_or_else(|| group.settings.join_kind(false));
+                let key = self.key(&visitor);
+                if !self.is_here(&key) {
+                    return Err(not_present());
+                }
+                self.join_here(&group, key, kind, join.control, record, logged, id)
+            }
+            (None, Some(_)) => {
+                let (whom, object) = self.whom(&group, join)?;
+                let press = if whom.is_somebody() { Press::Join } else { Press::Watch };
+                self.may_press(&group, press, object.as_deref())?;
+                let Whom::Session(wanted, _) = whom else {
+                    return Err(Refusal::not_found("session"));
+                };
+                let (session, state) = self.hub.ask_into(&group.id, wanted, self.asker())?;
+                self.asked.insert(session.id);
+                Ok(self.hub.request_text(&session, state, id))
+            }
+            _ => Err(Refusal::new(ErrorCode::BadMessage, "another node asked for nobody")),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a wish consists of")]
+    fn join_here(
+        &mut self,
+        group: &Group,
+        key: VisitorKey,
+        kind: SessionKind,
+        control: bool,
+        record: Option<Record>,
+        logged: bool,
+        id: Option<u64>,
+    ) -> Result<Text, Refusal> {
         let terms = group.settings.terms_shown();
         let deadline = group.settings.offer_deadline();
-        let record = self.record_of(&join, &key.visitor);
-        let logged = record.is_some() || group.settings.log_sessions_outside_crm;
-        let wish = Wish { key, kind, control: join.control, terms, deadline, record, logged };
-        let (session, state) = self.hub.ask(wish, asker)?;
+        let wish = Wish { key, kind, control, terms, deadline, record, logged };
+        let (session, state) = self.hub.ask(wish, self.asker())?;
         self.asked.insert(session.id);
         Ok(self.hub.request_text(&session, state, id))
+    }
+
+    /// Whether a visitor is on this node, or its session is.
+    pub(super) fn is_here(&self, key: &VisitorKey) -> bool {
+        let state = || self.hub.tracker.look(key, |presence| presence.state());
+        self.hub.sessions.of_visitor(key).is_some() || state().is_some_and(|state| state != State::Absent)
     }
 
     /// This agent, at this connection.
@@ -139,6 +201,10 @@ impl AgentSeat {
         let open = self.records.get(&(record.object.clone(), record.id.clone()));
         open.ok_or_else(|| Refusal::new(ErrorCode::WrongState, "open the record first"))
     }
+}
+
+fn not_present() -> Refusal {
+    Refusal::new(ErrorCode::VisitorNotPresent, "the visitor is not here")
 }
 
 /// Whom an agent wants to see.

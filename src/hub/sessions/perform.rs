@@ -116,8 +116,8 @@ impl Hub {
                     connection.outbox.close(close);
                 }
             }
-            Output::Paused(paused) => session.relay.set_paused(paused),
-            Output::Publisher(connection) => session.relay.set_publisher(connection),
+            Output::Paused(paused) => self.stage_paused(session, paused),
+            Output::Publisher(connection) => self.stage_publisher(session, connection),
             Output::Happened(happened) => return self.note(session, happened),
             Output::Moved => self.moved(session),
         }

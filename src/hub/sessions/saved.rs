@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{About, LiveSession};
 use crate::auth::random;
 use crate::clock::Tick;
-use crate::cluster::NodeId;
+use crate::cluster::{Home, NodeId};
 use crate::cluster::vault::{Put, SavedSession, Vault, VaultError};
 use crate::hub::Hub;
 use crate::hub::guests::Invites;
@@ -83,10 +83,22 @@ enum Word {
     Over,
 }
 
+/// Where somebody finds the session that it comes for.
+pub(in crate::hub) enum Whereabouts {
+    /// On this node, perhaps from now on.
+    Here(Arc<LiveSession>),
+    /// On another, which is up.
+    There(NodeId),
+}
+
+/// Whoever is told this may try again.
+pub(in crate::hub) const UNREACHED: Close =
+    Close::new(CloseCode::Overload, "the session cannot be reached now");
+
 /// Why a session is not gone on with here.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
-    /// Its node is alive.
+    /// Its node is up, or another that is up is its visitor's home.
     #[error("the session lives on {0}")]
     Alive(NodeId),
     /// Another node goes on with it, or this one is going away.
@@ -348,6 +360,13 @@ impl Hub {
             }
             None => {}
         }
+        // A session lives where its visitor does.
+        if let Some(visitor) = place.visitor.clone() {
+            let key = VisitorKey { group: place.group.clone(), visitor };
+            if let Home::There(node) = self.home_of(&key).await {
+                return Err(AdoptError::Alive(node));
+            }
+        }
         match self.saves.vault.adopt(id, place.owner, self.node).await? {
             Some(saved) => Ok(Some(self.go_on(saved))),
             None => Err(AdoptError::Elsewhere),
@@ -367,18 +386,24 @@ impl Hub {
     }
 
     /// The session of somebody who comes with a ticket or token of a session that is not here.
-    pub(in crate::hub) async fn elsewhere(
+    pub(in crate::hub) async fn whereabouts(
         self: &Arc<Self>,
         id: SessionId,
-    ) -> Result<Arc<LiveSession>, Close> {
+    ) -> Result<Whereabouts, Close> {
         match self.adopt(id).await {
-            Ok(Some(session)) => Ok(session),
+            Ok(Some(session)) => Ok(Whereabouts::Here(session)),
             Ok(None) => Err(Close::new(CloseCode::NotFound, "no such session")),
+            Err(AdoptError::Alive(node)) => Ok(Whereabouts::There(node)),
             Err(error) => {
                 tracing::info!(session = %id, %error, "a session is not gone on with here");
-                Err(Close::new(CloseCode::Overload, "the session cannot be reached now"))
+                Err(UNREACHED)
             }
         }
+    }
+
+    /// The node on which a session lives, or lived last.
+    pub(in crate::hub) async fn owner_of(&self, id: SessionId) -> Result<Option<NodeId>, VaultError> {
+        Ok(self.saves.vault.find(id).await?.and_then(|place| place.owner))
     }
 
     /// Makes an adopted session one of this node.
