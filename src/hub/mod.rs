@@ -189,7 +189,7 @@ impl Hub {
         wheel.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
         let mut changes = self.accounts.changes();
         let mut turns = 0;
-        self.runtime.spawn(Arc::clone(&self).deliver(stop.clone()));
+        self.runtime.spawn(Arc::clone(&self).read_mail(stop.clone()));
         loop {
             tokio::select! {
                 biased;

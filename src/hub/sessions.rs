@@ -1,5 +1,6 @@
 //! Requests and sessions of this node: finding them, driving them, performing what they say.
 
+mod adopted;
 mod perform;
 mod saved;
 mod show;
@@ -10,8 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use dashmap::{DashMap, Entry};
 use parking_lot::Mutex;
 
-pub use saved::AdoptError;
-pub(super) use saved::{Saves, UNREACHED, Whereabouts};
+pub use adopted::AdoptError;
+pub(super) use adopted::{UNREACHED, Whereabouts};
+pub(super) use saved::Saves;
 pub(super) use show::Showcase;
 
 use super::driver::Driver;

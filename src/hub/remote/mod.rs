@@ -66,7 +66,7 @@ const HOME_GONE: Close = Close::new(CloseCode::Drain, "another node went away; c
 
 impl Hub {
     /// Acts on the letters of other nodes until told to stop. Its end is the end of the mailbox.
-    pub(super) async fn deliver(self: Arc<Self>, stop: CancellationToken) {
+    pub(super) async fn read_mail(self: Arc<Self>, stop: CancellationToken) {
         let Some(mut mailbox) = self.wires.mailbox.lock().take() else { return };
         loop {
             let (from, mail) = tokio::select! {

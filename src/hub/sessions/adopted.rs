@@ -1,0 +1,229 @@
+//! Going on with sessions whose node is gone: who may, and how.
+//!
+//! A session lives where its visitor's home is, and one node wins it. Whoever comes for a session that is not here is
+//! told where it is, or finds it here from then on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use dashmap::Entry;
+
+use super::{About, LiveSession};
+use crate::cluster::vault::{SavedSession, VaultError};
+use crate::cluster::{Home, NodeId};
+use crate::hub::Hub;
+use crate::hub::guests::Invites;
+use crate::ids::{GroupId, SessionId, VisitorKey};
+use crate::limits;
+use crate::model::session::{EndReason, Input, Session};
+use crate::wire::close::{Close, CloseCode};
+
+/// Where somebody finds the session that it comes for.
+pub(in crate::hub) enum Whereabouts {
+    /// On this node, perhaps from now on.
+    Here(Arc<LiveSession>),
+    /// On another, which is up.
+    There(NodeId),
+}
+
+/// Whoever is told this may try again.
+pub(in crate::hub) const UNREACHED: Close =
+    Close::new(CloseCode::Overload, "the session cannot be reached now");
+
+/// Why a session is not gone on with here.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// Its node is up, or another that is up is its visitor's home.
+    #[error("the session lives on {0}")]
+    Alive(NodeId),
+    /// Another node goes on with it, or this one is going away.
+    #[error("the session is gone on with elsewhere")]
+    Elsewhere,
+    /// Nobody can say which nodes are alive.
+    #[error("it is not known whether the session's node is alive")]
+    Unsure,
+    /// The vault did not do it.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl Hub {
+    /// The nodes that are up, this one included; none where nobody can say.
+    async fn alive(&self) -> Option<Vec<NodeId>> {
+        let others = self.directory.nodes(self.node).await.ok()?;
+        Some(others.iter().map(|facts| facts.node).chain([self.node]).collect())
+    }
+
+    /// Goes on with a session whose node is gone. None: there is no such session, or it has ended.
+    pub async fn adopt(self: &Arc<Self>, id: SessionId) -> Result<Option<Arc<LiveSession>>, AdoptError> {
+        let _turn = self.saves.adopting[usize::from(id.bytes()[15] % 16)].lock().await;
+        if let Some(here) = self.sessions.routed(id) {
+            return Ok(Some(here));
+        }
+        let Some(place) = self.saves.vault.find(id).await? else { return Ok(None) };
+        if self.is_draining() {
+            return Err(AdoptError::Elsewhere);
+        }
+        match place.owner {
+            // It was here and is not any more: it has ended, and the vault is still to be told.
+            Some(owner) if owner == self.node => return Ok(None),
+            Some(owner) => {
+                let alive = self.alive().await.ok_or(AdoptError::Unsure)?;
+                if alive.contains(&owner) {
+                    return Err(AdoptError::Alive(owner));
+                }
+            }
+            None => {}
+        }
+        // A session lives where its visitor does.
+        if let Some(visitor) = place.visitor.clone() {
+            let key = VisitorKey { group: place.group.clone(), visitor };
+            if let Home::There(node) = self.home_of(&key).await {
+                return Err(AdoptError::Alive(node));
+            }
+        }
+        match self.saves.vault.adopt(id, place.owner, self.node).await? {
+            Some(saved) => Ok(Some(self.go_on(saved))),
+            None => Err(AdoptError::Elsewhere),
+        }
+    }
+
+    /// Goes on with the session of a visitor whose node is gone, and so puts a question again that was not
+    /// answered. For whoever makes this node the visitor's home.
+    pub async fn adopt_of(
+        self: &Arc<Self>,
+        key: &VisitorKey,
+    ) -> Result<Option<Arc<LiveSession>>, AdoptError> {
+        match self.saves.vault.of_visitor(key).await? {
+            Some(id) => self.adopt(id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The session of somebody who comes with a ticket or token of a session that is not here.
+    pub(in crate::hub) async fn whereabouts(self: &Arc<Self>, id: SessionId) -> Result<Whereabouts, Close> {
+        match self.adopt(id).await {
+            Ok(Some(session)) => Ok(Whereabouts::Here(session)),
+            Ok(None) => Err(Close::new(CloseCode::NotFound, "no such session")),
+            Err(AdoptError::Alive(node)) => Ok(Whereabouts::There(node)),
+            Err(error) => {
+                tracing::info!(session = %id, %error, "a session is not gone on with here");
+                Err(UNREACHED)
+            }
+        }
+    }
+
+    /// The node on which a session lives, or lived last.
+    pub(in crate::hub) async fn owner_of(&self, id: SessionId) -> Result<Option<NodeId>, VaultError> {
+        Ok(self.saves.vault.find(id).await?.and_then(|place| place.owner))
+    }
+
+    /// Makes an adopted session one of this node.
+    fn go_on(self: &Arc<Self>, saved: SavedSession) -> Arc<LiveSession> {
+        let visitor_key = saved.visitor_key();
+        let SavedSession {
+            group,
+            machine,
+            kind,
+            terms,
+            control,
+            record,
+            asker,
+            logged,
+            title,
+            chatter,
+            invites,
+            relayed,
+            steps,
+        } = saved;
+        let about = About {
+            id: machine.session(),
+            request: machine.request(),
+            group,
+            visitor: machine.visitor().cloned(),
+            kind,
+            terms,
+            control,
+            record,
+            asker: (asker, Arc::from("")),
+            logged,
+            title,
+        };
+        let mut out = Vec::new();
+        let machine = Session::restore(machine, self.clock.now(), Arc::clone(&self.limits), &mut out);
+        let session = self.live(about, machine, out);
+        *session.chatter.lock() = chatter;
+        *session.invites.lock() = Invites::restore(invites);
+        session.relay.go_on_from(relayed);
+        session.steps.store(steps, Ordering::Relaxed);
+        session.saving.known.store(true, Ordering::SeqCst);
+        session.saving.proven.store(true, Ordering::SeqCst);
+        session.adopted.store(true, Ordering::Relaxed);
+        tracing::info!(
+            target: "porchlight::session",
+            group = %session.group, session = %session.id, request = %session.request, happened = "adopted"
+        );
+        let only = match visitor_key.clone().map(|key| self.sessions.of_visitor.entry(key)) {
+            Some(Entry::Vacant(entry)) => {
+                entry.insert(Arc::clone(&session));
+                true
+            }
+            Some(Entry::Occupied(_)) => false,
+            None => true,
+        };
+        self.sessions.list_open(&session);
+        self.drive_with(&session, |_, _| ());
+        if !only {
+            // The visitor has begun another one here meanwhile; nobody has two.
+            self.end_session(&session, EndReason::NodeLost);
+        } else if let Some(key) = &visitor_key {
+            let focus = self.tracker.look(key, |presence| presence.focused()).flatten();
+            if let Some(focus) = focus
+                && let Err(error) = self.drive(&session, Input::Focus(Some(focus)))
+            {
+                tracing::debug!(session = %session.id, %error, "an adopted session was over");
+            }
+        }
+        self.operators.tell_session(&session);
+        session
+    }
+
+    /// Looks for sessions whose node is gone, and goes on with those that nobody came back to in time: their own
+    /// rules end them, so that what is written down of them has an end.
+    pub async fn reap(self: &Arc<Self>) {
+        if self.is_draining() {
+            return;
+        }
+        let looked = async {
+            let Some(alive) = self.alive().await else { return Ok(()) };
+            let mut found = Vec::new();
+            for group in self.saves.vault.groups().await? {
+                found.extend(self.overdue(&group, &alive).await?);
+            }
+            let now = self.clock.tick();
+            let due: Vec<SessionId> = {
+                let mut lost = self.saves.lost.lock();
+                lost.retain(|id, _| found.contains(id));
+                let window = self.limits.resume_window;
+                found.retain(|id| now.since(*lost.entry(*id).or_insert(now)) >= window);
+                found
+            };
+            for id in due {
+                match self.adopt(id).await {
+                    Ok(_) | Err(AdoptError::Alive(_) | AdoptError::Elsewhere | AdoptError::Unsure) => {}
+                    Err(AdoptError::Vault(error @ VaultError::Away(_))) => return Err(error),
+                    Err(error) => tracing::warn!(session = %id, %error, "a lost session cannot be ended"),
+                }
+            }
+            Ok::<(), VaultError>(())
+        };
+        if let Err(error) = looked.await {
+            tracing::debug!(%error, "lost sessions are looked for later");
+        }
+    }
+
+    async fn overdue(&self, group: &GroupId, alive: &[NodeId]) -> Result<Vec<SessionId>, VaultError> {
+        let lost = self.saves.vault.orphans(group, alive, limits::REAPED).await?;
+        Ok(lost.into_iter().map(|(id, _)| id).collect())
+    }
+}
