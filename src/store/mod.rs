@@ -10,6 +10,7 @@
 
 pub mod events;
 pub mod feed;
+pub mod migrate;
 pub mod receipts;
 pub mod records;
 pub mod redis;

@@ -16,6 +16,7 @@
 //! all of them. What is lost shows as a gap, and readers are told so.
 
 mod ended;
+mod import;
 mod keys;
 mod live;
 mod log;
@@ -35,6 +36,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use ended::{GIVE_PLACE, RedisEnded, ended, forget_ended, places};
+pub use import::{Counted, Import};
 pub use live::RedisState;
 pub use receipts::RedisReceipts;
 pub use sync::{RedisSync, records_handed};

@@ -46,15 +46,15 @@ impl std::fmt::Debug for RedisReceipts {
 }
 
 /// The names of a group's keys.
-struct Keys {
-    chain: String,
-    ids: String,
-    end: String,
-    cut: String,
+pub(super) struct Keys {
+    pub(super) chain: String,
+    pub(super) ids: String,
+    pub(super) end: String,
+    pub(super) cut: String,
 }
 
 impl Keys {
-    fn of(group: &GroupId) -> Self {
+    pub(super) fn of(group: &GroupId) -> Self {
         let named = |name: &str| format!("pl:{{{group}}}:receipts{name}");
         Self { chain: named(""), ids: named(":ids"), end: named(":end"), cut: named(":cut") }
     }

@@ -56,24 +56,24 @@ impl std::fmt::Debug for RedisSync {
     }
 }
 
-fn named(group: &GroupId, name: &str) -> String {
+pub(super) fn named(group: &GroupId, name: &str) -> String {
     format!("pl:{{{group}}}:{name}")
 }
 
-fn sinks_key(group: &GroupId) -> String {
+pub(super) fn sinks_key(group: &GroupId) -> String {
     named(group, "sinks")
 }
 
-fn lanes_key(group: &GroupId) -> String {
+pub(super) fn lanes_key(group: &GroupId) -> String {
     named(group, "lanes")
 }
 
-fn dead_keys(group: &GroupId, sink: &SinkId) -> (String, String) {
+pub(super) fn dead_keys(group: &GroupId, sink: &SinkId) -> (String, String) {
     (named(group, &format!("dead:{sink}")), named(group, &format!("dead-by-time:{sink}")))
 }
 
 /// The field of a lane; a sink's name holds no colon.
-fn lane_field(sink: &SinkId, lane: Lane) -> String {
+pub(super) fn lane_field(sink: &SinkId, lane: Lane) -> String {
     format!("{sink}:{}", lane.as_str())
 }
 
