@@ -32,6 +32,7 @@ use crate::hub::retention::{Keep, Keeper};
 use crate::hub::sync::SyncDoor;
 use crate::hub::{Hub, Parts};
 use crate::limits;
+use crate::redis::lease::Lease;
 use crate::sinks::{BadSinks, Courier, Runner, RunnerParts};
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError, SyncStore, redis};
@@ -182,12 +183,9 @@ impl Server {
         let tls = config.admin.tls().map_err(|error| StartError::Tls { key: error.key(), source: error })?;
         let (master, store) = open_store(&config, options).await?;
         let log = Log::open(&config.redis, &store).await?;
-        let stores = Stores {
-            events: Arc::clone(&log.events),
-            records: Arc::clone(&store) as _,
-            receipts: Arc::clone(&store) as _,
-            sync: store.clone(),
-        };
+        let (receipts, sync) = log.beside(&store);
+        let stores =
+            Stores { events: Arc::clone(&log.events), records: Arc::clone(&store) as _, receipts, sync };
         match end_lost(&*stores.records, &*stores.events).await {
             Ok(0) => {}
             Ok(sessions) => tracing::warn!(sessions, "sessions did not outlive the node, they are ended"),
@@ -261,6 +259,7 @@ impl Server {
         };
         let admin = AdminListener { socket: admin, service, tls, reflection: config.admin.reflection };
 
+        let (lease, turns) = log.turns().unzip();
         let runner = Runner::new(RunnerParts {
             store: Arc::clone(&stores.sync),
             log: Arc::clone(&stores.events),
@@ -270,6 +269,7 @@ impl Server {
             clock,
             meters: runner_meters,
             calls,
+            turns,
         });
         let syncing = tokio::spawn(runner.run());
         let work = TaskTracker::new();
@@ -285,6 +285,7 @@ impl Server {
             receipts: Arc::clone(&stores.receipts),
             sync: Arc::clone(&stores.sync),
             keep: Keep::of(&config),
+            lease: lease.clone(),
         };
         let upkeep = tokio::spawn(upkeep(scrape, keeper));
         let supervisor = Supervisor {
@@ -305,6 +306,7 @@ impl Server {
             sockets,
             beating,
             syncing,
+            lease,
         };
         Ok(Running {
             public: public_addr,
@@ -367,6 +369,8 @@ struct Supervisor {
     beating: JoinHandle<()>,
     /// The sync, with all that it hands over.
     syncing: JoinHandle<()>,
+    /// What only one node does at a time.
+    lease: Option<Arc<Lease>>,
 }
 
 impl Supervisor {
@@ -401,6 +405,11 @@ impl Supervisor {
         self.upkeep.abort();
         self.beating.abort();
         self.syncing.abort();
+        if let Some(lease) = &self.lease {
+            // Nothing of it goes on when another node begins.
+            let _ = tokio::join!(&mut self.syncing, &mut self.upkeep);
+            lease.give_up().await;
+        }
         if let Err(error) = self.accounts.flush_uses().await {
             tracing::warn!(%error, "can't note when API keys were last used");
         }

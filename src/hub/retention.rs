@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::ids::GroupId;
 use crate::limits;
 use crate::model::receipt::{self, Link};
+use crate::redis::lease::Lease;
 use crate::store::events::Retention;
 use crate::store::receipts::{Beginning, Cut};
 use crate::store::{EventLog, ReceiptLog, SessionRecords, StoreError, SyncStore};
@@ -51,11 +52,26 @@ pub struct Keeper {
     pub sync: Arc<dyn SyncStore>,
     /// How much is kept.
     pub keep: Keep,
+    /// Whose turn it is, where several nodes could; without it this one always does.
+    pub lease: Option<Arc<Lease>>,
 }
 
 impl Keeper {
-    /// One round over all groups. What fails is said in the log and tried again in the next.
+    /// One round over all groups, as long as it is this node's turn. What fails is said in the log and tried again
+    /// in the next.
     pub async fn round(&self, now: Wall) {
+        match &self.lease {
+            None => self.all(now).await,
+            Some(lease) => {
+                if let Some(term) = lease.term() {
+                    // Each step is whole by itself: the next node goes on where this one was.
+                    term.during(self.all(now)).await;
+                }
+            }
+        }
+    }
+
+    async fn all(&self, now: Wall) {
         for group in self.accounts.groups() {
             let group = &group.id;
             for (what, done) in [

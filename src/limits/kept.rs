@@ -18,6 +18,9 @@ pub const RECORDS_KEPT_LEAST: (Duration, u64) = (Duration::from_secs(24 * 3600),
 /// Records let go of in one write: some ten milliseconds of the writer's time.
 pub const RECORD_TRIM: usize = 200;
 
+/// Rows read at once by a move to another store: some megabytes at most.
+pub const MOVE_ROWS: usize = 500;
+
 /// Longest line of a file of receipts. One has about 1 KiB, and 70 bytes more for each agent that asked: ten
 /// thousand of them fit. Whoever verifies a file holds one line of it.
 pub const RECEIPT_LINE: usize = 1024 * 1024;

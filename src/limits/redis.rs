@@ -15,3 +15,26 @@ pub const REDIS_SILENCE: Duration = Duration::from_secs(10);
 
 /// Wait before Redis is connected to again, at first and at most. It is back within seconds of its restart.
 pub const REDIS_RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Places of a chain of receipts that a node tries to take before it gives up. Each time another node took one; ten
+/// nodes that append all the time leave one out so often about once in a billion.
+pub const RECEIPT_TRIES: usize = 200;
+
+/// Times that the sinks of a group are read anew because others changed some meanwhile: people do, one at a time.
+pub const SINK_TRIES: usize = 50;
+
+/// Groups that Redis is asked about at once where all of them are looked at.
+pub const REDIS_AT_ONCE: usize = 64;
+
+/// How long a lease lasts without a word of its holder: whoever dies is followed within this time and one more try.
+pub const REDIS_LEASE: Duration = Duration::from_secs(10);
+
+/// How often a lease is renewed: two words may be lost before its holder gives it up.
+pub const REDIS_LEASE_RENEW: Duration = Duration::from_secs(3);
+
+/// How much earlier than Redis the holder of a lease takes it for lost. Clocks of two machines differ by some
+/// milliseconds in ten seconds; the rest is time to stop in.
+pub const REDIS_LEASE_MARGIN: Duration = Duration::from_secs(2);
+
+/// How often a lease is asked for by those who do not have it, and again by its holder when it got no answer.
+pub const REDIS_LEASE_TRY: Duration = Duration::from_secs(1);

@@ -98,3 +98,15 @@ pub const SYNC_RUNS: usize = 10_000;
 
 /// Calls of operators that wait for the sync.
 pub const SYNC_CALLS: usize = 64;
+
+/// How often the node that runs the sync looks for questions of other nodes, and they for its answers.
+pub const SYNC_LOOK: Duration = Duration::from_millis(200);
+
+/// How long a question waits for a node that runs the sync: a lease may have to end before another node begins.
+pub const SYNC_TAKEN: Duration = Duration::from_secs(15);
+
+/// And how long for its answer: the dead letters of one call, each of which may take as long as a webhook.
+pub const SYNC_ANSWER: Duration = Duration::from_secs(1_800);
+
+/// How often the node that runs the sync compares the sinks that it follows with those that there are.
+pub const SYNC_REREAD: Duration = Duration::from_secs(10);

@@ -4,6 +4,8 @@
 //! and the cluster do, each with scripts and keys of its own. A command that fails may have been done: whoever
 //! repeats it must be able to. Connections are made again by the next command that needs one.
 
+pub mod lease;
+
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub};

@@ -1,9 +1,10 @@
 //! What leaves the server by itself: events and records of sessions, handed to the sinks of each group.
 //!
-//! Decides when a run of the sync begins (`runner`), what comes next and what becomes of what a sink does
+//! Decides when a run of the sync begins (`runner`) and on which node (`turns`, `desk`), what comes next and what becomes of what a sink does
 //! not take (`lane`), and how each target is reached (`webhook`, `file`, `stream`, `salesforce`). Does not decide who may
 //! set sinks up or what they are called: `admin` and the store do. Built and run by `server`.
 
+mod desk;
 mod file;
 mod guard;
 mod lane;
@@ -13,6 +14,7 @@ mod runner;
 #[cfg(feature = "salesforce")]
 mod salesforce;
 mod stream;
+mod turns;
 mod webhook;
 
 use std::path::PathBuf;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use runner::{Runner, RunnerParts};
+pub use turns::Turns;
 
 use self::guard::Guard;
 use self::letter::Letter;

@@ -6,14 +6,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinSet};
+use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
+use super::desk::Desk;
 use super::lane::{Lanes, Step};
 use super::letter::Letter;
+use super::turns::Turns;
 use super::{Courier, Trouble};
 use crate::auth::random;
 use crate::clock::{Clock, Wall};
@@ -48,16 +52,21 @@ pub struct RunnerParts {
     pub meters: Arc<Meters>,
     /// What operators ask.
     pub calls: mpsc::Receiver<SyncCall>,
+    /// Whose turn it is, where several nodes could run the sync; without it this one always does.
+    pub turns: Option<Turns>,
 }
 
 /// Runs the sync of every group.
 pub struct Runner {
-    work: Work,
+    pub(super) work: Work,
     accounts: Arc<Accounts>,
-    calls: mpsc::Receiver<SyncCall>,
+    pub(super) calls: mpsc::Receiver<SyncCall>,
+    turns: Option<Turns>,
+    /// The sinks of each group as they are followed.
+    pub(super) followed: HashMap<GroupId, Vec<SinkRow>>,
     /// The sinks that follow events, each until its token is cancelled.
     followers: HashMap<GroupId, CancellationToken>,
-    tasks: JoinSet<()>,
+    pub(super) tasks: JoinSet<()>,
     runs: JoinSet<RunRow>,
     /// Whose run a task makes, for the one that fails to say so.
     runs_of: HashMap<task::Id, GroupId>,
@@ -78,8 +87,8 @@ impl std::fmt::Debug for Runner {
 
 /// What the tasks share.
 #[derive(Clone)]
-struct Work {
-    lanes: Lanes,
+pub(super) struct Work {
+    pub(super) lanes: Lanes,
     events: Events,
     clock: Clock,
 }
@@ -87,13 +96,15 @@ struct Work {
 impl Runner {
     /// A runner that has not begun.
     pub fn new(parts: RunnerParts) -> Self {
-        let RunnerParts { store, log, accounts, events, courier, clock, meters, calls } = parts;
+        let RunnerParts { store, log, accounts, events, courier, clock, meters, calls, turns } = parts;
         let patience = courier.patience;
         let lanes = Lanes { store, log, courier: Arc::new(courier), meters, patience };
         Self {
             work: Work { lanes, events, clock },
             accounts,
             calls,
+            turns,
+            followed: HashMap::new(),
             followers: HashMap::new(),
             tasks: JoinSet::new(),
             runs: JoinSet::new(),
@@ -107,11 +118,20 @@ impl Runner {
 
     /// Runs until it is dropped.
     pub async fn run(mut self) {
+        if let Some(turns) = self.turns.take() {
+            return self.in_turns(turns).await;
+        }
+        self.rounds(None).await;
+    }
+
+    /// Does what comes next, again and again, until nobody can ask for anything any more; a desk is where other
+    /// nodes ask.
+    pub(super) async fn rounds(&mut self, desk: Option<&Desk>) {
         if let Err(error) = self.begin().await {
             tracing::error!(error = &error as &dyn std::error::Error, "the sync cannot read its sinks");
         }
-        let mut tick = tokio::time::interval(limits::SYNC_TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut tick = every(limits::SYNC_TICK);
+        let (mut questions, mut sinks) = (every(limits::SYNC_LOOK), every(limits::SYNC_REREAD));
         loop {
             tokio::select! {
                 biased;
@@ -131,8 +151,34 @@ impl Runner {
                     None => return,
                 },
                 _ = tick.tick() => self.look().await,
+                _ = questions.tick() => if let Some(desk) = desk {
+                    self.take_questions(desk).await;
+                },
+                _ = sinks.tick() => if desk.is_some() {
+                    self.look_at_sinks().await;
+                },
             }
         }
+    }
+
+    /// Works for the lease of this number.
+    pub(super) fn take_over(&mut self, lease: u64) {
+        if let Some(store) = self.work.lanes.store.held_by(lease) {
+            self.work.lanes.store = store;
+        }
+    }
+
+    /// Ends all that goes on, and forgets what it knew.
+    pub(super) async fn let_go(&mut self) {
+        self.followers.clear();
+        self.tasks.shutdown().await;
+        self.runs.shutdown().await;
+        self.runs_of.clear();
+        self.running.clear();
+        self.ran.clear();
+        self.syncing.clear();
+        self.retries.clear();
+        self.followed.clear();
     }
 
     async fn begin(&mut self) -> Result<(), StoreError> {
@@ -149,11 +195,12 @@ impl Runner {
     }
 
     /// Follows the events for a group's sinks as they are by now.
-    async fn follow(&mut self, group: &GroupId) -> Result<(), StoreError> {
+    pub(super) async fn follow(&mut self, group: &GroupId) -> Result<(), StoreError> {
         if let Some(before) = self.followers.remove(group) {
             before.cancel();
         }
         let rows = self.work.lanes.store.sinks(Some(group)).await?;
+        self.followed.insert(group.clone(), rows.clone());
         let rows: Vec<SinkRow> = rows.into_iter().filter(|row| row.sink.enabled).collect();
         if rows.iter().any(|row| row.sink.takes.records) {
             self.syncing.insert(group.clone());
@@ -278,7 +325,7 @@ impl Runner {
         }
     }
 
-    async fn answer(&mut self, call: SyncCall) {
+    pub(super) async fn answer(&mut self, call: SyncCall) {
         let now = self.work.clock.now().wall;
         match call {
             SyncCall::Run(group, answer) => {
@@ -307,6 +354,12 @@ impl Runner {
             }
         }
     }
+}
+
+fn every(time: Duration) -> Interval {
+    let mut tick = tokio::time::interval(time);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick
 }
 
 fn key(row: &SinkRow, lane: Lane) -> LaneKey {

@@ -5,11 +5,12 @@
 //! the death of the process and of the machine. Does not decide who may do what; the hub does, the only
 //! caller. No secret is kept in clear: passwords are hashed, API key secrets are derived anew.
 //!
-//! One suite of obligations for each trait: SQLite keeps everything of one node ([`sqlite`]); log, feeds and
-//! leads may be on Redis instead ([`redis`]).
+//! One suite of obligations for each trait: SQLite keeps everything of one node ([`sqlite`]); log, feeds, leads,
+//! receipts and the sync may be on Redis instead ([`redis`]).
 
 pub mod events;
 pub mod feed;
+pub mod migrate;
 pub mod receipts;
 pub mod records;
 pub mod redis;

@@ -7,6 +7,7 @@ mod engine;
 mod events;
 mod feed;
 mod fold;
+mod migrate;
 mod receipts;
 mod records;
 mod schema;

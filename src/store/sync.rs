@@ -4,10 +4,14 @@
 //! what lies before, so that a death in between repeats it under the same ids and never skips. No secret is
 //! kept: a webhook's follows from the master secret and [`SinkRow::generation`].
 
+mod form;
 #[cfg(test)]
 pub(crate) mod suite;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+pub(super) use form::SinkBody;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
@@ -102,7 +106,8 @@ pub struct SinkRun {
 }
 
 /// A run of a group's sync.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RunRow {
     /// Its id.
     pub id: RunId,
@@ -138,6 +143,21 @@ pub struct LaneKey {
     pub sink: SinkId,
     /// Which of its lanes.
     pub lane: Lane,
+}
+
+/// What the sync needs of the records of sessions: the order in which they ended. Where it is kept apart from the
+/// records, a place is given by whatever writes the record that ends, in the same commit: one more than the newest
+/// that was given, once for each session. So none is ever given behind one that was read, and the newest is never
+/// forgotten.
+#[async_trait]
+pub trait EndedRecords: Send + Sync + 'static {
+    /// Records of sessions that ended, behind a place, each with its place, which never changes.
+    async fn ended_records(
+        &self,
+        group: &GroupId,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<(u64, SessionRecord)>, StoreError>;
 }
 
 /// Sinks and the sync, apart by group.
@@ -218,4 +238,11 @@ pub trait SyncStore: Send + Sync + 'static {
 
     /// Forgets what was put aside for the sinks of a group before a time; says how many letters.
     async fn forget_dead_letters(&self, group: &GroupId, before: Wall) -> Result<u64, StoreError>;
+
+    /// This store in the hands of whoever holds the runner's lease of this number: once it moved a place, noted a
+    /// failure or wrote a run of a group, holders of earlier leases are refused these. None where only one process
+    /// writes.
+    fn held_by(&self, _lease: u64) -> Option<Arc<dyn SyncStore>> {
+        None
+    }
 }

@@ -320,9 +320,10 @@ async fn a_redis_that_stands_still_holds_up_nobody() {
     let site = site(&redis).await;
     let log = Arc::clone(&site.running.stores.events);
     let end = log.read(&group_id(DEMO), After::End).await.unwrap().cursor;
-    redis.pause();
-    // A whole session goes on meanwhile, and probes are told.
+    // The receipt of its consent is in Redis; from then on a session needs none.
     let mut engagement = site.engage("C-1", json!({})).await;
+    redis.pause();
+    // It goes on meanwhile and ends, and probes are told.
     engagement.publisher.send(json!({"type": "end"})).await;
     engagement.agent.expect("sessionEnded").await;
     let health = async || http::get(site.running.ops, "/readyz?verbose").await;

@@ -61,13 +61,13 @@ impl Got {
 }
 
 /// A receiver of webhooks. It answers as it is told, and then 204; `hang up` answers nothing.
-struct Receiver {
+pub struct Receiver {
     addr: SocketAddr,
     got: mpsc::UnboundedReceiver<Got>,
 }
 
 impl Receiver {
-    async fn start(answers: &[&str]) -> Self {
+    pub async fn start(answers: &[&str]) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = socket.local_addr().unwrap();
         let (tell, got) = mpsc::unbounded_channel();
@@ -87,15 +87,15 @@ impl Receiver {
         Self { addr, got }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}/hook", self.addr)
     }
 
-    async fn next(&mut self) -> Got {
+    pub async fn next(&mut self) -> Got {
         within("a webhook", self.got.recv()).await.unwrap()
     }
 
-    fn expect_nothing_more(&mut self) {
+    pub fn expect_nothing_more(&mut self) {
         assert!(self.got.try_recv().is_err());
     }
 }
@@ -188,7 +188,7 @@ impl Admin {
     }
 }
 
-fn webhook(url: String) -> v1::Sink {
+pub fn webhook(url: String) -> v1::Sink {
     v1::Sink {
         sink_id: "crm".into(),
         target: Some(Target::Webhook(v1::WebhookTarget { url })),

@@ -44,7 +44,7 @@ fn key() -> SigningKey {
     SigningKey::from_seed(&[3; 32])
 }
 
-fn seal(group: &str, number: u64) -> Seal {
+pub(crate) fn seal(group: &str, number: u64) -> Seal {
     let id = u128::from(number);
     let consent = Consent {
         id: ReceiptId::from_u128(id),
@@ -130,7 +130,7 @@ pub(crate) async fn groups_have_chains_of_their_own(log: Subject) {
     assert_eq!(verify(export(&log, "c").await.as_bytes(), &[key().public()]).unwrap().count, 0);
 }
 
-fn cut(group: &str, at: u64) -> Cut {
+pub(crate) fn cut(group: &str, at: u64) -> Cut {
     let group = gid(group);
     Arc::new(move |next: &Link| Beginning {
         count: next.number - 1,

@@ -287,7 +287,7 @@ impl Log {
 const FIXED_KEYS: usize = 6;
 
 /// The session and the agent of a post on a session: there is one for each pair.
-fn on_session(event: &Event) -> Option<String> {
+pub(super) fn on_session(event: &Event) -> Option<String> {
     match (event.session, &event.actor) {
         (Some(session), Actor::Agent(agent)) => Some(format!("{session} {agent}")),
         _ => None,

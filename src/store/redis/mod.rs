@@ -15,13 +15,17 @@
 //! The place also says which sequences were given: none is given again, even if Redis lost its last writes or
 //! all of them. What is lost shows as a gap, and readers are told so.
 
+mod ended;
+mod import;
 mod keys;
 mod live;
 mod log;
+mod receipts;
 #[cfg(test)]
 #[path = "../../../tests/it/common/redis.rs"]
 #[allow(dead_code, unreachable_pub, reason = "tests of whole servers use it too")]
 mod server;
+mod sync;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -31,7 +35,11 @@ use dashmap::DashMap;
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use ended::{GIVE_PLACE, RedisEnded, ended, forget_ended, places};
+pub use import::{Counted, Import};
 pub use live::RedisState;
+pub use receipts::RedisReceipts;
+pub use sync::{RedisSync, records_handed};
 
 use self::live::Live;
 use self::log::Log;

@@ -7,29 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::super::StoreError;
 use super::super::sync::{
-    Cause, DeadLetter, LaneKey, Progress, RunCursor, RunRow, Sink, SinkRow, SinkRun, SyncStore,
+    Cause, DeadLetter, EndedRecords, LaneKey, Progress, RunCursor, RunRow, Sink, SinkBody, SinkRow, SinkRun,
+    SyncStore,
 };
 use super::{SqliteStore, all, name, need_group, one, signed, unreadable, unsigned};
 use crate::clock::Wall;
 use crate::ids::{GroupId, RunId, SinkId};
 use crate::limits;
 use crate::model::session_record::SessionRecord;
-use crate::model::sink::{Lane, Takes, Target};
-
-/// A sink's row, but for its name.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SinkBody {
-    target: Target,
-    takes: Takes,
-    enabled: bool,
-    created_at: Wall,
-    generation: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    rotated_at: Option<Wall>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    disabled: Option<String>,
-}
+use crate::model::sink::{Lane, Target};
 
 #[derive(Serialize, Deserialize)]
 struct RunBody {
@@ -217,19 +203,7 @@ impl SyncStore for SqliteStore {
         after: u64,
         most: usize,
     ) -> Result<Vec<(u64, SessionRecord)>, StoreError> {
-        let group = group.clone();
-        self.engine
-            .read(move |db| {
-                let sql = "SELECT e.number, r.body FROM ended_sessions e
-                           JOIN session_records r ON r.grp = e.grp AND r.session = e.session
-                           WHERE e.grp = ?1 AND e.number > ?2 ORDER BY e.number LIMIT ?3";
-                all(db, sql, params![group.as_str(), signed(after), signed(most as u64)], |row| {
-                    let record = serde_json::from_str(&row.get::<_, String>(1)?)
-                        .map_err(|error| unreadable("session record".to_owned(), &error))?;
-                    Ok((unsigned(row, 0)?, record))
-                })
-            })
-            .await
+        EndedRecords::ended_records(self, group, after, most).await
     }
 
     async fn put_run(&self, run: &RunRow) -> Result<(), StoreError> {
@@ -278,6 +252,30 @@ impl SyncStore for SqliteStore {
     }
 }
 
+#[async_trait]
+impl EndedRecords for SqliteStore {
+    async fn ended_records(
+        &self,
+        group: &GroupId,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<(u64, SessionRecord)>, StoreError> {
+        let group = group.clone();
+        self.engine
+            .read(move |db| {
+                let sql = "SELECT e.number, r.body FROM ended_sessions e
+                           JOIN session_records r ON r.grp = e.grp AND r.session = e.session
+                           WHERE e.grp = ?1 AND e.number > ?2 ORDER BY e.number LIMIT ?3";
+                all(db, sql, params![group.as_str(), signed(after), signed(most as u64)], |row| {
+                    let record = serde_json::from_str(&row.get::<_, String>(1)?)
+                        .map_err(|error| unreadable("session record".to_owned(), &error))?;
+                    Ok((unsigned(row, 0)?, record))
+                })
+            })
+            .await
+    }
+}
+
 const RUN: &str = "SELECT grp, started_at, run, cause, ended_at, body FROM sync_runs";
 
 fn put_sink(db: &Connection, sink: Sink, rotate: bool, at: Wall) -> Result<SinkRow, StoreError> {
@@ -296,16 +294,7 @@ fn put_sink(db: &Connection, sink: Sink, rotate: bool, at: Wall) -> Result<SinkR
     if sink.target == Target::Redis && others.iter().any(|other| other.sink.target == Target::Redis) {
         return Err(StoreError::Taken { what: "redis" });
     }
-    let row = match before {
-        Some(before) => SinkRow {
-            generation: before.generation + u64::from(rotate),
-            rotated_at: if rotate { Some(at) } else { before.rotated_at },
-            created_at: before.created_at,
-            disabled: None,
-            sink,
-        },
-        None => SinkRow { sink, created_at: at, generation: 1, rotated_at: None, disabled: None },
-    };
+    let row = SinkRow::put(before, sink, rotate, at);
     save_sink(db, &row)?;
     let head =
         one(db, "SELECT head FROM event_ends WHERE grp = ?1", params![group], |row| Ok(unsigned(row, 0)?))?;
@@ -335,16 +324,7 @@ pub(super) fn records_handed(db: &Connection, group: &GroupId) -> Result<u64, St
 }
 
 fn save_sink(db: &Connection, row: &SinkRow) -> Result<(), StoreError> {
-    let body = SinkBody {
-        target: row.sink.target.clone(),
-        takes: row.sink.takes.clone(),
-        enabled: row.sink.enabled,
-        created_at: row.created_at,
-        generation: row.generation,
-        rotated_at: row.rotated_at,
-        disabled: row.disabled.clone(),
-    };
-    let body = serde_json::to_string(&body).expect("names, numbers and texts have a JSON form");
+    let body = SinkBody::text(row);
     db.execute(
         "INSERT INTO sinks (grp, sink, body) VALUES (?1, ?2, ?3) ON CONFLICT (grp, sink) DO UPDATE SET body = ?3",
         params![row.sink.group.as_str(), row.sink.id.as_str(), body],
@@ -358,21 +338,9 @@ fn find_sink(db: &Connection, group: &GroupId, id: &SinkId) -> Result<Option<Sin
 }
 
 fn sink_row(row: &Row<'_>) -> Result<SinkRow, StoreError> {
-    let body: SinkBody = serde_json::from_str(&row.get::<_, String>(2)?)
-        .map_err(|error| unreadable("sink".to_owned(), &error))?;
-    Ok(SinkRow {
-        sink: Sink {
-            group: name(&row.get::<_, String>(0)?, GroupId::new)?,
-            id: name(&row.get::<_, String>(1)?, SinkId::new)?,
-            target: body.target,
-            takes: body.takes,
-            enabled: body.enabled,
-        },
-        created_at: body.created_at,
-        generation: body.generation,
-        rotated_at: body.rotated_at,
-        disabled: body.disabled,
-    })
+    let (group, id) =
+        (name(&row.get::<_, String>(0)?, GroupId::new)?, name(&row.get::<_, String>(1)?, SinkId::new)?);
+    SinkBody::row(&row.get::<_, String>(2)?, group, id).map_err(|error| unreadable("sink".to_owned(), &error))
 }
 
 fn progress_row(row: &Row<'_>) -> Result<Progress, StoreError> {
