@@ -41,7 +41,6 @@ pub struct Cluster {
     nodes: Vec<Option<Node>>,
     pub demo: Demo,
     pub accounts: Arc<Accounts>,
-    pub store: Arc<SqliteStore>,
     pub transcript: Transcript,
 }
 
@@ -128,7 +127,7 @@ impl Cluster {
             });
             nodes.push(Some(Node::start(hub, Arc::clone(&accounts), meters)));
         }
-        Self { nodes, demo, accounts, store, transcript: Transcript::new() }
+        Self { nodes, demo, accounts, transcript: Transcript::new() }
     }
 
     pub fn addr(&self, node: usize) -> SocketAddr {

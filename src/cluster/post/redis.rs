@@ -283,13 +283,7 @@ impl Reader {
         let mut beaten = Instant::now();
         loop {
             self.shared.inbox.at_most(limits::LETTERS_WAITING / 2).await;
-            let before = self.last.clone();
             self.read_some(&mut connection).await?;
-            if before != self.last {
-                let key = inbox(self.shared.node);
-                let trim = cmd("XTRIM").arg(&key).arg("MINID").arg(&self.last).to_owned();
-                let _trimmed: u64 = self.shared.link.ask(&trim).await?;
-            }
             if beaten.elapsed() >= limits::INBOX_BEAT {
                 beaten = Instant::now();
                 self.beat().await?;
@@ -344,9 +338,14 @@ impl Reader {
         }
     }
 
-    /// Renews the inbox, and looks who else is there.
+    /// Renews the inbox, lets go of what was read, and looks who else is there.
     async fn beat(&mut self) -> Result<(), RedisError> {
         let was_there = self.shared.renew().await?;
+        if was_there {
+            let mut trim = cmd("XTRIM");
+            trim.arg(inbox(self.shared.node)).arg("MINID").arg(&self.last);
+            let _trimmed: u64 = self.shared.link.ask(&trim).await?;
+        }
         let first = !self.shared.open.send_replace(true);
         let writers: HashSet<NodeId> = self.shared.out.lock().keys().copied().collect();
         let peers: HashSet<NodeId> = self.senders.keys().copied().chain(writers).collect();

@@ -220,13 +220,13 @@ async fn a_guest_comes_by_a_link_on_any_node(world: World) {
         from: "127.0.0.1".parse().unwrap(),
         origin: None,
     };
-    let let_in = world.cluster.hub(1).let_in(knock(invite.clone())).await.unwrap();
+    let let_in = world.cluster.hub(1).guest(knock(invite.clone())).await.unwrap();
     assert_eq!((&*let_in.title.unwrap(), let_in.session.to_string()), ("Demo", text(&ready["sessionId"])));
     let guest = world.attach(1, "eve", &json!({"ticket": let_in.ticket.ticket})).await;
     assert_eq!((&guest.hello["role"], guest.id()), (&json!("viewer"), json!(let_in.ticket.participant)));
     let mut wrong = invite;
     wrong.replace_range(40.., "AAA");
-    let refused = world.cluster.hub(1).let_in(knock(wrong)).await.unwrap_err();
+    let refused = world.cluster.hub(1).guest(knock(wrong)).await.unwrap_err();
     assert_eq!(refused, NotLetIn::NotFound);
 }
 

@@ -1,3 +1,5 @@
+//! The post on a real Redis: the suite that all posts pass, and what becomes of letters when Redis fails.
+
 use std::sync::Arc;
 
 use super::*;
