@@ -42,6 +42,7 @@ mod resume;
 mod retention;
 mod secrets;
 mod sessions;
+mod shared_store;
 mod sinks;
 #[cfg(feature = "salesforce")]
 mod sinks_salesforce;
