@@ -487,9 +487,6 @@ pub const RECEIPT_WAIT: Duration = Duration::from_secs(5);
 /// Changes of accounts that a slow listener may fall behind; beyond it reads everything anew.
 pub const ACCOUNT_CHANGES: usize = 256;
 
-/// Wait before what another node changed is read again, at first and at most.
-pub const NEWS_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-
 /// How often a change of settings is tried again when another node was quicker.
 pub const SETTINGS_RETRIES: usize = 5;
 

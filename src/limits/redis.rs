@@ -15,3 +15,6 @@ pub const REDIS_SILENCE: Duration = Duration::from_secs(10);
 
 /// Wait before Redis is connected to again, at first and at most. It is back within seconds of its restart.
 pub const REDIS_RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Wait before what another node changed is read again, at first and at most.
+pub const NEWS_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));

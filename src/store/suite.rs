@@ -375,7 +375,7 @@ pub(crate) async fn calls_of_a_group_are_bounded(store: Subject) {
         writes.push(async move { store.remember_call(&row, Wall(0)).await.unwrap() });
         // As many at once as one writer takes in its time.
         if writes.len() >= 500 {
-            futures_util::StreamExt::next(&mut writes).await;
+            while let Some(()) = futures_util::StreamExt::next(&mut writes).await {}
         }
     }
     while let Some(()) = futures_util::StreamExt::next(&mut writes).await {}
