@@ -31,13 +31,13 @@ use crate::hub::events::{Events, end_lost};
 use crate::hub::retention::{Keep, Keeper};
 use crate::hub::sync::SyncDoor;
 use crate::hub::{Hub, Parts};
-use crate::limits;
 use crate::redis::lease::Lease;
 use crate::sinks::{BadSinks, Courier, Runner, RunnerParts};
 use crate::store::sqlite::{OpenError, SqliteStore};
-use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError, SyncStore, redis};
+use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError, SyncStore};
 use crate::telemetry::Meters;
 use crate::ws::Sockets;
+use crate::{limits, redis};
 
 mod data;
 mod log;
@@ -83,9 +83,12 @@ pub enum StartError {
     /// The store can't be read.
     #[error("can't read the store")]
     Store(#[from] StoreError),
-    /// The Redis of the event log can't be used.
-    #[error("can't keep the event log in Redis")]
-    Log(#[from] redis::OpenError),
+    /// The Redis that nodes share can't be used.
+    #[error("can't use Redis")]
+    Redis(#[from] redis::OpenError),
+    /// Other nodes have another master secret: no credential of theirs would hold here.
+    #[error("auth.master_secret is not that of the other nodes on redis.url; give all of them the same")]
+    OtherSecret,
     /// The settings of sinks can't be used.
     #[error("can't hand anything to sinks")]
     Sinks(#[from] BadSinks),
@@ -181,18 +184,18 @@ impl Server {
         meters.file_limit(files);
 
         let tls = config.admin.tls().map_err(|error| StartError::Tls { key: error.key(), source: error })?;
-        let (master, store) = open_store(&config, options).await?;
-        let log = Log::open(&config.redis, &store).await?;
-        let (receipts, sync) = log.beside(&store);
-        let stores =
-            Stores { events: Arc::clone(&log.events), records: Arc::clone(&store) as _, receipts, sync };
-        match end_lost(&*stores.records, &*stores.events).await {
-            Ok(0) => {}
-            Ok(sessions) => tracing::warn!(sessions, "sessions did not outlive the node, they are ended"),
-            Err(error) => tracing::warn!(%error, "can't end the sessions that did not outlive the node"),
+        let (master, node) = open_store(&config, options).await?;
+        let log = Log::open(&config.redis, &node, &master).await?;
+        let stores = log.stores.clone();
+        if !log.is_shared() {
+            match end_lost(&*stores.records, &*stores.events).await {
+                Ok(0) => {}
+                Ok(sessions) => tracing::warn!(sessions, "sessions did not outlive the node, they are ended"),
+                Err(error) => tracing::warn!(%error, "can't end the sessions that did not outlive the node"),
+            }
         }
         let events = Events::start(Arc::clone(&stores.events), Arc::clone(&meters));
-        let accounts = Arc::new(Accounts::open(store.clone(), master, clock).await?);
+        let accounts = Arc::new(Accounts::open(Arc::clone(&log.store), master, clock).await?);
         accounts.write_to(events.clone());
         let demo = if config.demo.enabled { Some(accounts.ensure_demo().await?) } else { None };
 
@@ -293,7 +296,7 @@ impl Server {
             drain: config.limits.drain,
             health,
             accounts: Arc::clone(&accounts),
-            store,
+            node,
             events,
             log,
             work,
@@ -352,7 +355,8 @@ struct Supervisor {
     drain: Duration,
     health: Arc<Health>,
     accounts: Arc<Accounts>,
-    store: Arc<SqliteStore>,
+    /// The database of the node.
+    node: Arc<SqliteStore>,
     events: Events,
     log: Log,
     /// Everything that a drain waits for.
@@ -414,8 +418,8 @@ impl Supervisor {
             tracing::warn!(%error, "can't note when API keys were last used");
         }
         self.events.close().await;
-        self.log.close();
-        self.store.close().await;
+        self.log.close().await;
+        self.node.close().await;
         self.ended.cancel();
         ended
     }

@@ -4,6 +4,9 @@
 //! store (the store does), compute signatures (`auth` does) or close connections: listeners to
 //! [`Accounts::changes`] do. The edges call it; look-ups and token checks need no I/O.
 //!
+//! Other nodes may share the store. What they change is heard ([`crate::store::News`]), read anew and told to the
+//! listeners, as if it had been changed here.
+//!
 //! Tokens say who, never what: name, profile and permissions are read anew at each check, so that a change
 //! holds at once and a removed agent is out.
 
@@ -12,6 +15,7 @@ mod demo;
 mod doors;
 mod keys;
 mod manage;
+mod news;
 mod sign_in;
 
 use std::collections::HashMap;
@@ -22,6 +26,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, broadcast};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::events::Events;
 pub use calls::{Begun, RunningCall};
@@ -67,6 +72,8 @@ struct Inner {
     used: Mutex<HashMap<(GroupId, KeyId), Wall>>,
     changes: broadcast::Sender<Changed>,
     events: OnceLock<Events>,
+    /// Listens to other nodes for as long as anybody has these accounts.
+    listening: OnceLock<AbortOnDropHandle<()>>,
 }
 
 /// A group as kept in memory.
@@ -199,13 +206,19 @@ impl Accounts {
             used: Mutex::new(HashMap::new()),
             changes: broadcast::Sender::new(limits::ACCOUNT_CHANGES),
             events: OnceLock::new(),
+            listening: OnceLock::new(),
             store,
             master,
             clock,
         };
         let accounts = Self { inner: Arc::new(inner) };
         let warmed = tokio::task::spawn_blocking(auth::password::warm_up);
+        // Before anything is read: what is changed after it is heard.
+        let heard = accounts.inner.store.news();
         accounts.reload().await?;
+        let listening =
+            AbortOnDropHandle::new(tokio::spawn(news::listen(Arc::downgrade(&accounts.inner), heard)));
+        accounts.inner.listening.set(listening).expect("nobody else has these accounts yet");
         // A panic in there would come again at the first check, and is told then.
         let _ = warmed.await;
         Ok(accounts)
@@ -315,53 +328,6 @@ impl Accounts {
     /// The key that signs a group's consent receipts. It follows from the master secret.
     pub fn receipt_key(&self, group: &GroupId) -> SigningKey {
         SigningKey::from_seed(&self.derive("receipt-key", &[group.as_str()]))
-    }
-
-    /// Reads all groups and agents anew; listeners hear of each that differs.
-    pub async fn reload(&self) -> Result<(), StoreError> {
-        let this = self.clone();
-        to_the_end(async move { this.read_all().await }).await
-    }
-
-    async fn read_all(&self) -> Result<(), StoreError> {
-        let _writing = self.inner.writing.lock().await;
-        let rows = self.inner.store.groups().await?;
-        let mut loaded = HashMap::with_capacity(rows.len());
-        let mut differ = Vec::new();
-        for row in rows {
-            let group = Arc::new(self.load_group(row).await?);
-            differ.extend(self.load_members(&group.id).await?);
-            loaded.insert(group.id.clone(), group);
-        }
-        let before = self.inner.groups.swap(Arc::new(loaded));
-        let after = self.inner.groups.load_full();
-        differ.extend(
-            before
-                .keys()
-                .chain(after.keys().filter(|id| !before.contains_key(*id)))
-                .filter(|id| !same(before.get(*id), after.get(*id)))
-                .cloned()
-                .map(Changed::Group),
-        );
-        self.tell(differ);
-        Ok(())
-    }
-
-    /// Reads one group and its agents anew, as after a hint from another node.
-    pub async fn reload_group(&self, id: &GroupId) -> Result<(), StoreError> {
-        let (this, id) = (self.clone(), id.clone());
-        to_the_end(async move {
-            let _writing = this.inner.writing.lock().await;
-            let before = this.group(&id);
-            this.refresh_group(&id).await?;
-            let mut differ = this.load_members(&id).await?;
-            if !same(before.as_ref(), this.group(&id).as_ref()) {
-                differ.push(Changed::Group(id));
-            }
-            this.tell(differ);
-            Ok(())
-        })
-        .await
     }
 
     /// Writes down when API keys were last used. For a timer, about once a minute, and before the end.
@@ -488,12 +454,6 @@ where
             Err(_) => Err(StoreError::Closed.into()),
         },
     }
-}
-
-fn same(before: Option<&Arc<Group>>, after: Option<&Arc<Group>>) -> bool {
-    let face =
-        |group: &Arc<Group>| (group.version, group.keys.iter().map(|key| key.id.clone()).collect::<Vec<_>>());
-    before.map(face) == after.map(face)
 }
 
 #[cfg(test)]

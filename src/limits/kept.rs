@@ -28,3 +28,13 @@ pub const RECEIPT_LINE: usize = 1024 * 1024;
 /// Changes of settings that a group's history keeps: years of a busy company's. A change of small settings is some
 /// 10 KiB, so that it is 20 MB of disk; without a bound a script that toggles would fill the disk.
 pub const SETTINGS_HISTORY: usize = 2_000;
+
+/// Places of records read from Redis at once, with some 200 bytes of each: 200 KB.
+pub const RECORDS_WALKED: usize = 1_000;
+
+/// Records looked at for one page of a list on Redis, some tenths of a second; a query of which so many fit not
+/// at all gets a page that is not full, and goes on behind it.
+pub const RECORDS_LOOKED: usize = 50_000;
+
+/// Agents read from Redis at once: milliseconds of everybody's time there.
+pub const AGENTS_READ: usize = 500;

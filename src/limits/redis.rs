@@ -16,6 +16,9 @@ pub const REDIS_SILENCE: Duration = Duration::from_secs(10);
 /// Wait before Redis is connected to again, at first and at most. It is back within seconds of its restart.
 pub const REDIS_RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// Wait before what another node changed is read again, at first and at most.
+pub const NEWS_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
 /// Places of a chain of receipts that a node tries to take before it gives up. Each time another node took one; ten
 /// nodes that append all the time leave one out so often about once in a billion.
 pub const RECEIPT_TRIES: usize = 200;

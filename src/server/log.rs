@@ -1,24 +1,27 @@
-//! Where what happens is kept: in the database, or in Redis when the settings name one.
+//! Where everything is kept: in the database of the node, or in the Redis that all nodes share when the settings
+//! name one.
 
 use std::sync::Arc;
 
-use super::StartError;
+use super::{StartError, Stores};
+use crate::auth::secret::MasterSecret;
 use crate::config;
 use crate::http::{Health, PartState};
 use crate::hub::feed::FeedStores;
 use crate::redis::Link;
 use crate::redis::lease::Lease;
 use crate::sinks::Turns;
-use crate::store::redis::{OpenError, RedisLog, RedisReceipts, RedisState, RedisSync};
+use crate::store::redis::{RedisLog, RedisReceipts, RedisState, RedisStore, RedisSync};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{EventLog, Feed, Leads, ReceiptLog, SyncStore};
+use crate::store::{Feed, Leads, Store, SyncStore};
 
 /// The lease of the node that runs the sync, hands over and lets go of what is old.
 const RUNNER: &str = "runner";
 
-/// The log of events, with what is written by its appends.
+/// Who is who, what happened, and what is written by appends to the log.
 pub(super) struct Log {
-    pub(super) events: Arc<dyn EventLog>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) stores: Stores,
     feed: Arc<dyn Feed>,
     leads: Arc<dyn Leads>,
     redis: Option<Arc<RedisLog>>,
@@ -27,27 +30,44 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) async fn open(settings: &config::Redis, store: &Arc<SqliteStore>) -> Result<Self, StartError> {
+    pub(super) async fn open(
+        settings: &config::Redis,
+        node: &Arc<SqliteStore>,
+        master: &MasterSecret,
+    ) -> Result<Self, StartError> {
         let Some(url) = &settings.url else {
-            let (events, feed, leads) = (store.clone() as _, store.clone() as _, store.clone() as _);
-            return Ok(Self { events, feed, leads, redis: None, link: None });
+            let stores = Stores {
+                events: node.clone(),
+                records: node.clone(),
+                receipts: node.clone(),
+                sync: node.clone(),
+            };
+            let (feed, leads) = (node.clone() as _, node.clone() as _);
+            return Ok(Self { store: node.clone(), stores, feed, leads, redis: None, link: None });
         };
-        let redis = Arc::new(RedisLog::open(url.expose(), Arc::clone(store)).await?);
-        let link = Link::open(url.expose()).await.map_err(OpenError::Redis)?;
-        let (events, feed, leads) = (redis.clone() as _, redis.clone() as _, redis.clone() as _);
-        Ok(Self { events, feed, leads, redis: Some(redis), link: Some(link) })
+        let link = Link::open(url.expose()).await?;
+        let store = Arc::new(RedisStore::new(link.clone()));
+        if !store.agrees(master).await? {
+            return Err(StartError::OtherSecret);
+        }
+        let sync: Arc<dyn SyncStore> =
+            Arc::new(RedisSync::new(link.clone(), store.clone() as _, store.clone() as _));
+        store.wait_for_sinks(Arc::clone(&sync));
+        let redis = Arc::new(RedisLog::open(Arc::clone(&store)).await?);
+        let receipts = Arc::new(RedisReceipts::new(link.clone()));
+        let stores = Stores { events: redis.clone(), records: store.clone(), receipts, sync };
+        let (feed, leads) = (redis.clone() as _, redis.clone() as _);
+        Ok(Self { store, stores, feed, leads, redis: Some(redis), link: Some(link) })
     }
 
     pub(super) fn feeds(&self) -> FeedStores {
         let (feed, leads) = (Arc::clone(&self.feed), Arc::clone(&self.leads));
-        FeedStores { feed, leads, log: Arc::clone(&self.events) }
+        FeedStores { feed, leads, log: Arc::clone(&self.stores.events) }
     }
 
-    /// Receipts, and sinks with their sync, beside the log; records stay where they are folded.
-    pub(super) fn beside(&self, store: &Arc<SqliteStore>) -> (Arc<dyn ReceiptLog>, Arc<dyn SyncStore>) {
-        let Some(link) = &self.link else { return (store.clone(), store.clone()) };
-        let sync = RedisSync::new(link.clone(), store.clone(), store.clone());
-        (Arc::new(RedisReceipts::new(link.clone())), Arc::new(sync))
+    /// Whether other nodes use it too: what is open there may be theirs.
+    pub(super) fn is_shared(&self) -> bool {
+        self.redis.is_some()
     }
 
     /// What one node of all does: the lease of it, and the turns of the sync.
@@ -67,9 +87,10 @@ impl Log {
         });
     }
 
-    pub(super) fn close(&self) {
+    pub(super) async fn close(&self) {
         if let Some(redis) = &self.redis {
             redis.close();
         }
+        self.store.close().await;
     }
 }

@@ -5,8 +5,8 @@
 //! the death of the process and of the machine. Does not decide who may do what; the hub does, the only
 //! caller. No secret is kept in clear: passwords are hashed, API key secrets are derived anew.
 //!
-//! One suite of obligations for each trait: SQLite keeps everything of one node ([`sqlite`]); log, feeds, leads,
-//! receipts and the sync may be on Redis instead ([`redis`]).
+//! One suite of obligations for each trait: SQLite keeps everything of one node ([`sqlite`]); what nodes share
+//! is on Redis ([`redis`]), and each hears what the others change there ([`News`]).
 
 pub mod events;
 pub mod feed;
@@ -22,6 +22,7 @@ pub mod sync;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::broadcast;
 
 pub use events::EventLog;
 pub use feed::{Feed, Leads};
@@ -222,6 +223,45 @@ impl StoreError {
     }
 }
 
+/// What a node changed, this one or another. Whoever hears it reads it anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreNews {
+    /// Settings or API keys of a group.
+    Group(GroupId),
+    /// All agents of a group.
+    Agents(GroupId),
+    /// An agent.
+    Agent(AgentKey),
+    /// Perhaps anything: not all was heard.
+    All,
+}
+
+/// What nodes change, as it happens: nothing is changed that is not told, if only by [`StoreNews::All`]. A node
+/// may hear its own changes too.
+#[derive(Debug)]
+pub struct News(Option<broadcast::Receiver<StoreNews>>);
+
+impl News {
+    /// Of a store that no other node has.
+    pub const fn never() -> Self {
+        Self(None)
+    }
+
+    /// What is sent there.
+    pub const fn of(heard: broadcast::Receiver<StoreNews>) -> Self {
+        Self(Some(heard))
+    }
+
+    /// Waits for the next; none when there will be none.
+    pub async fn next(&mut self) -> Option<StoreNews> {
+        match self.0.as_mut()?.recv().await {
+            Ok(news) => Some(news),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some(StoreNews::All),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
 /// What every store does. Group ids start every key; there is no look-up without one.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -312,6 +352,11 @@ pub trait Store: Send + Sync + 'static {
     /// Remembers a call in place of an older one of the same name. Forgets everybody's calls from before a
     /// time, and the oldest of this group beyond [`crate::limits::CALLS_REMEMBERED`].
     async fn remember_call(&self, row: &CallRow, since: Wall) -> Result<(), StoreError>;
+
+    /// What other nodes change from now on, if any share the store.
+    fn news(&self) -> News {
+        News::never()
+    }
 
     /// Finishes the writes already taken and closes; later calls are refused.
     async fn close(&self);

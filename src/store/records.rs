@@ -1,10 +1,10 @@
 //! The records of sessions: what lists, exports and statistics are made of.
 //!
-//! Written by [`super::EventLog::append`] alone, in the same commit as the events they are folded from, so
-//! that the two never disagree. Records outlive the events: trimming the log leaves them.
+//! Written by [`super::EventLog::append`] alone, in the same commit as the events they are folded from (or,
+//! on Redis, before the append is acknowledged and read), so that the two never disagree. Records outlive the events: trimming the log leaves them.
 
 #[cfg(test)]
-mod laws;
+pub(crate) mod laws;
 pub mod protobuf;
 #[cfg(test)]
 pub(crate) mod suite;
@@ -96,7 +96,8 @@ pub struct LetGo {
 /// Records of sessions, apart by group.
 #[async_trait]
 pub trait SessionRecords: Send + Sync + 'static {
-    /// Records that a query finds, newest first.
+    /// Records that a query finds, newest first. A page may hold fewer than asked for and yet be followed by
+    /// another.
     async fn session_records(&self, group: &GroupId, query: RecordQuery) -> Result<RecordPage, StoreError>;
 
     /// One record.

@@ -47,6 +47,7 @@ mod resume;
 mod retention;
 mod secrets;
 mod sessions;
+mod shared_store;
 mod sinks;
 #[cfg(feature = "salesforce")]
 mod sinks_salesforce;

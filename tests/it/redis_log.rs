@@ -18,12 +18,12 @@ use porchlight::model::event::{Actor, Event, Kind, What};
 use porchlight::model::session_record::Status;
 use porchlight::pb::v1;
 use porchlight::pb::v1::admin_client::AdminClient;
+use porchlight::redis::Link;
 use porchlight::server::{Options, Server, StorePlace};
 use porchlight::store::EventLog;
 use porchlight::store::events::After;
 use porchlight::store::events::protobuf::kind_of;
-use porchlight::store::redis::{RedisLog, RedisState};
-use porchlight::store::sqlite::SqliteStore;
+use porchlight::store::redis::{RedisLog, RedisState, RedisStore};
 use porchlight::telemetry::Meters;
 use prost::Message as _;
 use redis::aio::MultiplexedConnection;
@@ -47,6 +47,11 @@ type Entry = (String, HashMap<String, Vec<u8>>);
 async fn site(redis: &Redis) -> Site {
     let url = redis.url();
     Site::with(|config| config.redis.url = Some(Secret::from(url))).await
+}
+
+async fn open(redis: &Redis) -> RedisLog {
+    let link = Link::open(&redis.url()).await.unwrap();
+    RedisLog::open(Arc::new(RedisStore::new(link))).await.unwrap()
 }
 
 fn event(number: u64) -> Event {
@@ -205,7 +210,7 @@ impl Consumer {
 async fn consumers_share_the_work_and_take_over_from_one_that_dies() {
     const EVENTS: u64 = 2_000;
     let redis = Redis::start().await;
-    let log = RedisLog::open(&redis.url(), Arc::new(SqliteStore::in_memory().unwrap())).await.unwrap();
+    let log = open(&redis).await;
     let mut connection = redis.connect().await;
     let mut create = redis::cmd("XGROUP");
     create.arg("CREATE").arg(STREAM).arg("workers").arg("0").arg("MKSTREAM");
@@ -285,8 +290,7 @@ async fn flow(events: &Events, stop: &tokio::sync::Notify) -> u64 {
 #[tokio::test]
 async fn nothing_is_lost_when_redis_dies_while_events_flow() {
     let mut redis = Redis::start().await;
-    let log =
-        Arc::new(RedisLog::open(&redis.url(), Arc::new(SqliteStore::in_memory().unwrap())).await.unwrap());
+    let log = Arc::new(open(&redis).await);
     let (meters, _) = Meters::new();
     let events = Events::start(log.clone(), meters);
     let mut newest = log.newest(&group_id(DEMO));
@@ -470,45 +474,9 @@ async fn what_was_acknowledged_is_there_once_after_the_server_is_killed() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_cut_off_is_over_once_when_the_server_is_back() {
-    let redis = Redis::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let start = async || {
-        let mut config = config();
-        config.store.data_dir = folder.path().join("data");
-        config.redis.url = Some(Secret::from(redis.url()));
-        let running = within("the start", Server::start(config, Options::default())).await.unwrap();
-        Site { running, transcript: crate::common::transcript::Transcript::new() }
-    };
-    let mut site = start().await;
-    let engagement = site.engage("C-1", json!({})).await;
-    let session = SessionId::parse(engagement.session.as_str().unwrap()).unwrap();
-    let log = Arc::clone(&site.running.stores.events);
-    let kinds = async |log: &dyn EventLog| -> Vec<Kind> {
-        let page = log.timeline(&group_id(DEMO), session, 0).await.unwrap();
-        page.events.iter().map(|logged| logged.event.what.kind()).collect()
-    };
-    until("it has started", async || kinds(&*log).await.contains(&Kind::Started)).await;
-    site.running.force();
-    within("the end", site.running.wait()).await.unwrap();
-    drop(site);
-
-    let site = start().await;
-    let stores = &site.running.stores;
-    let over = async || {
-        let record = stores.records.session_record(&group_id(DEMO), session).await.unwrap();
-        record.is_some_and(|record| record.status == Status::Ended)
-    };
-    until("it is over", over).await;
-    let kinds = kinds(&*stores.events).await;
-    assert_eq!(kinds.iter().filter(|kind| **kind == Kind::Ended).count(), 1, "{kinds:?}");
-    stream(&mut redis.connect().await).await;
-}
-
-#[tokio::test]
 async fn state_is_told_while_redis_is_away() {
     let mut redis = Redis::start().await;
-    let log = RedisLog::open(&redis.url(), Arc::new(SqliteStore::in_memory().unwrap())).await.unwrap();
+    let log = open(&redis).await;
     assert_eq!(log.state(), RedisState::Fine);
     redis.kill();
     until("it is away", async || log.state() == RedisState::Away).await;

@@ -55,7 +55,11 @@ impl Accounts {
         let group = GroupId::new(GROUP).expect("the demo group's name is unreserved");
         let ids = ["alice", "bob"].map(|id| AgentId::new(id).expect("the demo agents' names are unreserved"));
         if self.group(&group).is_none() {
-            self.create_group(&group, &Settings::dev(&ids), ACTOR).await.map_err(stored)?;
+            match self.create_group(&group, &Settings::dev(&ids), ACTOR).await {
+                // Another node was there before.
+                Err(ManageError::Store(StoreError::Conflict { .. })) => self.reload_group(&group).await?,
+                made => drop(made.map_err(stored)?),
+            }
         }
         let mut agents = Vec::with_capacity(ids.len());
         for id in ids {

@@ -267,6 +267,11 @@ impl Accounts {
         let (this, id, settings, by) = (self.clone(), id.clone(), settings.clone(), by.to_owned());
         to_the_end(async move {
             let _writing = this.inner.writing.lock().await;
+            // The event tells what changed: from the version that is changed, not from one that another node
+            // has left behind.
+            if this.group(&id).map(|group| group.version) != expected {
+                this.renew_group(&id).await?;
+            }
             let (before, now) = (this.group(&id), this.inner.clock.now());
             let version = this.inner.store.put_group(&id, &settings, expected, &by, now.wall).await?;
             if let Some(events) = this.inner.events.get() {

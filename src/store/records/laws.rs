@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
-use super::{DayStatistics, RecordCursor, RecordQuery, SessionRecords as _};
+use super::suite::Subject;
+use super::{DayStatistics, RecordCursor, RecordQuery};
 use crate::clock::Wall;
 use crate::ids::{AgentId, EventId, GroupId, SessionId, VisitorId};
 use crate::model::event::{Accepted, Actor, Asking, Created, Ended, Event, Logged, Relayed, What};
 use crate::model::session::EndReason;
 use crate::model::session_record::{Outcome, SessionRecord, Status};
-use crate::store::EventLog as _;
 use crate::store::sqlite::SqliteStore;
 use crate::wire::agent::Record;
 use crate::wire::visitor::SessionKind;
@@ -37,7 +37,7 @@ fn kind(number: u8) -> SessionKind {
 
 /// How a session went.
 #[derive(Debug, Clone)]
-struct Story {
+pub(crate) struct Story {
     hour: u64,
     agent: u8,
     helper: Option<u8>,
@@ -123,7 +123,7 @@ impl Story {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Wanted {
+pub(crate) struct Wanted {
     from: Option<u64>,
     until: Option<u64>,
     agent: Option<u8>,
@@ -220,60 +220,72 @@ fn counted(records: &[SessionRecord], from: Wall, until: Wall) -> Vec<DayStatist
     days.into_values().collect()
 }
 
+/// Sessions, those that begin later, what is asked for, how long a page is, and a span in hours.
+pub(crate) type Case = (Vec<Story>, Vec<Story>, Vec<Wanted>, usize, (u64, u64));
+
+pub(crate) fn case() -> impl Strategy<Value = Case> {
+    (
+        prop::collection::vec(story(), 1..30),
+        prop::collection::vec(story(), 0..10),
+        prop::collection::vec(wanted(), 6),
+        1..5usize,
+        (0..120u64, 0..120u64),
+    )
+}
+
+/// The laws over one case, in a store where nothing is yet.
+pub(crate) fn hold(runtime: &Runtime, store: &impl Subject, case: Case) -> Result<(), TestCaseError> {
+    let (stories, late, queries, size, span) = case;
+    let add = |story: &Story, number: u64| {
+        runtime.block_on(store.append(story.events(number))).unwrap();
+    };
+    let mut records = Vec::new();
+    for (story, number) in stories.iter().zip(1..) {
+        add(story, number);
+        records.push(story.folded(number));
+    }
+    for wanted in &queries {
+        let page = runtime.block_on(store.session_records(&group(), wanted.query())).unwrap();
+        let found: Vec<SessionId> = page.records.iter().map(|record| record.session).collect();
+        let fitting = records.iter().filter(|record| wanted.fits(record)).cloned();
+        prop_assert_eq!(found, listed(fitting), "{:?}", wanted);
+    }
+    let (from, until) = (Wall(span.0 * HOUR), Wall(span.1 * HOUR));
+    let told = runtime.block_on(store.statistics(&group(), from, until)).unwrap();
+    prop_assert_eq!(told, counted(&records, from, until));
+
+    // Sessions that begin while somebody turns pages neither hide nor double what was there.
+    for wanted in &queries[..2] {
+        let before = listed(records.iter().filter(|record| wanted.fits(record)).cloned());
+        let (mut seen, mut after) = (Vec::new(), None::<RecordCursor>);
+        let mut late = late.iter();
+        loop {
+            let query = RecordQuery { after, limit: Some(size), ..wanted.query() };
+            let page = runtime.block_on(store.session_records(&group(), query)).unwrap();
+            prop_assert!(page.records.len() <= size);
+            seen.extend(page.records);
+            let Some(next) = page.next else { break };
+            after = Some(next);
+            if let Some(story) = late.next() {
+                let number = records.len() as u64 + 1;
+                add(story, number);
+                records.push(story.folded(number));
+            }
+        }
+        let sessions: Vec<SessionId> = seen.iter().map(|record| record.session).collect();
+        prop_assert_eq!(&sessions, &listed(seen), "in order, and none twice");
+        let still: Vec<SessionId> =
+            sessions.iter().filter(|session| before.contains(session)).copied().collect();
+        prop_assert_eq!(still, before);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn lists_find_what_fits_and_statistics_add_up(
-        stories in prop::collection::vec(story(), 1..30),
-        late in prop::collection::vec(story(), 0..10),
-        queries in prop::collection::vec(wanted(), 6),
-        size in 1..5usize,
-        span in (0..120u64, 0..120u64),
-    ) {
-        let runtime = Runtime::new().unwrap();
-        let store = SqliteStore::in_memory().unwrap();
-        let add = |story: &Story, number: u64| {
-            runtime.block_on(store.append(story.events(number))).unwrap();
-        };
-        let mut records = Vec::new();
-        for (story, number) in stories.iter().zip(1..) {
-            add(story, number);
-            records.push(story.folded(number));
-        }
-        for wanted in &queries {
-            let page = runtime.block_on(store.session_records(&group(), wanted.query())).unwrap();
-            let found: Vec<SessionId> = page.records.iter().map(|record| record.session).collect();
-            let fitting = records.iter().filter(|record| wanted.fits(record)).cloned();
-            prop_assert_eq!(found, listed(fitting), "{:?}", wanted);
-        }
-        let (from, until) = (Wall(span.0 * HOUR), Wall(span.1 * HOUR));
-        let told = runtime.block_on(store.statistics(&group(), from, until)).unwrap();
-        prop_assert_eq!(told, counted(&records, from, until));
-
-        // Sessions that begin while somebody turns pages neither hide nor double what was there.
-        for wanted in &queries[..2] {
-            let before = listed(records.iter().filter(|record| wanted.fits(record)).cloned());
-            let (mut seen, mut after) = (Vec::new(), None::<RecordCursor>);
-            let mut late = late.iter();
-            loop {
-                let query = RecordQuery { after, limit: Some(size), ..wanted.query() };
-                let page = runtime.block_on(store.session_records(&group(), query)).unwrap();
-                prop_assert!(page.records.len() <= size);
-                seen.extend(page.records);
-                let Some(next) = page.next else { break };
-                after = Some(next);
-                if let Some(story) = late.next() {
-                    let number = records.len() as u64 + 1;
-                    add(story, number);
-                    records.push(story.folded(number));
-                }
-            }
-            let sessions: Vec<SessionId> = seen.iter().map(|record| record.session).collect();
-            prop_assert_eq!(&sessions, &listed(seen), "in order, and none twice");
-            let still: Vec<SessionId> =
-                sessions.iter().filter(|session| before.contains(session)).copied().collect();
-            prop_assert_eq!(still, before);
-        }
+    fn lists_find_what_fits_and_statistics_add_up(case in case()) {
+        hold(&Runtime::new().unwrap(), &SqliteStore::in_memory().unwrap(), case)?;
     }
 }

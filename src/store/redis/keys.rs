@@ -1,6 +1,6 @@
 //! The names of the keys.
 
-use crate::ids::{GroupId, SessionId};
+use crate::ids::{AgentId, GroupId, SessionId, VisitorId};
 use crate::model::feed::Place;
 use crate::redis::escaped;
 
@@ -57,6 +57,97 @@ impl Keys<'_> {
     pub(super) fn emails(&self) -> String {
         self.named("emails")
     }
+
+    /// Settings, version and time of creation.
+    pub(super) fn group(&self) -> String {
+        self.named("group")
+    }
+
+    /// The changes of the settings by version.
+    pub(super) fn changes(&self) -> String {
+        self.named("changes")
+    }
+
+    /// What the scripts of agents use: the group, then descriptions, names in order, passwords, generations,
+    /// and the agent of each address and partner user ID.
+    pub(super) fn agents(&self) -> [String; 7] {
+        let own = ["agents", "agent-names", "passwords", "generations", "addresses", "partners"];
+        let [agents, names, passwords, generations, addresses, partners] = own.map(|name| self.named(name));
+        [self.group(), agents, names, passwords, generations, addresses, partners]
+    }
+
+    /// What an agent follows.
+    pub(super) fn follows(&self, agent: &AgentId) -> String {
+        self.named(&format!("follows:{agent}"))
+    }
+
+    /// API keys, when they were revoked, and when they were last used.
+    pub(super) fn api_keys(&self) -> [String; 3] {
+        ["keys", "keys-revoked", "keys-used"].map(|name| self.named(name))
+    }
+
+    /// How far the log was folded.
+    pub(super) fn folded(&self) -> String {
+        self.named("folded")
+    }
+
+    /// The records by session.
+    pub(super) fn records(&self) -> String {
+        self.named("records")
+    }
+
+    /// What queries and statistics read of each record.
+    pub(super) fn facts(&self) -> String {
+        self.named("records:facts")
+    }
+
+    /// The places of all records.
+    pub(super) fn created(&self) -> String {
+        self.named("records:created")
+    }
+
+    /// The places of those whose session has not ended.
+    pub(super) fn open(&self) -> String {
+        self.named("records:open")
+    }
+
+    /// The places of those whose session has ended, numbered in the order in which they did.
+    pub(super) fn ended(&self) -> String {
+        self.named("records:ended")
+    }
+
+    /// The places of an agent's records.
+    pub(super) fn records_with(&self, agent: &AgentId) -> String {
+        self.named(&format!("records:agent:{agent}"))
+    }
+
+    /// The places of a visitor's records.
+    pub(super) fn records_of(&self, visitor: &VisitorId) -> String {
+        self.named(&format!("records:visitor:{visitor}"))
+    }
+
+    /// The places of the records of a CRM record.
+    pub(super) fn records_at(&self, object: &str, id: &str) -> String {
+        self.named(&format!("records:at:{}:{}", escaped(object), escaped(id)))
+    }
+}
+
+/// The ids of all groups that there may be.
+pub(super) const GROUPS: &str = "pl:groups";
+
+/// Before this time no call is remembered.
+pub(super) const CALLS_SINCE: &str = "pl:calls";
+
+/// What stands for the master secret that all nodes have.
+pub(super) const MASTER: &str = "pl:master";
+
+/// The channel on which nodes tell each other of changes of groups and agents.
+pub(super) const ACCOUNTS: &str = "pl:accounts";
+
+/// The calls of a group's callers and their order, or those of the operators: no group has a `!` in its name.
+pub(super) fn calls(group: Option<&GroupId>) -> [String; 2] {
+    let owner = group.map_or("!", GroupId::as_str);
+    ["calls", "calls-order"].map(|name| format!("pl:{{{owner}}}:{name}"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
-//! What Redis says by itself: the newest sequence of each group that somebody follows.
+//! What Redis says by itself: the newest sequence of each group that somebody follows, and what other nodes
+//! change of groups and agents.
 //!
 //! Channels are hints, and lose whatever is said while nobody listens. So the task here subscribes, waits for
-//! the confirmation and only then looks where the group's log ends; it does so again after every reconnect.
+//! the confirmation and only then looks where the group's log ends, or has everything read anew that may have
+//! been changed; it does so again after every reconnect.
 //! Sockets die without a word, so it sends a word to itself every few seconds: when that is not heard, the
 //! connection is given up. The same beat looks whether Redis is still fit to keep anything.
 
@@ -21,8 +23,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::super::StoreError;
 use super::super::events::After;
-use super::keys::Keys;
+use super::keys::{ACCOUNTS, Keys};
 use super::log::Log;
+use super::store::RedisStore;
 use crate::auth::random;
 use crate::ids::GroupId;
 use crate::limits;
@@ -54,6 +57,7 @@ pub(super) struct Live {
 
 struct Shared {
     log: Log,
+    store: Arc<RedisStore>,
     groups: DashMap<GroupId, watch::Sender<u64>>,
     /// Another group is followed.
     wanted: Notify,
@@ -67,9 +71,9 @@ impl Drop for Live {
 }
 
 impl Live {
-    pub(super) fn start(log: Log) -> Self {
+    pub(super) fn start(log: Log, store: Arc<RedisStore>) -> Self {
         let state = AtomicU8::new(RedisState::Fine as u8);
-        let shared = Arc::new(Shared { log, groups: DashMap::new(), wanted: Notify::new(), state });
+        let shared = Arc::new(Shared { log, store, groups: DashMap::new(), wanted: Notify::new(), state });
         Self { task: tokio::spawn(listen(Arc::clone(&shared))), shared }
     }
 
@@ -144,7 +148,10 @@ async fn listen(shared: Arc<Shared>) {
 async fn listen_once(shared: &Shared, pause: &mut Duration) -> Result<(), StoreError> {
     let (mut sink, mut stream) = shared.log.link.listen().await?.split();
     let probe = format!("pl:probe:{:016x}", u64::from_be_bytes(random::bytes()));
-    within(limits::REDIS_ANSWER, sink.subscribe(&probe)).await?;
+    for channel in [&*probe, ACCOUNTS] {
+        within(limits::REDIS_ANSWER, sink.subscribe(channel)).await?;
+    }
+    shared.store.hear_all();
     let mut channels = HashMap::new();
     follow(shared, &mut sink, &mut channels).await?;
     *pause = limits::REDIS_RECONNECT.0;
@@ -155,7 +162,10 @@ async fn listen_once(shared: &Shared, pause: &mut Duration) -> Result<(), StoreE
             message = stream.next() => {
                 let Some(message) = message else { return Err(gone("the connection ended").into()) };
                 heard = Instant::now();
-                if let Some(group) = channels.get(message.get_channel_name())
+                let channel = message.get_channel_name();
+                if channel == ACCOUNTS {
+                    shared.store.hear(message.get_payload_bytes());
+                } else if let Some(group) = channels.get(channel)
                     && let Ok(Place { sequence }) = Place::decode(message.get_payload_bytes())
                 {
                     shared.tell(group, sequence);

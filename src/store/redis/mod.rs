@@ -1,30 +1,32 @@
-//! The event log on Redis, with feeds and leads, for servers that share them and for consumers that read
-//! Redis themselves.
+//! What all nodes share on Redis: rows ([`RedisStore`]), and the event log with feeds and leads ([`RedisLog`]),
+//! for consumers that read Redis themselves as well.
 //!
 //! Decides how events become keys. The stream of a group carries its sequences as ids, so that reading behind
 //! one is a range; one script appends, so that an append of a group is done or not. Events of several groups
 //! are appended group by group: an error may leave some groups done, and repeating does only what is left.
 //!
-//! Session records stay in SQLite, beside settings, receipts and sync, and are folded from the log: each group
-//! has a place up to which it was folded (kept where the embedded log notes its end), and a fold writes the
-//! records of a page and the place behind it in one transaction. [`EventLog::append`] answers when what it
-//! appended is folded too, and reads end where the fold ends, so that whoever reads the log here finds the
-//! records as far as what it read; a crash between the two is made up for by the next fold. Follows stay in
-//! SQLite as well, with the agents whose they are.
+//! Session records are folded from the log by whoever reads on: each group has a place up to which it was folded,
+//! and a fold writes the records of a page and the place behind it in one script, if the place is still where
+//! the folder began. [`EventLog::append`] answers when what it appended is folded too, and reads end where the
+//! fold ends, so that whoever reads the log here finds the records as far as what it read; a crash between the
+//! two is made up for by the next fold, on whichever node.
 //!
-//! The place also says which sequences were given: none is given again, even if Redis lost its last writes or
-//! all of them. What is lost shows as a gap, and readers are told so.
+//! Every node knows the newest sequence that it saw: none is given again while one that knows it lives, even if
+//! Redis lost its last writes or all of them. What is lost shows as a gap, and readers are told so.
 
-mod ended;
+mod fold;
 mod import;
 mod keys;
 mod live;
 mod log;
 mod receipts;
+mod records;
+mod rows;
 #[cfg(test)]
 #[path = "../../../tests/it/common/redis.rs"]
 #[allow(dead_code, unreachable_pub, reason = "tests of whole servers use it too")]
 mod server;
+mod store;
 mod sync;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,37 +37,24 @@ use dashmap::DashMap;
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use ended::{GIVE_PLACE, RedisEnded, ended, forget_ended, places};
 pub use import::{Counted, Import};
 pub use live::RedisState;
 pub use receipts::RedisReceipts;
-pub use sync::{RedisSync, records_handed};
+pub use store::RedisStore;
+pub use sync::RedisSync;
 
 use self::live::Live;
 use self::log::Log;
+use super::StoreError;
 use super::events::{After, EventLog, Page, Retention};
 use super::feed::{Feed, Follow, LeadRow, Leads, Posts, PostsQuery};
-use super::sqlite::SqliteStore;
-use super::{Store as _, StoreError};
 use crate::clock::Wall;
 use crate::ids::{AgentKey, EventId, GroupId, SessionId};
 use crate::limits;
 use crate::model::event::Event;
 use crate::model::feed::{Item, Place};
-use crate::redis::{self, Link};
 
-/// Why the log can't be kept in a Redis.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// It can't be reached, or is not fit.
-    #[error(transparent)]
-    Redis(#[from] redis::OpenError),
-    /// What is there already cannot be gone on with.
-    #[error("can't go on with what is in Redis")]
-    Store(#[from] StoreError),
-}
-
-/// A log on Redis whose records are folded into SQLite.
+/// A log on Redis, folded into the records of a [`RedisStore`] there.
 pub struct RedisLog {
     inner: Arc<Inner>,
     live: Live,
@@ -73,7 +62,7 @@ pub struct RedisLog {
 
 struct Inner {
     log: Log,
-    node: Arc<SqliteStore>,
+    store: Arc<RedisStore>,
     groups: DashMap<GroupId, Arc<Folded>>,
     closed: CancellationToken,
 }
@@ -104,13 +93,14 @@ impl Default for Folded {
 }
 
 impl RedisLog {
-    /// Connects, and folds what was appended but not folded yet.
-    pub async fn open(url: &str, node: Arc<SqliteStore>) -> Result<Self, OpenError> {
-        let log = Log::new(Link::open(url).await?);
-        let live = Live::start(log.clone());
-        let inner = Inner { log, node, groups: DashMap::new(), closed: CancellationToken::new() };
-        for group in inner.node.groups().await? {
-            inner.fold(&group.id, None).await?;
+    /// A log where the store is. Folds what was appended but not folded yet. From now on the store hears what
+    /// other nodes change.
+    pub async fn open(store: Arc<RedisStore>) -> Result<Self, StoreError> {
+        let log = Log::new(store.link.clone());
+        let live = Live::start(log.clone(), Arc::clone(&store));
+        let inner = Inner { log, store, groups: DashMap::new(), closed: CancellationToken::new() };
+        for group in inner.store.group_ids().await? {
+            inner.fold(&group, None).await?;
         }
         Ok(Self { inner: Arc::new(inner), live })
     }
@@ -139,7 +129,8 @@ impl Inner {
         }
         let folded = self.group(group);
         let load = async || -> Result<(), StoreError> {
-            folded.reached(self.node.folded(group).await?);
+            self.store.note_group(group).await?;
+            folded.reached(self.store.folded(group).await?);
             Ok(())
         };
         folded.known.get_or_try_init(load).await?;
@@ -150,8 +141,8 @@ impl Inner {
     async fn fold(&self, group: &GroupId, until: Option<u64>) -> Result<(), StoreError> {
         let folded = self.known(group).await?;
         let _turn = folded.turn.lock().await;
+        let mut place = *folded.place.borrow();
         loop {
-            let place = *folded.place.borrow();
             if until.is_some_and(|until| place >= until) {
                 return Ok(());
             }
@@ -166,7 +157,9 @@ impl Inner {
             if !page.recovered {
                 tracing::error!(%group, behind = place, "events are missing in Redis, no record holds them");
             }
-            folded.reached(self.node.fold(group, place, page.events, page.cursor).await?);
+            // Where others have come meanwhile, or whereto Redis has fallen back: it goes on from there.
+            place = self.store.fold(group, place, page.events, page.cursor).await?;
+            folded.reached(place);
         }
     }
 
@@ -284,15 +277,17 @@ impl Feed for RedisLog {
     }
 
     async fn follow(&self, agent: &AgentKey, place: &Place) -> Result<Follow, StoreError> {
-        self.inner.node.follow(agent, place).await
+        let room = self.inner.store.follow(agent, (&place.object, &place.id)).await?;
+        Ok(if room { Follow::Follows } else { Follow::TooMany })
     }
 
     async fn unfollow(&self, agent: &AgentKey, place: &Place) -> Result<(), StoreError> {
-        self.inner.node.unfollow(agent, place).await
+        self.inner.store.unfollow(agent, (&place.object, &place.id)).await
     }
 
     async fn followed(&self, agent: &AgentKey) -> Result<Vec<Place>, StoreError> {
-        self.inner.node.followed(agent).await
+        let places = self.inner.store.followed(agent).await?;
+        Ok(places.into_iter().map(|(object, id)| Place { object: object.into(), id: id.into() }).collect())
     }
 }
 

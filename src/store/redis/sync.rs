@@ -194,20 +194,6 @@ async fn rows(link: &Link, group: &GroupId) -> Result<Vec<(String, String)>, Sto
     Ok(rows)
 }
 
-/// The place up to which every sink of a group that takes records and is switched on was handed them; the last of
-/// all when none does. Places only grow, so that what was read a while ago lets go of too little at most.
-pub async fn records_handed(link: &Link, group: &GroupId) -> Result<u64, StoreError> {
-    let mut handed = u64::MAX;
-    for row in parsed(group, rows(link, group).await?)? {
-        if row.sink.enabled && row.sink.takes.records {
-            let mut look = redis::cmd("HGET");
-            look.arg(lanes_key(group)).arg(lane_field(&row.sink.id, Lane::Records));
-            handed = handed.min(link.ask::<Option<u64>>(&look).await?.unwrap_or(0));
-        }
-    }
-    Ok(handed)
-}
-
 fn parsed(group: &GroupId, rows: Vec<(String, String)>) -> Result<Vec<SinkRow>, StoreError> {
     rows.into_iter().map(|(id, text)| sink_row(group, &id, &text)).collect()
 }

@@ -123,7 +123,7 @@ fn append(db: &Connection, events: Vec<Event>) -> Result<Vec<u64>, StoreError> {
     Ok(sequences)
 }
 
-pub(super) fn ends_of(db: &Connection, group: &GroupId) -> Result<Ends, StoreError> {
+fn ends_of(db: &Connection, group: &GroupId) -> Result<Ends, StoreError> {
     let ends = db
         .prepare_cached("SELECT head, low FROM event_ends WHERE grp = ?1")?
         .query_row(params![group.as_str()], |row| {

@@ -1,15 +1,11 @@
-//! Session records folded from events: from the embedded log as it is appended to, or from a log elsewhere.
-//!
-//! With the log elsewhere the embedded one is empty, and its end says how far the other one was folded. So the
-//! numbers go on where one log takes over from the other.
+//! Session records folded from events as the embedded log is appended to.
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::super::StoreError;
-use super::events::ends_of;
-use super::{SqliteStore, records, signed};
+use super::records;
 use crate::ids::{GroupId, SessionId};
 use crate::model::event::Logged;
 use crate::model::session_record::{SessionRecord, concerns};
@@ -43,44 +39,5 @@ impl Folding {
     /// Writes what they became.
     pub(super) fn save(self, db: &Connection) -> Result<(), StoreError> {
         self.0.into_values().flatten().try_for_each(|record| records::save(db, &record))
-    }
-}
-
-impl SqliteStore {
-    /// How far a group's log elsewhere was folded.
-    pub(in super::super) async fn folded(&self, group: &GroupId) -> Result<u64, StoreError> {
-        let group = group.clone();
-        self.engine.read(move |db| Ok(ends_of(db, &group)?.head)).await
-    }
-
-    /// Folds events of a log elsewhere and notes how far it came, both or neither; returns how far that is.
-    /// Does nothing if the log was not folded up to `from` exactly.
-    pub(in super::super) async fn fold(
-        &self,
-        group: &GroupId,
-        from: u64,
-        events: Vec<Logged>,
-        until: u64,
-    ) -> Result<u64, StoreError> {
-        let group = group.clone();
-        self.engine
-            .write(move |db| {
-                let folded = ends_of(db, &group)?.head;
-                if folded != from {
-                    return Ok(folded);
-                }
-                let mut folding = Folding::default();
-                for logged in events {
-                    folding.take(db, logged)?;
-                }
-                folding.save(db)?;
-                db.prepare_cached(
-                    "INSERT INTO event_ends (grp, head, low) VALUES (?1, ?2, ?2)
-                     ON CONFLICT DO UPDATE SET head = ?2, low = ?2",
-                )?
-                .execute(params![group.as_str(), signed(until)])?;
-                Ok(until)
-            })
-            .await
     }
 }

@@ -72,6 +72,11 @@ fn run(number: u64, cause: Cause) -> RunRow {
 }
 
 /// A store with some of everything, of which the oldest was let go of.
+async fn opened(redis: &Redis) -> RedisLog {
+    let link = Link::open(&redis.url()).await.unwrap();
+    RedisLog::open(Arc::new(RedisStore::new(link))).await.unwrap()
+}
+
 async fn filled() -> Arc<SqliteStore> {
     let store = Arc::new(SqliteStore::in_memory().unwrap());
     store.put_group(&group(), &Settings::default(), None, "it", Wall(1)).await.unwrap();
@@ -109,7 +114,7 @@ async fn filled() -> Arc<SqliteStore> {
 async fn same(from: &Arc<SqliteStore>, redis: &Redis) {
     let link = Link::open(&redis.url()).await.unwrap();
     // Another database, since a group's log is folded into it.
-    let log = RedisLog::open(&redis.url(), Arc::new(SqliteStore::in_memory().unwrap())).await.unwrap();
+    let log = opened(&redis).await;
     let (receipts, sync) =
         (RedisReceipts::new(link.clone()), RedisSync::new(link.clone(), from.clone(), from.clone()));
     let low = from.ends(&group()).await.unwrap().low;
@@ -164,7 +169,7 @@ async fn a_group_is_moved_as_it_was_and_goes_on() {
     assert_eq!(import.group(&group()).await.unwrap(), counted);
     same(&from, &redis).await;
     // What was posted and whoever is a lead is so once; what is new comes behind.
-    let log = RedisLog::open(&redis.url(), Arc::new(SqliteStore::in_memory().unwrap())).await.unwrap();
+    let log = opened(&redis).await;
     let again = |event: Event| Event { id: EventId::from_u128(9_999), ..event };
     let appended =
         vec![again(post(2)), again(lead(3)), event(1_499, What::Paused), event(5_000, What::Paused)];
@@ -218,7 +223,7 @@ async fn a_log_of_which_nothing_is_left_keeps_its_end() {
     while from.trim(&group(), keep, Wall(9)).await.unwrap() > 0 {}
     let import = Import::new(Arc::clone(&from), Link::open(&redis.url()).await.unwrap());
     assert_eq!(import.group(&group()).await.unwrap()[0], Counted { what: "events", from: 0, to: 0 });
-    let log = RedisLog::open(&redis.url(), Arc::new(SqliteStore::in_memory().unwrap())).await.unwrap();
+    let log = opened(&redis).await;
     assert_eq!(log.inner.log.append(&group(), &[event(5_000, What::Paused)], 0).await.unwrap(), [1_501]);
     let nobody = AgentKey { group: group(), agent: AgentId::new("nobody").unwrap() };
     assert_eq!(from.agent(&nobody).await.unwrap(), None);

@@ -1,32 +1,30 @@
 //! The obligations of every store of the sync over a real Redis, and what becomes of several that write there.
 
-use super::super::RedisLog;
+use super::super::{RedisLog, RedisStore};
 use super::super::server::Redis;
 use super::*;
-use crate::ids::SessionId;
 use crate::model::settings::Settings;
 use crate::model::sink::Takes;
-use crate::store::events::Retention;
-use crate::store::records::{DayStatistics, LetGo, RecordPage, RecordQuery};
-use crate::store::sqlite::SqliteStore;
 use crate::store::sync::suite;
 use crate::store::{EventLog, SessionRecords};
 
-/// Sinks on Redis, fed by a log there and by records that are folded elsewhere.
+/// Sinks on Redis, beside the log that feeds them and the records.
 struct Subject {
-    sync: RedisSync,
+    sync: Arc<RedisSync>,
     log: RedisLog,
-    node: Arc<SqliteStore>,
+    node: Arc<RedisStore>,
 }
 
 async fn fresh() -> (Subject, Redis) {
     let redis = Redis::start().await;
-    let node = Arc::new(SqliteStore::in_memory().unwrap());
-    let log = RedisLog::open(&redis.url(), Arc::clone(&node)).await.unwrap();
-    (Subject { sync: open(&redis, &node).await, log, node }, redis)
+    let node = Arc::new(RedisStore::new(Link::open(&redis.url()).await.unwrap()));
+    let log = RedisLog::open(Arc::clone(&node)).await.unwrap();
+    let sync = Arc::new(open(&redis, &node).await);
+    node.wait_for_sinks(Arc::clone(&sync) as _);
+    (Subject { sync, log, node }, redis)
 }
 
-async fn open(redis: &Redis, node: &Arc<SqliteStore>) -> RedisSync {
+async fn open(redis: &Redis, node: &Arc<RedisStore>) -> RedisSync {
     let link = Link::open(&redis.url()).await.unwrap();
     RedisSync::new(link, Arc::clone(node) as _, Arc::clone(node) as _)
 }
@@ -43,54 +41,11 @@ impl suite::Subject for Subject {
     }
 
     fn records(&self) -> &dyn SessionRecords {
-        self
+        &*self.node
     }
 
     fn sync(&self) -> &dyn SyncStore {
-        &self.sync
-    }
-}
-
-/// The records, which wait for the sinks on Redis as for their own.
-#[async_trait]
-impl SessionRecords for Subject {
-    async fn session_records(&self, group: &GroupId, query: RecordQuery) -> Result<RecordPage, StoreError> {
-        self.node.session_records(group, query).await
-    }
-
-    async fn session_record(
-        &self,
-        group: &GroupId,
-        session: SessionId,
-    ) -> Result<Option<SessionRecord>, StoreError> {
-        self.node.session_record(group, session).await
-    }
-
-    async fn open_session_records(&self) -> Result<Vec<SessionRecord>, StoreError> {
-        self.node.open_session_records().await
-    }
-
-    async fn statistics(
-        &self,
-        group: &GroupId,
-        from: Wall,
-        until: Wall,
-    ) -> Result<Vec<DayStatistics>, StoreError> {
-        self.node.statistics(group, from, until).await
-    }
-
-    async fn trim_records(&self, group: &GroupId, keep: Retention, now: Wall) -> Result<LetGo, StoreError> {
-        let handed = records_handed(&self.sync.link, group).await?;
-        let id = SinkId::new("handed").unwrap();
-        if handed == u64::MAX || self.node.group(group).await?.is_none() {
-            self.node.delete_sink(group, &id).await?;
-        } else {
-            self.node.put_sink(&Sink { id: id.clone(), ..sink(group, "x") }, false, now).await?;
-            let key = LaneKey { group: group.clone(), sink: id, lane: Lane::Records };
-            let known = self.node.progress(&key).await?.unwrap().after;
-            assert!(self.node.advance(&key, known, handed).await?);
-        }
-        self.node.trim_records(group, keep, now).await
+        &*self.sync
     }
 }
 
