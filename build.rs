@@ -8,6 +8,9 @@ use prost::Message as _;
 const PROTO_ROOT: &str = "proto";
 const PROTOS: &[&str] = &["porchlight/v1/admin.proto", "porchlight/v1/event.proto"];
 
+/// What nodes tell each other: nobody else is given its description.
+const INTERNAL: &[&str] = &["porchlight/v1/cluster.proto"];
+
 /// What is embedded of `web/`; the rest of it (packages, tests) may change without a rebuild.
 const WEB: &[&str] = &["lib", "pages", "share", "style", "view"];
 
@@ -20,6 +23,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .emit_rerun_if_changed(false)
         .compile_fds_with_config(descriptors, types)?;
+    tonic_prost_build::configure()
+        .emit_rerun_if_changed(false)
+        .compile_fds(protox::compile(INTERNAL, [PROTO_ROOT])?)?;
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={PROTO_ROOT}");
     watch_web(Path::new("web"))?;

@@ -3,6 +3,7 @@
 //! What an operator may change is also a field of [`crate::config`] whose default is the constant here.
 //! Related numbers are checked together in `config::Config::check`.
 
+mod cluster;
 mod configured;
 mod guests;
 mod kept;
@@ -11,6 +12,7 @@ mod sinks;
 
 use std::time::Duration;
 
+pub use cluster::*;
 pub use configured::{Limits, Rate};
 pub use guests::*;
 pub use kept::*;

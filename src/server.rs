@@ -18,7 +18,6 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{AdminListener, AdminService, Archive, Operated, Syncing};
 use crate::auth::secret::SecretError;
 use crate::clock::{Clock, wall};
-use crate::cluster::memory::{MemoryBus, MemoryDirectory};
 use crate::config::{Config, TlsError};
 use crate::http::{
     Admission, ApiError, BindError, Ceilings, Edge, Health, Listener, PublicState, Timing, UpgradeHook, bind,
@@ -38,10 +37,12 @@ use crate::ws::Sockets;
 
 mod data;
 mod log;
+mod nodes;
 
 pub use self::data::MASTER_FILE;
 use self::data::open_store;
 use self::log::Log;
+use self::nodes::Nodes;
 
 /// What is decided by the program that starts a server, not by its settings.
 #[derive(Debug, Clone, Copy, Default)]
@@ -83,6 +84,9 @@ pub enum StartError {
     /// The Redis of the event log can't be used.
     #[error("can't keep the event log in Redis")]
     Log(#[from] redis::OpenError),
+    /// The Redis that nodes share can't be used.
+    #[error("can't share presence over Redis")]
+    Presence(#[from] crate::redis::OpenError),
     /// The settings of sinks can't be used.
     #[error("can't hand anything to sinks")]
     Sinks(#[from] BadSinks),
@@ -207,11 +211,12 @@ impl Server {
         let health = Arc::new(Health::default());
         log.watched_by(&health);
         let signals = Signals::default();
+        let nodes = Nodes::open(&config, &meters).await?;
+        nodes.watched_by(&health);
         let hub = Hub::new(Parts {
             clock,
             accounts: Arc::clone(&accounts),
-            directory: Arc::<MemoryDirectory>::default(),
-            bus: Arc::<MemoryBus>::default(),
+            directory: nodes.directory(),
             events: events.clone(),
             receipts: Arc::clone(&stores.receipts),
             feeds: log.feeds(),
@@ -291,6 +296,7 @@ impl Server {
             store,
             events,
             log,
+            nodes,
             work,
             public,
             admin,
@@ -349,6 +355,7 @@ struct Supervisor {
     store: Arc<SqliteStore>,
     events: Events,
     log: Log,
+    nodes: Nodes,
     /// Everything that a drain waits for.
     work: TaskTracker,
     public: JoinHandle<()>,
@@ -400,6 +407,7 @@ impl Supervisor {
         if let Err(error) = self.accounts.flush_uses().await {
             tracing::warn!(%error, "can't note when API keys were last used");
         }
+        self.nodes.leave().await;
         self.events.close().await;
         self.log.close();
         self.store.close().await;

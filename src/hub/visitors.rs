@@ -78,10 +78,13 @@ impl Hub {
             );
         })?;
         let key = VisitorKey { group: hello.group, visitor: identity.visitor };
-        match self.home_of(&key).await {
-            Home::Here(_) => {}
-            Home::There(node) => tracing::debug!(%node, "a visitor is on two nodes"),
-        }
+        let inherited = match self.home_of(&key).await {
+            Home::Here(inherited) => inherited,
+            Home::There(node) => {
+                tracing::debug!(%node, "a visitor is on two nodes");
+                Inherited::default()
+            }
+        };
         let issued = identity.unique.then(|| self.issue_code(&key)).flatten();
 
         let mut client = hello.client.unwrap_or_default();
@@ -90,7 +93,7 @@ impl Hub {
         let visibility = hello.visibility.unwrap_or(Visibility::Visible);
         let arrived =
             Input::Arrived { connection: connection.id, verified: identity.verified, visibility, facts };
-        let came = self.presence(&key, arrived);
+        let came = self.presence_above(inherited.version, &key, arrived);
         for reason in &came.refused {
             connection.outbox.push(Text::refusal(None, &refusal(reason)));
         }
@@ -98,6 +101,9 @@ impl Hub {
             presence.connections().any(|other| other == connection.id)
         };
         if !self.tracker.look(&key, here).unwrap_or(false) {
+            if self.tracker.look(&key, |_| ()).is_none() {
+                self.directory.release(self.node, &key);
+            }
             return Err(Close::new(CloseCode::RateLimited, "this visitor has too many connections"));
         }
         let seat = VisitorSeat { hub: Arc::clone(self), key, connection: connection.id };
@@ -126,7 +132,7 @@ impl Hub {
     /// The node that speaks for a visitor. Where nobody can be asked, this one does.
     async fn home_of(&self, key: &VisitorKey) -> Home {
         self.directory.claim(self.node, key).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a visitor's home is not known, it is here");
+            tracing::debug!(%error, "a visitor's home is not known, it is here");
             Home::Here(Inherited::default())
         })
     }

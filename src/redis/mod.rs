@@ -4,6 +4,11 @@
 //! and the cluster do, each with scripts and keys of its own. A command that fails may have been done: whoever
 //! repeats it must be able to. Connections are made again by the next command that needs one.
 
+#[cfg(test)]
+#[path = "../../tests/it/common/redis.rs"]
+#[allow(dead_code, unreachable_pub, reason = "tests of whole servers use it too")]
+pub(crate) mod server;
+
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, PubSub};

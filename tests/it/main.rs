@@ -18,6 +18,7 @@ mod changes;
 mod cli;
 mod cli_events;
 mod cli_process;
+mod cluster_presence;
 mod drain;
 mod event_api;
 mod events;

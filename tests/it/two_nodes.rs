@@ -1,12 +1,14 @@
-//! Two hubs of one process that share a directory and a bus: what one holds the other's agents see.
+//! Two hubs of one process that share a directory: what one holds the other's agents see.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 use porchlight::auth::secret::MasterSecret;
 use porchlight::clock::Clock;
-use porchlight::cluster::memory::{MemoryBus, MemoryDirectory};
-use porchlight::cluster::{Directory, DirectoryError, Home, NodeFacts, NodeId, PresenceSource};
+use porchlight::cluster::memory::MemoryDirectory;
+use porchlight::cluster::{
+    Directory, DirectoryError, Follow, Home, Neighbour, NodeId, PresenceSource, Sight, Sink,
+};
 use porchlight::http::{
     Admission, ApiError, Ceilings, Edge, Health, Listener, PublicState, Timing, bind, public_router,
 };
@@ -26,8 +28,8 @@ use crate::common::transcript::Transcript;
 use crate::common::{AgentClient, Client, VisitorClient, http, json};
 
 /// A node with nothing but its public listener.
-struct Node {
-    addr: SocketAddr,
+pub struct Node {
+    pub addr: SocketAddr,
     _stop: DropGuard,
 }
 
@@ -61,7 +63,6 @@ impl Cluster {
         let mut settings = demo.group.settings.clone();
         settings.grace_seconds = 0;
         accounts.update_settings(&demo.group.id, &settings, demo.group.version, "it").await.unwrap();
-        let bus = Arc::<MemoryBus>::default();
         let mut nodes = Vec::new();
         for _ in 0..count {
             let meters = Meters::new().0;
@@ -69,7 +70,6 @@ impl Cluster {
                 clock,
                 accounts: Arc::clone(&accounts),
                 directory: directory.clone(),
-                bus: bus.clone(),
                 events: Events::start(Arc::clone(&store) as _, Arc::clone(&meters)),
                 receipts: Arc::clone(&receipts),
                 feeds: FeedStores {
@@ -103,7 +103,7 @@ impl Cluster {
 }
 
 impl Node {
-    fn start(hub: Arc<Hub>, accounts: Arc<Accounts>, meters: Arc<Meters>) -> Self {
+    pub fn start(hub: Arc<Hub>, accounts: Arc<Accounts>, meters: Arc<Meters>) -> Self {
         let stop = CancellationToken::new();
         let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = socket.local_addr().unwrap();
@@ -195,26 +195,39 @@ struct Away;
 
 #[async_trait::async_trait]
 impl Directory for Away {
-    fn enroll(&self, _: NodeId, _: Weak<dyn PresenceSource>) {}
+    fn enroll(&self, _: NodeId, _: Weak<dyn PresenceSource>, _: Weak<Sink>) {}
 
     async fn claim(&self, _: NodeId, _: &VisitorKey) -> Result<Home, DirectoryError> {
         Err(DirectoryError("away".into()))
     }
 
-    async fn lookup(
-        &self,
-        _: NodeId,
-        _: &GroupId,
-        _: &[VisitorId],
-    ) -> Result<Vec<Option<Arc<Snapshot>>>, DirectoryError> {
+    fn release(&self, _: NodeId, _: &VisitorKey) {}
+
+    fn is_read(&self, _: NodeId, _: &GroupId) -> bool {
+        true
+    }
+
+    fn publish(&self, _: NodeId, _: &Arc<Snapshot>) {}
+
+    fn confirms(&self, _: NodeId, _: &GroupId) -> bool {
+        false
+    }
+
+    async fn announce(&self, _: NodeId) {}
+
+    async fn follow(&self, _: NodeId, _: &GroupId) -> Follow {
+        Follow::new(())
+    }
+
+    async fn lookup(&self, _: NodeId, _: &GroupId, _: &[VisitorId]) -> Result<Sight, DirectoryError> {
         Err(DirectoryError("away".into()))
     }
 
-    async fn list(&self, _: NodeId, _: &GroupId) -> Result<Vec<Arc<Snapshot>>, DirectoryError> {
+    async fn list(&self, _: NodeId, _: &GroupId) -> Result<Sight, DirectoryError> {
         Err(DirectoryError("away".into()))
     }
 
-    async fn nodes(&self, _: NodeId) -> Result<Vec<NodeFacts>, DirectoryError> {
+    async fn nodes(&self, _: NodeId) -> Result<Vec<Neighbour>, DirectoryError> {
         Err(DirectoryError("away".into()))
     }
 }

@@ -18,10 +18,6 @@
 mod keys;
 mod live;
 mod log;
-#[cfg(test)]
-#[path = "../../../tests/it/common/redis.rs"]
-#[allow(dead_code, unreachable_pub, reason = "tests of whole servers use it too")]
-mod server;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -44,6 +40,8 @@ use crate::ids::{AgentKey, EventId, GroupId, SessionId};
 use crate::limits;
 use crate::model::event::Event;
 use crate::model::feed::{Item, Place};
+#[cfg(test)]
+use crate::redis::server;
 use crate::redis::{self, Link};
 
 /// Why the log can't be kept in a Redis.
