@@ -3,6 +3,7 @@
 //! What an operator may change is also a field of [`crate::config`] whose default is the constant here.
 //! Related numbers are checked together in `config::Config::check`.
 
+mod cluster;
 mod cluster_wires;
 mod configured;
 mod guests;
@@ -13,6 +14,7 @@ mod vault;
 
 use std::time::Duration;
 
+pub use cluster::*;
 pub use cluster_wires::*;
 pub use configured::{Limits, Rate};
 pub use guests::*;

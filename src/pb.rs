@@ -21,7 +21,14 @@ pub mod wire {
     tonic::include_proto!("porchlight.wire.v1");
 }
 
-/// The descriptors of all files, for reflection.
+/// What nodes tell each other, `proto/porchlight/v1/cluster.proto`.
+#[allow(missing_docs, unreachable_pub, reason = "generated; the comments are in the proto files")]
+#[allow(clippy::all, reason = "generated")]
+pub mod cluster {
+    tonic::include_proto!("porchlight.cluster.v1");
+}
+
+/// The descriptors of all public files, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/porchlight.bin"));
 
 static POOL: LazyLock<DescriptorPool> =

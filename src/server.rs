@@ -18,9 +18,6 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{AdminListener, AdminService, Archive, Operated, Syncing};
 use crate::auth::secret::SecretError;
 use crate::clock::{Clock, wall};
-use crate::cluster::memory::{MemoryBus, MemoryDirectory};
-use crate::cluster::post::memory::MemoryPost;
-use crate::cluster::vault::MemoryVault;
 use crate::config::{Config, TlsError};
 use crate::http::{
     Admission, ApiError, BindError, Ceilings, Edge, Health, Listener, PublicState, Timing, UpgradeHook, bind,
@@ -41,10 +38,12 @@ use crate::{limits, redis};
 
 mod data;
 mod log;
+mod nodes;
 
 pub use self::data::MASTER_FILE;
 use self::data::open_store;
 use self::log::Log;
+use self::nodes::Nodes;
 
 /// What is decided by the program that starts a server, not by its settings.
 #[derive(Debug, Clone, Copy, Default)]
@@ -210,13 +209,14 @@ impl Server {
         let health = Arc::new(Health::default());
         log.watched_by(&health);
         let signals = Signals::default();
+        let nodes = Nodes::open(&config, &meters).await?;
+        nodes.watched_by(&health);
         let hub = Hub::new(Parts {
             clock,
             accounts: Arc::clone(&accounts),
-            directory: Arc::<MemoryDirectory>::default(),
-            bus: Arc::<MemoryBus>::default(),
-            vault: Arc::<MemoryVault>::default(),
-            post: Arc::<MemoryPost>::default(),
+            directory: Arc::clone(&nodes.directory),
+            vault: Arc::clone(&nodes.vault),
+            post: Arc::clone(&nodes.post),
             events: events.clone(),
             receipts: Arc::clone(&stores.receipts),
             feeds: log.feeds(),
@@ -299,6 +299,7 @@ impl Server {
             node,
             events,
             log,
+            nodes,
             work,
             public,
             admin,
@@ -359,6 +360,7 @@ struct Supervisor {
     node: Arc<SqliteStore>,
     events: Events,
     log: Log,
+    nodes: Nodes,
     /// Everything that a drain waits for.
     work: TaskTracker,
     public: JoinHandle<()>,
@@ -417,6 +419,7 @@ impl Supervisor {
         if let Err(error) = self.accounts.flush_uses().await {
             tracing::warn!(%error, "can't note when API keys were last used");
         }
+        self.nodes.leave().await;
         self.events.close().await;
         self.log.close().await;
         self.node.close().await;

@@ -116,6 +116,16 @@ metrics_table! {
         "Letters sent to other nodes.";
     FAR_FRAMES = "porchlight_far_frames_total", Counter, Count,
         "Frames of sessions sent to other nodes and taken of them, by direction.";
+    CLAIMS = "porchlight_claims_total", Counter, Count,
+        "Visitors that arrived here where nodes share a directory, by where their home is.";
+    DISPLACED = "porchlight_displaced_total", Counter, Count,
+        "Visitors of this node that were found to have their home on another.";
+    REREADS = "porchlight_rereads_total", Counter, Count,
+        "Groups whose watched visitors on other nodes were read again, because something may have been missed.";
+    DIRECTORY_BATCHES = "porchlight_directory_batch_visitors", Histogram, Count,
+        "Visitors told to the shared directory in one write.";
+    HINT_SECONDS = "porchlight_hint_seconds", Histogram, Seconds,
+        "Time from telling the other nodes to hearing it, measured with this node's own beat.";
     ADMIN_WATCHES = "porchlight_admin_watches", Gauge, Count,
         "Watches of presence or sessions that operators hold open.";
     ADMIN_READERS = "porchlight_admin_readers", Gauge, Count,
@@ -132,6 +142,12 @@ const SIGN_IN_BUCKETS: &[f64] = &[0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 
 /// Buckets of [`RECEIPT_SECONDS`]: a flush of a good disk takes 1–5 ms, of a bad one 20–100 ms; 5 s is the
 /// longest wait.
 const RECEIPT_BUCKETS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// Buckets of [`DIRECTORY_BATCHES`]: one by one while all is quiet, 250 at most.
+const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0];
+
+/// Buckets of [`HINT_SECONDS`]: a Redis nearby takes under a millisecond, one under load some hundred.
+const HINT_BUCKETS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.25, 1.0, 2.0];
 
 /// Which WebSocket a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -196,6 +212,14 @@ pub struct Meters {
     pub far_frames_in: Counter,
     /// See [`FAR_FRAMES`].
     pub far_frames_out: Counter,
+    /// See [`DISPLACED`].
+    pub displaced: Counter,
+    /// See [`REREADS`].
+    pub rereads: Counter,
+    /// See [`DIRECTORY_BATCHES`].
+    pub directory_batch: Histogram,
+    /// See [`HINT_SECONDS`].
+    pub hint_seconds: Histogram,
     /// See [`ADMIN_WATCHES`].
     pub admin_watches: Gauge,
     /// See [`ADMIN_READERS`].
@@ -235,6 +259,12 @@ impl Meters {
             .set_buckets_for_metric(Matcher::Full(SIGN_IN_SECONDS.to_owned()), SIGN_IN_BUCKETS)
             .and_then(|builder| {
                 builder.set_buckets_for_metric(Matcher::Full(RECEIPT_SECONDS.to_owned()), RECEIPT_BUCKETS)
+            })
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Full(DIRECTORY_BATCHES.to_owned()), BATCH_BUCKETS)
+            })
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Full(HINT_SECONDS.to_owned()), HINT_BUCKETS)
             })
             .expect("the buckets are constants that are not empty")
             .build_recorder();
@@ -276,6 +306,11 @@ impl Meters {
             wire_letters: counter(WIRE_LETTERS),
             far_frames_in: far("in"),
             far_frames_out: far("out"),
+            displaced: counter(DISPLACED),
+            rereads: counter(REREADS),
+            directory_batch: recorder
+                .register_histogram(&Key::from_static_name(DIRECTORY_BATCHES), &METADATA),
+            hint_seconds: recorder.register_histogram(&Key::from_static_name(HINT_SECONDS), &METADATA),
             admin_watches: gauge(ADMIN_WATCHES),
             admin_readers: gauge(ADMIN_READERS),
             sign_in_seconds: recorder.register_histogram(&Key::from_static_name(SIGN_IN_SECONDS), &METADATA),
@@ -309,6 +344,12 @@ impl Meters {
     /// Counts a WebSocket ended by the server; `code` is the name in the close table.
     pub fn close(&self, code: &'static str) {
         self.count(CLOSES, &[("code", code)]);
+    }
+
+    /// Counts a visitor's arrival by its home: `here`, `taken_over`, `there`, or `unclaimed` where nobody could be
+    /// asked.
+    pub fn claim(&self, home: &'static str) {
+        self.count(CLAIMS, &[("home", home)]);
     }
 
     /// Counts an offer that came to its end.
@@ -474,6 +515,9 @@ mod tests {
         meters.guest("ok");
         meters.refusal("connections_per_ip");
         meters.receipt("ok");
+        meters.claim("here");
+        meters.directory_batch.record(1.0);
+        meters.hint_seconds.record(0.001);
         meters.letters("webhook", "accepted", 1);
         meters.sync_run("ok");
         meters.receipt_seconds.record(0.003);

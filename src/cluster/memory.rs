@@ -1,44 +1,130 @@
-//! Directory and bus for the hubs of one process: the default of a single node, and the reference that
-//! other implementations are held to.
+//! Directory for the hubs of one process: the default of a single node, and the reference that other
+//! implementations are held to.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
 
-use super::{Bus, Directory, DirectoryError, Hint, Home, Inherited, NodeFacts, NodeId, PresenceSource, Sink};
+use super::{
+    Directory, DirectoryError, Follow, Hint, Home, Inherited, Neighbour, NodeId, PresenceSource, Sight, Sink,
+};
+use crate::clock::wall;
 use crate::ids::{GroupId, VisitorId, VisitorKey};
-use crate::model::visitor::Snapshot;
+use crate::model::visitor::{Snapshot, next_version};
 
-/// Asks the hubs of this process directly; keeps nothing itself.
+/// Asks the hubs of this process directly; keeps nothing of their visitors itself.
 #[derive(Default)]
 pub struct MemoryDirectory {
-    nodes: RwLock<HashMap<NodeId, Weak<dyn PresenceSource>>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    nodes: RwLock<HashMap<NodeId, Enrolled>>,
+    follows: RwLock<HashMap<(GroupId, NodeId), usize>>,
+}
+
+struct Enrolled {
+    source: Weak<dyn PresenceSource>,
+    sink: Weak<Sink>,
+}
+
+struct Following {
+    shared: Arc<Shared>,
+    place: (GroupId, NodeId),
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let mut follows = self.shared.follows.write();
+        if let Some(count) = follows.get_mut(&self.place) {
+            *count -= 1;
+            if *count == 0 {
+                follows.remove(&self.place);
+            }
+        }
+    }
 }
 
 impl MemoryDirectory {
     fn others(&self, asking: NodeId) -> Vec<Arc<dyn PresenceSource>> {
-        let nodes = self.nodes.read();
-        nodes.iter().filter(|(node, _)| **node != asking).filter_map(|(_, source)| source.upgrade()).collect()
+        let nodes = self.shared.nodes.read();
+        nodes
+            .iter()
+            .filter(|(node, _)| **node != asking)
+            .filter_map(|(_, enrolled)| enrolled.source.upgrade())
+            .collect()
     }
+
+    /// The sinks of the other nodes that follow a group.
+    fn listening(&self, from: NodeId, group: &GroupId) -> Vec<Arc<Sink>> {
+        let (nodes, follows) = (self.shared.nodes.read(), self.shared.follows.read());
+        nodes
+            .iter()
+            .filter(|(node, _)| **node != from && follows.contains_key(&(group.clone(), **node)))
+            .filter_map(|(_, enrolled)| enrolled.sink.upgrade())
+            .collect()
+    }
+}
+
+/// One below what a visitor's own word of this very millisecond would carry: the nodes share a clock.
+fn floor() -> u64 {
+    next_version(0, wall()) - 1
 }
 
 #[async_trait]
 impl Directory for MemoryDirectory {
-    fn enroll(&self, node: NodeId, source: Weak<dyn PresenceSource>) {
-        let mut nodes = self.nodes.write();
-        nodes.retain(|_, source| source.strong_count() > 0);
-        nodes.insert(node, source);
+    fn enroll(&self, node: NodeId, source: Weak<dyn PresenceSource>, sink: Weak<Sink>) {
+        let mut nodes = self.shared.nodes.write();
+        nodes.retain(|_, enrolled| enrolled.source.strong_count() > 0);
+        nodes.insert(node, Enrolled { source, sink });
     }
 
     async fn claim(&self, node: NodeId, key: &VisitorKey) -> Result<Home, DirectoryError> {
         let others = self.others(node);
-        let home = others.iter().find(|source| source.is_home(key)).map(|source| source.facts());
-        Ok(match home {
-            Some(facts) if !facts.draining => Home::There(facts.node),
-            _ => Home::Here(Inherited::default()),
-        })
+        let homes: Vec<_> = others.iter().filter(|source| source.is_home(key)).collect();
+        if let Some(facts) = homes.iter().map(|source| source.facts()).find(|facts| !facts.draining) {
+            return Ok(Home::There(facts.node));
+        }
+        let left = homes.iter().filter_map(|source| source.snapshot(key)).max_by_key(Snapshot::version);
+        let inherited = |left: Snapshot| Inherited { version: left.version(), session: left.view().session };
+        Ok(Home::Here(left.map(inherited).unwrap_or_default()))
+    }
+
+    fn release(&self, _: NodeId, _: &VisitorKey) {}
+
+    fn is_read(&self, node: NodeId, group: &GroupId) -> bool {
+        self.shared.follows.read().keys().any(|(other, follower)| other == group && *follower != node)
+    }
+
+    fn publish(&self, node: NodeId, snapshot: &Arc<Snapshot>) {
+        let key = snapshot.key();
+        // Who was taken over from a draining node is spoken for by the new home.
+        let is_draining = |source: &dyn PresenceSource| source.facts().draining;
+        let own = self.shared.nodes.read().get(&node).and_then(|enrolled| enrolled.source.upgrade());
+        if own.is_some_and(|own| is_draining(&*own))
+            && self.others(node).iter().any(|source| source.is_home(key) && !is_draining(&**source))
+        {
+            return;
+        }
+        for sink in self.listening(node, &key.group) {
+            sink(Hint::Visitor(Arc::clone(snapshot)));
+        }
+    }
+
+    fn confirms(&self, _: NodeId, _: &GroupId) -> bool {
+        false
+    }
+
+    async fn announce(&self, _: NodeId) {}
+
+    async fn follow(&self, node: NodeId, group: &GroupId) -> Follow {
+        let place = (group.clone(), node);
+        *self.shared.follows.write().entry(place.clone()).or_default() += 1;
+        Follow::new(Following { shared: Arc::clone(&self.shared), place })
     }
 
     async fn home(&self, asking: NodeId, key: &VisitorKey) -> Result<Option<NodeId>, DirectoryError> {
@@ -50,8 +136,8 @@ impl Directory for MemoryDirectory {
         asking: NodeId,
         group: &GroupId,
         visitors: &[VisitorId],
-    ) -> Result<Vec<Option<Arc<Snapshot>>>, DirectoryError> {
-        let others = self.others(asking);
+    ) -> Result<Sight, DirectoryError> {
+        let (floor, others) = (floor(), self.others(asking));
         let find = |visitor: &VisitorId| {
             let key = VisitorKey { group: group.clone(), visitor: visitor.clone() };
             others
@@ -60,42 +146,29 @@ impl Directory for MemoryDirectory {
                 .max_by_key(Snapshot::version)
                 .map(Arc::new)
         };
-        Ok(visitors.iter().map(find).collect())
+        Ok(Sight { visitors: visitors.iter().map(find).collect(), floor, doubt: None })
     }
 
-    async fn list(&self, asking: NodeId, group: &GroupId) -> Result<Vec<Arc<Snapshot>>, DirectoryError> {
-        Ok(self.others(asking).iter().flat_map(|source| source.snapshots(group)).collect())
+    async fn list(&self, asking: NodeId, group: &GroupId) -> Result<Sight, DirectoryError> {
+        let (floor, others) = (floor(), self.others(asking));
+        let visitors = others.iter().flat_map(|source| source.snapshots(group)).map(Some).collect();
+        Ok(Sight { visitors, floor, doubt: None })
     }
 
-    async fn nodes(&self, asking: NodeId) -> Result<Vec<NodeFacts>, DirectoryError> {
-        Ok(self.others(asking).iter().map(|source| source.facts()).collect())
+    async fn nodes(&self, asking: NodeId) -> Result<Vec<Neighbour>, DirectoryError> {
+        let up = |source: &Arc<dyn PresenceSource>| Neighbour { facts: source.facts(), left: Duration::MAX };
+        Ok(self.others(asking).iter().map(up).collect())
     }
 }
 
-/// Calls the other hubs of this process directly.
-#[derive(Default)]
-pub struct MemoryBus {
-    sinks: RwLock<Vec<(NodeId, Weak<Sink>)>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Bus for MemoryBus {
-    fn subscribe(&self, node: NodeId, sink: Weak<Sink>) {
-        let mut sinks = self.sinks.write();
-        sinks.retain(|(_, sink)| sink.strong_count() > 0);
-        sinks.push((node, sink));
+    async fn fresh() -> (impl AsyncFn() -> Arc<dyn Directory>, ()) {
+        let directory = Arc::<MemoryDirectory>::default();
+        (async move || Arc::clone(&directory) as _, ())
     }
 
-    fn publish(&self, from: NodeId, hint: &Hint) {
-        let sinks: Vec<_> = {
-            let sinks = self.sinks.read();
-            sinks.iter().filter(|(node, _)| *node != from).filter_map(|(_, sink)| sink.upgrade()).collect()
-        };
-        for sink in sinks {
-            sink(hint.clone());
-        }
-    }
-
-    fn has_listeners(&self, from: NodeId) -> bool {
-        self.sinks.read().iter().any(|(node, sink)| *node != from && sink.strong_count() > 0)
-    }
+    crate::cluster::suite::obligations!(obligations, fresh);
 }

@@ -166,6 +166,8 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
         findings.require(value > than, key, || format!("{value:?} is not longer than {other} ({than:?})"));
     };
     longer("limits.dead_after", limits.dead_after, 2 * limits.heartbeat, "two limits.heartbeat");
+    let beats = limits.node_beat * limits::NODE_BEATS;
+    longer("limits.node_lease", limits.node_lease, beats, "five limits.node_beat");
     longer("limits.outbox_age", limits.outbox_age, limits.shed_age, "limits.shed_age");
     longer("limits.stuck", limits.stuck, limits.outbox_age, "limits.outbox_age");
     longer("limits.session_length", limits.session_length, limits.waiting, "limits.waiting");
@@ -228,6 +230,7 @@ fn check_positive(limits: &Limits, findings: &mut Findings) {
         ("limits.resume_window", limits.resume_window),
         ("limits.presence_retry", limits.presence_retry),
         ("limits.shed_age", limits.shed_age),
+        ("limits.node_beat", limits.node_beat),
         ("limits.key_frame_spacing", limits.key_frame_spacing),
     ];
     for (key, time) in times {
@@ -268,6 +271,7 @@ mod tests {
         type Change = fn(&mut Config);
         let table: &[(Change, &str)] = &[
             (|c| c.limits.dead_after = c.limits.heartbeat * 2, "limits.dead_after"),
+            (|c| c.limits.node_lease = c.limits.node_beat * 5, "limits.node_lease"),
             (|c| c.limits.visitor_message = 8191, "limits.visitor_message"),
             (|c| c.limits.agent_message = 64_999, "limits.agent_message"),
             (|c| c.limits.cache_bytes = c.limits.frame - 1, "limits.cache_bytes"),

@@ -19,15 +19,14 @@ use super::remote::edge::Far;
 use super::visitors::Caller;
 use super::watch::{LiveList, RecordWatch, raw};
 use crate::cluster::post::JoinFacts;
-use crate::cluster::{DirectoryError, NodeId, PresenceSource};
-use crate::ids::{AgentKey, GroupId, SessionId, VisitorId, VisitorKey};
+use crate::cluster::{Follow, NodeId};
+use crate::ids::{AgentKey, SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::buttons;
 use crate::model::event::Door;
 use crate::model::live::{Cursor, Filter, LiveView, Pager};
 use crate::model::session::Input;
 use crate::model::settings::Audience;
-use crate::model::visitor::Snapshot;
 use crate::wire::agent::{
     AgentView, Connect, FromAgent, OpenRecord, Record, RecordRef, ToAgent, VisitorIds, WatchLive,
 };
@@ -42,6 +41,8 @@ pub struct AgentSeat {
     identity: AgentIdentity,
     watched: HashSet<VisitorId>,
     live: bool,
+    /// Keeps other nodes' hints about the group coming, once anything of it was asked for.
+    hears: Option<Follow>,
     records: HashMap<(Box<str>, Box<str>), Arc<RecordWatch>>,
     /// Sessions it asked for from this connection.
     asked: HashSet<SessionId>,
@@ -90,54 +91,6 @@ impl Hub {
         }
         Ok(AgentSeat::new(self, connection, identity))
     }
-
-    /// Visitors as the agents of a group are told, in the order asked: this node's own word first, and
-    /// otherwise what other nodes say. Where those cannot be asked, nothing is certain.
-    pub async fn lookup(&self, group: &crate::ids::GroupId, visitors: &[VisitorId]) -> Vec<Arc<Snapshot>> {
-        let now = self.clock.now().wall;
-        let key = |visitor: &VisitorId| VisitorKey { group: group.clone(), visitor: visitor.clone() };
-        let mut found: Vec<Option<Arc<Snapshot>>> =
-            visitors.iter().map(|visitor| self.tracker.snapshot(&key(visitor)).map(Arc::new)).collect();
-        let missing: Vec<VisitorId> = visitors
-            .iter()
-            .zip(&found)
-            .filter(|(_, found)| found.is_none())
-            .map(|(visitor, _)| visitor.clone())
-            .collect();
-        if !missing.is_empty() {
-            match self.directory.lookup(self.node, group, &missing).await {
-                Ok(elsewhere) => {
-                    let mut elsewhere = elsewhere.into_iter();
-                    for slot in found.iter_mut().filter(|slot| slot.is_none()) {
-                        *slot = elsewhere.next().flatten();
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "remote presence is unknown");
-                    for (slot, visitor) in found.iter_mut().zip(visitors).filter(|(slot, _)| slot.is_none()) {
-                        let key = key(visitor);
-                        let unknown = Self::absent(&key, now);
-                        *slot = Some(Arc::new(unknown.view().unknown(now).snapshot()));
-                    }
-                }
-            }
-        }
-        found
-            .into_iter()
-            .zip(visitors)
-            .map(|(found, visitor)| found.unwrap_or_else(|| Arc::new(Self::absent(&key(visitor), now))))
-            .collect()
-    }
-}
-
-impl Hub {
-    /// Every visitor of a group, on all nodes.
-    pub async fn all_visitors(&self, group: &GroupId) -> Result<Vec<Arc<Snapshot>>, DirectoryError> {
-        let mut all = self.directory.list(self.node, group).await?;
-        all.retain(|snapshot| self.tracker.look(snapshot.key(), |_| ()).is_none());
-        all.extend(PresenceSource::snapshots(self, group));
-        Ok(all)
-    }
 }
 
 fn unsupported(what: &'static str) -> Refusal {
@@ -153,6 +106,7 @@ impl AgentSeat {
             identity,
             watched: HashSet::new(),
             live: false,
+            hears: None,
             records: HashMap::new(),
             asked: HashSet::new(),
             far: HashMap::new(),
@@ -269,11 +223,19 @@ impl AgentSeat {
         self.hub.accounts.group(&self.identity.group).ok_or_else(|| Refusal::not_found("group"))
     }
 
+    /// From now on hints about the group's visitors on other nodes come here.
+    async fn hear_of_group(&mut self) {
+        if self.hears.is_none() {
+            self.hears = Some(self.hub.directory.follow(self.hub.node, &self.identity.group).await);
+        }
+    }
+
     // ── Presence ───────────────────────────────────────────────────────────────────────────────
 
     async fn watch(&mut self, wanted: VisitorIds, id: Option<u64>) -> Result<Text, Refusal> {
         let fresh = wanted.visitor_ids.iter().filter(|visitor| !self.watched.contains(*visitor)).count();
         self.check_count(self.watched.len() + fresh)?;
+        self.hear_of_group().await;
         // Subscribe, then read: what changes in between is pushed, and its version tells which is newer.
         for visitor in &wanted.visitor_ids {
             if self.watched.insert(visitor.clone()) {
@@ -300,13 +262,11 @@ impl AgentSeat {
             connection: Arc::clone(&self.connection),
             view: Mutex::new(LiveView::new(filter)),
         });
+        self.hear_of_group().await;
         // Listen, then read; the view sorts out what it heard meanwhile.
         self.live = true;
         self.hub.watchers.watch_live(&group, Arc::clone(&list));
-        let elsewhere = self.hub.directory.list(self.hub.node, &group).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the live list lacks other nodes' visitors");
-            Vec::new()
-        });
+        let elsewhere = self.hub.known_elsewhere(&group).await;
         self.hub.tracker.each(&group, |visitor| {
             if list.view.lock().read(visitor) {
                 pager.offer(visitor, || Arc::new(visitor.snapshot()));
@@ -360,6 +320,7 @@ impl AgentSeat {
             open,
             visitor: Mutex::new(leads_to),
         });
+        self.hear_of_group().await;
         // Listen, then look, as with every subscription.
         self.hub.watchers.open_record(&record);
         if let Some(before) = self.records.insert(place, Arc::clone(&record)) {

@@ -62,9 +62,14 @@ impl Hub {
         for agent in self.agents.iter().filter(|agent| agent.key.group == *id) {
             agent.connection.outbox.push(settings.clone());
         }
+        let mut led = false;
         for record in self.watchers.open_records(id) {
-            self.lead_anew(&group, &record);
+            led |= self.lead_anew(&group, &record);
             self.push_record(&record, None);
+        }
+        if led {
+            // Of who they lead to now nothing may be known yet.
+            self.reread([id.clone()]);
         }
     }
 
@@ -84,16 +89,17 @@ impl Hub {
     }
 
     /// The settings may name another field now, and the record lead to another visitor.
-    fn lead_anew(&self, group: &Group, record: &Arc<RecordWatch>) {
+    fn lead_anew(&self, group: &Group, record: &Arc<RecordWatch>) -> bool {
         let now = buttons::visitor_of(&group.settings, &record.open).ok();
         let before = {
             let mut visitor = record.visitor.lock();
             if *visitor == now {
-                return;
+                return false;
             }
             std::mem::replace(&mut *visitor, now)
         };
         self.watchers.lead(record, before);
+        true
     }
 
     /// An agent's profile at this moment.

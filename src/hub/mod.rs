@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod agents;
 pub mod changes;
 pub mod driver;
+mod elsewhere;
 pub mod events;
 pub mod feed;
 pub mod guests;
@@ -42,9 +43,10 @@ use crate::auth::random;
 use crate::clock::{Clock, Wall};
 use crate::cluster::post::Post;
 use crate::cluster::vault::Vault;
-use crate::cluster::{Bus, Directory, DirectoryError, Hint, NodeFacts, NodeId, PresenceSource, Sink};
+use crate::cluster::{Directory, DirectoryError, NodeFacts, NodeId, PresenceSource, Sink};
 use crate::hub::accounts::Accounts;
 use crate::hub::changes::SignedIn;
+use crate::hub::elsewhere::Elsewhere;
 use crate::hub::events::Events;
 use crate::hub::feed::{FeedStores, Feeds};
 use crate::hub::operators::OperatorWishes;
@@ -55,13 +57,13 @@ use crate::hub::timers::{Due, Timers};
 use crate::hub::tracker::{Lazy, Told, Tracker};
 use crate::hub::watch::Watchers;
 use crate::ids::{ConnectionId, GroupId, ParticipantId, VisitorKey};
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::model::codes::Codes;
 use crate::model::presence::{Input, Output};
 use crate::model::session::EndReason;
 use crate::model::session_key::SessionKeys;
 use crate::model::ticket::{Chance, SECRET};
-use crate::model::visitor::{Snapshot, VisitorView};
+use crate::model::visitor::{Snapshot, State, VisitorView};
 use crate::store::ReceiptLog;
 use crate::telemetry::{Meters, SocketKind};
 use crate::wire::close::{Close, CloseCode};
@@ -75,10 +77,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Groups, agents and their credentials.
     pub accounts: Arc<Accounts>,
-    /// Where other nodes' visitors are found.
+    /// Where other nodes' visitors are found, and how those nodes are told.
     pub directory: Arc<dyn Directory>,
-    /// How other nodes are told.
-    pub bus: Arc<dyn Bus>,
     /// Where sessions are saved and found, so that they outlive this node.
     pub vault: Arc<dyn Vault>,
     /// What carries letters and frames to other nodes.
@@ -120,8 +120,8 @@ pub struct Hub {
     codes: DashMap<GroupId, Arc<Mutex<Codes>>>,
     timers: Timers,
     directory: Arc<dyn Directory>,
-    bus: Arc<dyn Bus>,
     wires: Wires,
+    elsewhere: Elsewhere,
     events: Events,
     receipts: Arc<dyn ReceiptLog>,
     feeds: Feeds,
@@ -130,7 +130,7 @@ pub struct Hub {
     meters: Arc<Meters>,
     limits: Arc<Limits>,
     draining: AtomicBool,
-    /// Keeps the bus's sink alive.
+    /// Keeps the directory's sink alive.
     sink: Mutex<Option<Arc<Sink>>>,
     /// The tasks that save sessions and look for lost ones; they end with the hub.
     keepers: Mutex<Option<[AbortOnDropHandle<()>; 2]>>,
@@ -157,8 +157,8 @@ impl Hub {
             codes: DashMap::new(),
             timers: Timers::default(),
             directory: parts.directory,
-            bus: parts.bus,
             wires: Wires::new(node, parts.post),
+            elsewhere: Elsewhere::default(),
             events: parts.events,
             receipts: parts.receipts,
             feeds: Feeds::new(parts.feeds),
@@ -170,14 +170,13 @@ impl Hub {
             keepers: Mutex::new(None),
         });
         let source: Arc<dyn PresenceSource> = Arc::clone(&hub) as _;
-        hub.directory.enroll(hub.node, Arc::downgrade(&source));
         let listening = Arc::downgrade(&hub);
         let sink: Arc<Sink> = Arc::new(move |hint| {
             if let Some(hub) = listening.upgrade() {
                 hub.hear(hint);
             }
         });
-        hub.bus.subscribe(hub.node, Arc::downgrade(&sink));
+        hub.directory.enroll(hub.node, Arc::downgrade(&source), Arc::downgrade(&sink));
         *hub.sink.lock() = Some(sink);
         *hub.keepers.lock() = Some(hub.keep_sessions());
         hub
@@ -190,6 +189,7 @@ impl Hub {
         let mut changes = self.accounts.changes();
         let mut turns = 0;
         self.runtime.spawn(Arc::clone(&self).read_mail(stop.clone()));
+        let mut tidy = tokio::time::interval(limits::ELSEWHERE_TIDY);
         loop {
             tokio::select! {
                 biased;
@@ -199,6 +199,7 @@ impl Hub {
                     turns += 1;
                     self.meters.visitors_present.set(self.tracker.len() as f64);
                 }
+                _ = tidy.tick() => self.tidy_elsewhere(),
                 changed = changes.recv() => self.on_change(changed),
                 due = self.timers.next(&self.clock) => self.on_due(due),
             }
@@ -252,7 +253,8 @@ impl Hub {
 
     /// All nodes that are up, this one included, by name.
     pub async fn nodes(&self) -> Result<Vec<NodeFacts>, DirectoryError> {
-        let mut nodes = self.directory.nodes(self.node).await?;
+        let neighbours = self.directory.nodes(self.node).await?;
+        let mut nodes: Vec<NodeFacts> = neighbours.into_iter().map(|neighbour| neighbour.facts).collect();
         nodes.push(self.facts());
         nodes.sort_unstable_by_key(|facts| facts.node);
         Ok(nodes)
@@ -262,6 +264,8 @@ impl Hub {
     /// spread over the grace, so that the nodes they go to are not stormed.
     pub async fn drain(self: &Arc<Self>, grace: Duration) {
         self.draining.store(true, Ordering::Relaxed);
+        // From now on others take over the visitors that come to them.
+        self.directory.announce(self.node).await;
         // They live in this process alone, so whoever is in one is told that it is over, and not to wait.
         let sessions = self.sessions.all();
         for session in &sessions {
@@ -291,7 +295,13 @@ impl Hub {
 
     /// Hands an input to a visitor's presence and performs what it leads to.
     fn presence(self: &Arc<Self>, key: &VisitorKey, input: Input) -> tracker::Came {
-        let came = self.tracker.handle(self.clock.now(), key, input, |told| self.perform_presence(told));
+        self.presence_above(0, key, input)
+    }
+
+    /// The same with the greatest version that may have been told of the visitor, by this node or another.
+    fn presence_above(self: &Arc<Self>, above: u64, key: &VisitorKey, input: Input) -> tracker::Came {
+        let now = self.clock.now();
+        let came = self.tracker.handle_above(above, now, key, input, |told| self.perform_presence(told));
         if let Some(at) = came.deadline {
             self.timers.at(at, Due::Visitor(key.clone()));
         }
@@ -341,15 +351,22 @@ impl Hub {
 
     /// A visitor of this node changed: tells this node's agents and operators, and the other nodes.
     fn tell_change(self: &Arc<Self>, snapshot: &mut Lazy<'_>, key: &VisitorKey) {
-        if (self.watchers.has_any(key) || self.operators.concern(key))
+        if self.is_watched(key)
             && let Some(snapshot) = snapshot.get()
         {
-            self.tell_here(snapshot);
+            let is_absent = snapshot.state() == State::Absent;
+            // Another node may have taken it over from this one; if nobody has, the directory says so.
+            if !(is_absent && self.is_draining() && self.directory.confirms(self.node, &key.group)) {
+                if is_absent {
+                    self.elsewhere.note(snapshot);
+                }
+                self.tell_here(snapshot);
+            }
         }
-        if self.bus.has_listeners(self.node)
+        if self.directory.is_read(self.node, &key.group)
             && let Some(snapshot) = snapshot.get()
         {
-            self.bus.publish(self.node, &Hint::Visitor(Arc::clone(snapshot)));
+            self.directory.publish(self.node, snapshot);
         }
     }
 
@@ -372,18 +389,6 @@ impl Hub {
         }
         for record in self.watchers.records(key) {
             self.push_record(&record, Some(snapshot));
-        }
-    }
-
-    /// Another node says something.
-    fn hear(self: &Arc<Self>, hint: Hint) {
-        match hint {
-            Hint::Visitor(snapshot) => {
-                // Who has a tab here as well is told of by this node's own machine.
-                if self.tracker.look(snapshot.key(), |_| ()).is_none() {
-                    self.tell_here(&snapshot);
-                }
-            }
         }
     }
 
@@ -445,6 +450,14 @@ impl PresenceSource for Hub {
         let mut all = Vec::new();
         self.tracker.each(group, |visitor| all.push(Arc::new(visitor.snapshot())));
         all
+    }
+
+    fn keys(&self) -> Vec<VisitorKey> {
+        self.tracker.keys()
+    }
+
+    fn groups(&self) -> Vec<GroupId> {
+        self.accounts.groups().iter().map(|group| group.id.clone()).collect()
     }
 
     fn is_home(&self, key: &VisitorKey) -> bool {

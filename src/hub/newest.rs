@@ -18,6 +18,11 @@ pub trait Word {
 
     /// Whether the thing is no more.
     fn is_over(&self) -> bool;
+
+    /// Tells words of the same version apart: the later one wins if it looks otherwise.
+    fn face(&self) -> u8 {
+        0
+    }
 }
 
 /// Which things a reader is told of.
@@ -37,12 +42,25 @@ pub struct Newest<K, W> {
     news: Notify,
 }
 
+/// What a reader knows of a thing.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    version: u64,
+    face: u8,
+    over: bool,
+}
+
+/// Whether a word says nothing new to who knows this version and face.
+fn is_stale(word: &impl Word, version: u64, face: u8) -> bool {
+    word.version() < version || (word.version() == version && word.face() == face)
+}
+
 #[derive(Debug)]
 struct Inner<K, W> {
     /// Everything there was at the beginning has been offered.
     open: bool,
     /// What the reader knows: version, and whether over.
-    told: HashMap<K, (u64, bool)>,
+    told: HashMap<K, Told>,
     /// In the order of the first word that was not yet told.
     order: BTreeMap<u64, K>,
     waiting: HashMap<K, (u64, W)>,
@@ -65,20 +83,23 @@ impl<K: Clone + Eq + Hash, W: Word> Newest<K, W> {
     /// A word on a thing, as a change or as found at the beginning; in any order.
     pub fn push(&self, key: &K, word: W) {
         let mut inner = self.inner.lock();
-        let waits = inner.waiting.get(key).is_some_and(|(_, waiting)| waiting.version() >= word.version());
+        let waits = inner
+            .waiting
+            .get(key)
+            .is_some_and(|(_, waiting)| is_stale(&word, waiting.version(), waiting.face()));
         let told = inner.told.get(key).copied();
-        if waits || told.is_some_and(|(version, _)| version >= word.version()) {
+        if waits || told.is_some_and(|told| is_stale(&word, told.version, told.face)) {
             return;
         }
         if word.is_over() && inner.open {
             let needless = match told {
-                Some((_, over)) => over,
+                Some(told) => told.over,
                 None => self.scope == Scope::All,
             };
             if needless {
                 inner.drop_waiting(key);
                 if let Some(told) = inner.told.get_mut(key) {
-                    told.0 = word.version();
+                    told.version = word.version();
                 }
                 return;
             }
@@ -130,7 +151,8 @@ impl<K: Clone + Eq + Hash, W: Word> Newest<K, W> {
         if word.is_over() && self.scope == Scope::All {
             inner.told.remove(&key);
         } else {
-            inner.told.insert(key, (word.version(), word.is_over()));
+            let told = Told { version: word.version(), face: word.face(), over: word.is_over() };
+            inner.told.insert(key, told);
         }
         Some(word)
     }

@@ -12,6 +12,7 @@ use super::Hub;
 use super::newest::{Newest, Scope, Word};
 use super::sessions::LiveSession;
 use super::visitors::check_named;
+use crate::cluster::Follow;
 use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::presence::Input;
@@ -40,6 +41,11 @@ impl Word for Arc<Snapshot> {
 
     fn is_over(&self) -> bool {
         self.state() == State::Absent
+    }
+
+    /// The directory's doubt, and its end, are words of the same version.
+    fn face(&self) -> u8 {
+        self.state() as u8
     }
 }
 
@@ -93,6 +99,29 @@ impl OperatorWishes {
             .is_some_and(|wishes| wishes.iter().any(|wish| wish.concerns(&key.visitor)))
     }
 
+    /// The visitors of a group that operators named.
+    pub(super) fn named(&self, group: &GroupId) -> Vec<VisitorId> {
+        let Some(wishes) = self.presence.get(group) else { return Vec::new() };
+        wishes.iter().filter_map(|wish| wish.only.as_ref()).flatten().cloned().collect()
+    }
+
+    /// Whether an operator named this visitor.
+    pub(super) fn is_named(&self, key: &VisitorKey) -> bool {
+        let named =
+            |wish: &Arc<PresenceWish>| wish.only.as_ref().is_some_and(|only| only.contains(&key.visitor));
+        self.presence.get(&key.group).is_some_and(|wishes| wishes.iter().any(named))
+    }
+
+    /// Whether an operator watches all of a group.
+    pub(super) fn has_whole(&self, group: &GroupId) -> bool {
+        self.presence.get(group).is_some_and(|wishes| wishes.iter().any(|wish| wish.only.is_none()))
+    }
+
+    /// The groups whose visitors operators watch.
+    pub(super) fn groups(&self) -> Vec<GroupId> {
+        self.presence.iter().map(|wishes| wishes.key().clone()).collect()
+    }
+
     /// Tells whoever wants to hear of this visitor.
     pub(super) fn tell_presence(&self, snapshot: &Arc<Snapshot>) {
         let key = snapshot.key();
@@ -141,6 +170,7 @@ pub struct PresenceWatch {
     hub: Arc<Hub>,
     group: GroupId,
     wish: Arc<PresenceWish>,
+    _follow: Follow,
 }
 
 impl PresenceWatch {
@@ -197,8 +227,9 @@ impl Hub {
         let scope = if named.is_some() { Scope::Named } else { Scope::All };
         let wish = Arc::new(PresenceWish { only: named, newest: Newest::new(scope) });
         // Listen, then read: what changes in between is pushed, and its version tells which is newer.
+        let follow = self.directory.follow(self.node, group).await;
         self.operators.presence.entry(group.clone()).or_default().push(Arc::clone(&wish));
-        let watch = PresenceWatch { hub: Arc::clone(self), group: group.clone(), wish };
+        let watch = PresenceWatch { hub: Arc::clone(self), group: group.clone(), wish, _follow: follow };
         self.count_watches();
         let found = match visitors {
             [] => self.all_visitors(group).await?,

@@ -59,11 +59,12 @@ impl Hub {
         Text::answer(id, &message)
     }
 
-    /// A visitor as this node sees it; absent when it is not here.
+    /// A visitor as this node sees it; absent when it is not here and nothing was heard of it.
     pub(super) fn visitor_here(&self, group: &crate::ids::GroupId, visitor: &VisitorId) -> Arc<Snapshot> {
         let key = VisitorKey { group: group.clone(), visitor: visitor.clone() };
-        let snapshot = self.tracker.snapshot(&key);
-        Arc::new(snapshot.unwrap_or_else(|| Self::absent(&key, self.clock.now().wall)))
+        let here = self.tracker.snapshot(&key).map(Arc::new);
+        here.or_else(|| self.elsewhere.get(&key))
+            .unwrap_or_else(|| Arc::new(Self::absent(&key, self.clock.now().wall)))
     }
 
     /// What is said of a visitor of whom nothing is known: absent as of now, in a version that any word of

@@ -66,7 +66,20 @@ impl Tracker {
     }
 
     /// Hands an input to a visitor's machine; makes one only for an arrival.
-    pub fn handle(&self, now: Now, key: &VisitorKey, input: Input, mut perform: impl FnMut(Told)) -> Came {
+    pub fn handle(&self, now: Now, key: &VisitorKey, input: Input, perform: impl FnMut(Told)) -> Came {
+        self.handle_above(0, now, key, input, perform)
+    }
+
+    /// The same with the greatest version that anybody may have been told of the visitor: what is told from now on
+    /// is above it.
+    pub fn handle_above(
+        &self,
+        above: u64,
+        now: Now,
+        key: &VisitorKey,
+        input: Input,
+        mut perform: impl FnMut(Told),
+    ) -> Came {
         let step = |shard: &mut Shard, out: &mut Vec<Told>| {
             let arrival = matches!(input, Input::Arrived { .. });
             let signal = matches!(input, Input::Signal { .. });
@@ -74,9 +87,10 @@ impl Tracker {
                 return Came { delivery: signal.then_some(Delivery::NotPresent), ..Came::default() };
             }
             let before = shard.len();
-            let last = self.forgotten.load(Ordering::Relaxed);
+            let last = self.forgotten.load(Ordering::Relaxed).max(above);
             let presence = shard.entry(key.clone()).or_insert_with(|| Presence::new(last));
             let mut told = Vec::new();
+            presence.handle(now, &self.limits, Input::Raised { above }, &mut told);
             presence.handle(now, &self.limits, input, &mut told);
             let came = self.collect(shard, key, told, out);
             self.recount(before, shard.len());
@@ -103,6 +117,25 @@ impl Tracker {
             perform(told);
             Flow::On
         })
+    }
+
+    /// Lets go of a visitor that another node speaks for, and tells nobody: its last words here, and its connections.
+    pub fn forget(&self, key: &VisitorKey) -> Option<(Snapshot, Vec<ConnectionId>)> {
+        let step = |shard: &mut Shard, _: &mut Vec<Told>| {
+            let presence = shard.remove(key)?;
+            self.recount(shard.len() + 1, shard.len());
+            self.forgotten.fetch_max(presence.version(), Ordering::Relaxed);
+            Some((presence.view(key).snapshot(), presence.connections().collect()))
+        };
+        self.shard(key).drive(step, |_| Flow::On)
+    }
+
+    /// The names of all that are here.
+    pub fn keys(&self) -> Vec<VisitorKey> {
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.read(|shard| shard.keys().cloned().collect::<Vec<_>>()))
+            .collect()
     }
 
     /// Looks at a visitor.

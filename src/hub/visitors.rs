@@ -115,7 +115,13 @@ impl Hub {
         arrival: Arrival,
     ) -> Result<VisitorSeat, Close> {
         match self.home_of(&arrival.key).await {
-            Home::Here(_) => self.settle(connection, arrival),
+            Home::Here(inherited) => {
+                let seat = self.settle(connection, arrival, inherited)?;
+                if let Some(session) = inherited.session {
+                    self.adopt_later(session);
+                }
+                Ok(seat)
+            }
             Home::There(_) if connection.is_stub() => {
                 let reconnect = ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() };
                 connection.outbox.push(Text::of(&reconnect));
@@ -137,12 +143,13 @@ impl Hub {
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         arrival: Arrival,
+        inherited: Inherited,
     ) -> Result<VisitorSeat, Close> {
         let Arrival { key, verified, unique, issued: fresh, visibility, facts } = arrival;
         let group = self.accounts.group(&key.group).ok_or(REFUSED)?;
         let issued = unique.then(|| self.issue_code(&key)).flatten();
         let arrived = Input::Arrived { connection: connection.id, verified, visibility, facts };
-        let came = self.presence(&key, arrived);
+        let came = self.presence_above(inherited.version, &key, arrived);
         for reason in &came.refused {
             connection.outbox.push(Text::refusal(None, &refusal(reason)));
         }
@@ -150,6 +157,9 @@ impl Hub {
             presence.connections().any(|other| other == connection.id)
         };
         if !self.tracker.look(&key, here).unwrap_or(false) {
+            if self.tracker.look(&key, |_| ()).is_none() {
+                self.directory.release(self.node, &key);
+            }
             return Err(Close::new(CloseCode::RateLimited, "this visitor has too many connections"));
         }
         let seat = VisitorSeat { hub: Arc::clone(self), key, connection: connection.id, far: None };
@@ -178,7 +188,7 @@ impl Hub {
     /// The node that speaks for a visitor. Where nobody can be asked, this one does.
     pub(super) async fn home_of(&self, key: &VisitorKey) -> Home {
         self.directory.claim(self.node, key).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a visitor's home is not known, it is here");
+            tracing::debug!(%error, "a visitor's home is not known, it is here");
             Home::Here(Inherited::default())
         })
     }

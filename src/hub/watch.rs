@@ -3,6 +3,7 @@
 //! Indexes only. An agent's seat puts its wishes in and takes them out; a change of a visitor finds here
 //! whom to tell. What a record's buttons look like is decided by the seat's own data, under its lock.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -69,6 +70,31 @@ impl Watchers {
         self.visitors.contains_key(key)
             || self.live.contains_key(&key.group)
             || self.records.contains_key(key)
+    }
+
+    /// Whether anybody wants to hear of this very visitor.
+    pub fn is_named(&self, key: &VisitorKey) -> bool {
+        self.visitors.contains_key(key) || self.records.contains_key(key)
+    }
+
+    /// The visitors of a group that somebody wants to hear of by name.
+    pub fn named(&self, group: &GroupId) -> Vec<VisitorId> {
+        let visitors = self.visitors.iter().map(|entry| entry.key().clone());
+        let records = self.records.iter().map(|entry| entry.key().clone());
+        visitors.chain(records).filter(|key| key.group == *group).map(|key| key.visitor).collect()
+    }
+
+    /// Whether a live list of a group is open.
+    pub fn has_live(&self, group: &GroupId) -> bool {
+        self.live.contains_key(group)
+    }
+
+    /// The groups of which somebody wants to hear anything.
+    pub fn groups(&self) -> BTreeSet<GroupId> {
+        let visitors = self.visitors.iter().map(|entry| entry.key().group.clone());
+        let records = self.records.iter().map(|entry| entry.key().group.clone());
+        let live = self.live.iter().map(|entry| entry.key().clone());
+        visitors.chain(records).chain(live).collect()
     }
 
     /// Who watches a visitor.

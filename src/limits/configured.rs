@@ -128,6 +128,12 @@ limits! {
     /// Between two key-frame requests of one session.
     #[serde(with = "humantime_serde")]
     key_frame_spacing: Duration = super::KEY_FRAME_SPACING;
+    /// How long other nodes trust a node that they no longer hear.
+    #[serde(with = "humantime_serde")]
+    node_lease: Duration = super::NODE_LEASE;
+    /// Between two renewals of that trust.
+    #[serde(with = "humantime_serde")]
+    node_beat: Duration = super::NODE_BEAT;
     /// How long a drain lets connections finish.
     #[serde(with = "humantime_serde")]
     drain: Duration = super::DRAIN;

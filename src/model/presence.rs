@@ -159,6 +159,12 @@ impl Presence {
                 }
             }
             Input::Ended => self.end(now, None, out),
+            Input::Raised { above } => {
+                if self.state != State::Absent && self.version <= above {
+                    self.version = next_version(above, now.wall);
+                    out.push(Output::Changed { version: self.version });
+                }
+            }
             Input::Signal { signal } => self.signal(now, signal, out),
             Input::Session { session } => {
                 self.set_rare(now, |rare| mem::replace(&mut rare.session, session) != session, out)
@@ -498,6 +504,20 @@ mod tests {
     use Visibility::Visible;
 
     #[test]
+    fn what_is_told_is_above_what_others_told() {
+        let raised = |above| Input::Raised { above };
+        let far = (1u64 << 52) + 5;
+        let presence = play([
+            (raised(far), "", Absent),
+            (visible(1), "+1 changed", Present),
+            (raised(1), "", Present),
+            (raised(far), "changed", Present),
+            (raised(far), "", Present),
+        ]);
+        assert_eq!(presence.version(), far + 1);
+    }
+
+    #[test]
     fn states_follow_visibility() {
         play([
             (visible(1), "+1 changed", Present),
@@ -824,7 +844,8 @@ mod tests {
                     }
                 }
                 Input::Ended => *self = Self::default(),
-                Input::Signal { .. } | Input::Session { .. } | Input::Coded { .. } => {}
+                Input::Raised { .. } | Input::Signal { .. } | Input::Session { .. } | Input::Coded { .. } => {
+                }
             }
             self.derive();
         }

@@ -5,6 +5,10 @@
 //! repeats it must be able to. Connections are made again by the next command that needs one.
 
 pub mod lease;
+#[cfg(test)]
+#[path = "../../tests/it/common/redis.rs"]
+#[allow(dead_code, unreachable_pub, reason = "tests of whole servers use it too")]
+pub(crate) mod server;
 
 use std::time::Duration;
 

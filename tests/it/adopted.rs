@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use porchlight::cluster::memory::MemoryDirectory;
 use porchlight::cluster::redis::vault::RedisVault;
 use porchlight::cluster::vault::{MemoryVault, Place, Put, SavedSession, Vault, VaultError};
-use porchlight::cluster::{Directory, DirectoryError, NodeFacts, NodeId, PresenceSource};
+use porchlight::cluster::{
+    Directory, DirectoryError, Follow, Home, Inherited, Neighbour, NodeId, PresenceSource, Sight, Sink,
+};
 use porchlight::hub::Hub;
 use porchlight::ids::{GroupId, SessionId, VisitorId, VisitorKey};
 use porchlight::limits::Limits;
@@ -35,11 +37,53 @@ struct Thinned {
     first: std::sync::OnceLock<NodeId>,
 }
 
+impl Thinned {
+    /// Whether this node is dead to the others.
+    fn is_dead(&self, node: NodeId) -> bool {
+        self.cut.load(Ordering::SeqCst) && self.first.get() == Some(&node)
+    }
+}
+
 #[async_trait]
 impl Directory for Thinned {
-    fn enroll(&self, node: NodeId, source: Weak<dyn PresenceSource>) {
+    fn enroll(&self, node: NodeId, source: Weak<dyn PresenceSource>, sink: Weak<Sink>) {
         self.first.get_or_init(|| node);
-        self.inner.enroll(node, source);
+        self.inner.enroll(node, source, sink);
+    }
+
+    async fn claim(&self, node: NodeId, key: &VisitorKey) -> Result<Home, DirectoryError> {
+        Ok(match self.inner.claim(node, key).await? {
+            Home::There(other) if self.is_dead(other) => Home::Here(Inherited::default()),
+            home => home,
+        })
+    }
+
+    async fn home(&self, asking: NodeId, key: &VisitorKey) -> Result<Option<NodeId>, DirectoryError> {
+        Ok(self.inner.home(asking, key).await?.filter(|node| !self.is_dead(*node)))
+    }
+
+    fn release(&self, node: NodeId, key: &VisitorKey) {
+        self.inner.release(node, key);
+    }
+
+    fn is_read(&self, node: NodeId, group: &GroupId) -> bool {
+        self.inner.is_read(node, group)
+    }
+
+    fn publish(&self, node: NodeId, snapshot: &Arc<Snapshot>) {
+        self.inner.publish(node, snapshot);
+    }
+
+    fn confirms(&self, node: NodeId, group: &GroupId) -> bool {
+        self.inner.confirms(node, group)
+    }
+
+    async fn announce(&self, node: NodeId) {
+        self.inner.announce(node).await;
+    }
+
+    async fn follow(&self, node: NodeId, group: &GroupId) -> Follow {
+        self.inner.follow(node, group).await
     }
 
     async fn lookup(
@@ -47,19 +91,17 @@ impl Directory for Thinned {
         asking: NodeId,
         group: &GroupId,
         visitors: &[VisitorId],
-    ) -> Result<Vec<Option<Arc<Snapshot>>>, DirectoryError> {
+    ) -> Result<Sight, DirectoryError> {
         self.inner.lookup(asking, group, visitors).await
     }
 
-    async fn list(&self, asking: NodeId, group: &GroupId) -> Result<Vec<Arc<Snapshot>>, DirectoryError> {
+    async fn list(&self, asking: NodeId, group: &GroupId) -> Result<Sight, DirectoryError> {
         self.inner.list(asking, group).await
     }
 
-    async fn nodes(&self, asking: NodeId) -> Result<Vec<NodeFacts>, DirectoryError> {
+    async fn nodes(&self, asking: NodeId) -> Result<Vec<Neighbour>, DirectoryError> {
         let mut nodes = self.inner.nodes(asking).await?;
-        if self.cut.load(Ordering::SeqCst) {
-            nodes.retain(|facts| Some(&facts.node) != self.first.get());
-        }
+        nodes.retain(|other| !self.is_dead(other.facts.node));
         Ok(nodes)
     }
 }
@@ -303,11 +345,11 @@ async fn a_session_that_nobody_comes_back_to_ends_once() {
     let Engaged { session, visitor, agent, publisher, viewer } = nodes.engage().await;
     nodes.cut_off().await;
     // It serves no deadline any more either.
-    drop(nodes.cluster.nodes.remove(0));
+    nodes.cluster.kill(0);
     publisher.vanish();
     viewer.vanish();
     drop((visitor, agent));
-    let hub = Arc::clone(nodes.hub(0));
+    let hub = Arc::clone(nodes.hub(1));
     within("the session to be gone on with", async {
         while hub.sessions().routed(session).is_none() {
             hub.reap().await;

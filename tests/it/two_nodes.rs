@@ -1,15 +1,17 @@
-//! Two hubs of one process that share a directory and a bus: what one holds the other's agents see.
+//! Two hubs of one process that share a directory: what one holds the other's agents see.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 use porchlight::auth::secret::MasterSecret;
 use porchlight::clock::Clock;
-use porchlight::cluster::memory::{MemoryBus, MemoryDirectory};
+use porchlight::cluster::memory::MemoryDirectory;
 use porchlight::cluster::post::Post;
 use porchlight::cluster::post::memory::MemoryPost;
 use porchlight::cluster::vault::{MemoryVault, Vault};
-use porchlight::cluster::{Directory, DirectoryError, Home, NodeFacts, NodeId, PresenceSource};
+use porchlight::cluster::{
+    Directory, DirectoryError, Follow, Home, Neighbour, NodeId, PresenceSource, Sight, Sink,
+};
 use porchlight::http::{
     Admission, ApiError, Ceilings, Edge, Health, Listener, PublicState, Timing, bind, public_router,
 };
@@ -31,7 +33,7 @@ use crate::common::{AgentClient, Client, VisitorClient, http, json};
 
 /// A node with nothing but its public listener.
 pub struct Node {
-    addr: SocketAddr,
+    pub addr: SocketAddr,
     sockets: Sockets,
     hub: Arc<Hub>,
     stop: DropGuard,
@@ -103,7 +105,6 @@ impl Cluster {
         let mut settings = demo.group.settings.clone();
         settings.grace_seconds = grace_seconds;
         accounts.update_settings(&demo.group.id, &settings, demo.group.version, "it").await.unwrap();
-        let bus = Arc::<MemoryBus>::default();
         let mut nodes = Vec::new();
         for (post, vault) in posts.into_iter().zip(vaults) {
             let meters = Meters::new().0;
@@ -111,7 +112,6 @@ impl Cluster {
                 clock,
                 accounts: Arc::clone(&accounts),
                 directory: directory.clone(),
-                bus: bus.clone(),
                 vault,
                 post,
                 events: Events::start(Arc::clone(&store) as _, Arc::clone(&meters)),
@@ -175,7 +175,7 @@ impl Cluster {
 }
 
 impl Node {
-    fn start(hub: Arc<Hub>, accounts: Arc<Accounts>, meters: Arc<Meters>) -> Self {
+    pub fn start(hub: Arc<Hub>, accounts: Arc<Accounts>, meters: Arc<Meters>) -> Self {
         let stop = CancellationToken::new();
         let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = socket.local_addr().unwrap();
@@ -270,7 +270,7 @@ struct Away;
 
 #[async_trait::async_trait]
 impl Directory for Away {
-    fn enroll(&self, _: NodeId, _: Weak<dyn PresenceSource>) {}
+    fn enroll(&self, _: NodeId, _: Weak<dyn PresenceSource>, _: Weak<Sink>) {}
 
     async fn claim(&self, _: NodeId, _: &VisitorKey) -> Result<Home, DirectoryError> {
         Err(DirectoryError("away".into()))
@@ -280,20 +280,33 @@ impl Directory for Away {
         Err(DirectoryError("away".into()))
     }
 
-    async fn lookup(
-        &self,
-        _: NodeId,
-        _: &GroupId,
-        _: &[VisitorId],
-    ) -> Result<Vec<Option<Arc<Snapshot>>>, DirectoryError> {
+    fn release(&self, _: NodeId, _: &VisitorKey) {}
+
+    fn is_read(&self, _: NodeId, _: &GroupId) -> bool {
+        true
+    }
+
+    fn publish(&self, _: NodeId, _: &Arc<Snapshot>) {}
+
+    fn confirms(&self, _: NodeId, _: &GroupId) -> bool {
+        false
+    }
+
+    async fn announce(&self, _: NodeId) {}
+
+    async fn follow(&self, _: NodeId, _: &GroupId) -> Follow {
+        Follow::new(())
+    }
+
+    async fn lookup(&self, _: NodeId, _: &GroupId, _: &[VisitorId]) -> Result<Sight, DirectoryError> {
         Err(DirectoryError("away".into()))
     }
 
-    async fn list(&self, _: NodeId, _: &GroupId) -> Result<Vec<Arc<Snapshot>>, DirectoryError> {
+    async fn list(&self, _: NodeId, _: &GroupId) -> Result<Sight, DirectoryError> {
         Err(DirectoryError("away".into()))
     }
 
-    async fn nodes(&self, _: NodeId) -> Result<Vec<NodeFacts>, DirectoryError> {
+    async fn nodes(&self, _: NodeId) -> Result<Vec<Neighbour>, DirectoryError> {
         Err(DirectoryError("away".into()))
     }
 }

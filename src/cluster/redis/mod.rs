@@ -1,8 +1,612 @@
-//! What nodes share on Redis.
+//! The directory on Redis: every visitor has one home, and what its home told is there for every node.
+//!
+//! Truth lies in leases and entries, never in messages. A node renews one lease; an entry names its home's node
+//! and epoch and counts only as long as that lease does, so that nothing of a visitor is ever refreshed and a dead
+//! node's visitors end together. What is told on channels are hints. In parts:
+//!
+//! - [`beat`](self::beat): a script a second renews the own lease and tells who else is up ([`table`](self::table)).
+//! - [`writes`](self::writes): what this node tells of its visitors, in batches, fenced by its epoch.
+//! - [`listen`](self::listen): a connection of its own for what the others tell.
+//! - here: claims and readings.
+//!
+//! After any failure this node does not know what Redis holds of its visitors. It then takes a new epoch and tells
+//! all of them anew; what it told before is in doubt for everybody until it has. A visitor who meanwhile has another
+//! home is left to that one.
 
-pub mod vault;
-
+mod beat;
+mod entry;
+mod listen;
+mod table;
 #[cfg(test)]
-#[path = "../../../tests/it/common/redis.rs"]
-#[allow(dead_code, unreachable_pub, clippy::duplicate_mod, reason = "tests of whole servers use it too")]
-mod server;
+mod tests;
+pub mod vault;
+mod writes;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::{Mutex, RwLock};
+use redis::{FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use self::beat::Own;
+use self::entry::{Entry, Keys};
+use self::listen::Wishes;
+use self::table::{Standing, Table, Term};
+use self::writes::Queue;
+use super::{
+    Directory, DirectoryError, Follow, Hint, Home, Inherited, Neighbour, NodeId, PresenceSource, Sight, Sink,
+};
+use crate::clock::wall;
+use crate::ids::{GroupId, VisitorId, VisitorKey};
+use crate::limits::{self, Limits};
+use crate::model::visitor::{Snapshot, VisitorView};
+use crate::redis::{Link, OpenError};
+use crate::telemetry::Meters;
+
+static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/claim.lua")));
+static SWEEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/sweep.lua")));
+
+/// The directory of one node. Its tasks end with it, and nothing is said: the lease runs out.
+pub struct RedisDirectory {
+    inner: Arc<Inner>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Drop for RedisDirectory {
+    fn drop(&mut self) {
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+    }
+}
+
+/// How long things take.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    lease: Duration,
+    beat: Duration,
+}
+
+impl Pace {
+    /// Without an answer for this long nothing is known of other nodes.
+    fn silence(&self) -> Duration {
+        self.lease / 2
+    }
+}
+
+/// The node whose directory this is.
+struct Me {
+    node: NodeId,
+    source: Weak<dyn PresenceSource>,
+    sink: Weak<Sink>,
+}
+
+struct Inner {
+    link: Link,
+    meters: Arc<Meters>,
+    pace: Pace,
+    me: OnceLock<Me>,
+    own: Mutex<Own>,
+    /// One beat at a time.
+    turn: tokio::sync::Mutex<()>,
+    /// Redis is known not to answer, or not to have answered in time: nobody waits for it until a beat went through.
+    cut: AtomicBool,
+    table: RwLock<Table>,
+    /// A beat is wanted before its time.
+    hurry: Notify,
+    /// Grows with each beat that went through.
+    beats: watch::Sender<u64>,
+    queue: Mutex<Queue>,
+    /// Something waits in the queue.
+    queued: Notify,
+    wishes: Mutex<Wishes>,
+    /// The greatest version that was read of each group: a lesser one is that of a Redis that has forgotten.
+    floors: Mutex<HashMap<GroupId, u64>>,
+    /// Other channels are wanted.
+    wanted: Notify,
+    /// Groups in which somebody spoke whose standing only the next beat tells.
+    doubtful: Mutex<HashSet<GroupId>>,
+    /// A node died, and this one is to take out what it had told.
+    swept: Notify,
+}
+
+/// Redis was not asked, because it is known not to answer.
+#[derive(Debug, thiserror::Error)]
+#[error("Redis is away")]
+struct Away;
+
+fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> DirectoryError {
+    DirectoryError(Box::new(error))
+}
+
+/// Who may speak for a visitor, as a claim was answered.
+enum Claimed {
+    Here(Inherited),
+    Held(Term),
+}
+
+impl RedisDirectory {
+    /// Connects. Nothing is told before a node is enrolled.
+    pub async fn open(url: &str, limits: &Limits, meters: Arc<Meters>) -> Result<Self, OpenError> {
+        let pace = Pace { lease: limits.node_lease, beat: limits.node_beat };
+        let inner = Inner {
+            link: Link::open(url).await?,
+            meters,
+            pace,
+            me: OnceLock::new(),
+            own: Mutex::new(Own::default()),
+            turn: tokio::sync::Mutex::default(),
+            cut: AtomicBool::new(false),
+            table: RwLock::new(Table::new(pace.lease)),
+            hurry: Notify::new(),
+            beats: watch::Sender::new(0),
+            queue: Mutex::default(),
+            queued: Notify::new(),
+            wishes: Mutex::default(),
+            floors: Mutex::default(),
+            wanted: Notify::new(),
+            doubtful: Mutex::default(),
+            swept: Notify::new(),
+        };
+        Ok(Self { inner: Arc::new(inner), tasks: Mutex::default() })
+    }
+
+    /// Whether other nodes' visitors can be told of.
+    pub fn is_heard(&self) -> bool {
+        !self.inner.cut.load(Ordering::Relaxed) && !self.inner.is_silent()
+    }
+
+    /// The node leaves: what it still spoke for is absent at once, and not only when its lease ends.
+    pub async fn leave(&self) {
+        self.inner.leave().await;
+    }
+}
+
+impl Inner {
+    fn me(&self) -> Option<&Me> {
+        self.me.get()
+    }
+
+    fn source(&self) -> Option<Arc<dyn PresenceSource>> {
+        self.me()?.source.upgrade()
+    }
+
+    fn tell(&self, hint: Hint) {
+        if let Some(sink) = self.me().and_then(|me| me.sink.upgrade()) {
+            sink(hint);
+        }
+    }
+
+    /// Whether Redis may be waited for.
+    fn up(&self) -> Result<(), DirectoryError> {
+        if self.cut.load(Ordering::Relaxed) || self.is_silent() { Err(unreachable(Away)) } else { Ok(()) }
+    }
+
+    fn is_silent(&self) -> bool {
+        let heard = self.own.lock().heard;
+        heard.is_some_and(|heard| heard.elapsed() > self.pace.silence())
+    }
+
+    /// Redis did not answer in time: nobody waits for it until a beat went through.
+    fn trip(&self) {
+        if !self.cut.swap(true, Ordering::Relaxed) {
+            tracing::warn!("Redis does not answer in time, visitors are served without it");
+        }
+        self.hurry.notify_one();
+    }
+
+    async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
+        crate::redis::within(limits::DIRECTORY_ANSWER, self.link.run(call)).await
+    }
+
+    async fn read<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, DirectoryError> {
+        self.up()?;
+        crate::redis::within(limits::DIRECTORY_ANSWER, self.link.ask_all(commands)).await.map_err(|error| {
+            self.trip();
+            unreachable(error)
+        })
+    }
+
+    // ── Claims ─────────────────────────────────────────────────────────────────────────────────
+
+    async fn claim(&self, key: &VisitorKey) -> Result<Home, DirectoryError> {
+        let mut over = None;
+        // Who loses a race for a dead node's visitor finds the winner.
+        for _ in 0..3 {
+            match self.claim_once(key, over).await? {
+                Claimed::Here(inherited) => {
+                    self.meters.claim(if over.is_some() { "taken_over" } else { "here" });
+                    return Ok(Home::Here(inherited));
+                }
+                Claimed::Held(term) if self.may_take(term, Instant::now()).await => over = Some(term),
+                Claimed::Held(term) => {
+                    self.meters.claim("there");
+                    return Ok(Home::There(term.node));
+                }
+            }
+        }
+        Err(DirectoryError("a visitor's home changes all the time".into()))
+    }
+
+    async fn claim_once(&self, key: &VisitorKey, over: Option<Term>) -> Result<Claimed, DirectoryError> {
+        let term = self.own.lock().term().ok_or_else(|| unreachable(Away))?;
+        let keys = Keys(&key.group);
+        let mut call = CLAIM.key(keys.visitors());
+        call.key(keys.floor())
+            .arg(key.visitor.as_str())
+            .arg(entry::node_name(term.node))
+            .arg(term.epoch)
+            .arg(over.map(|over| over.to_string()).unwrap_or_default());
+        let (here, found, version): (bool, Vec<u8>, String) = self.run(&call).await.map_err(|error| {
+            self.trip();
+            unreachable(error)
+        })?;
+        let found = Entry::read(&found);
+        if here {
+            let session = found.and_then(|entry| entry.visitor()).and_then(|visitor| visitor.view().session);
+            return Ok(Claimed::Here(Inherited { version: version.parse().unwrap_or(0), session }));
+        }
+        let held = found.ok_or_else(|| DirectoryError("a visitor's entry is none of ours".into()))?;
+        Ok(Claimed::Held(held.home))
+    }
+
+    /// Whether a visitor may be taken over from another node: it is up no more, or wants to be rid of it.
+    async fn may_take(&self, term: Term, since: Instant) -> bool {
+        if self.source().is_none_or(|source| source.facts().draining) {
+            return false;
+        }
+        self.refresh(since).await;
+        let table = self.table.read();
+        match table.standing(term) {
+            Standing::Sure | Standing::Doubt(_) => table.is_draining(term.node),
+            Standing::Gone | Standing::Stranger => true,
+        }
+    }
+
+    /// The other node that speaks for a visitor.
+    async fn home(&self, key: &VisitorKey) -> Result<Option<NodeId>, DirectoryError> {
+        let mut look = redis::pipe();
+        look.cmd("HGET").arg(Keys(&key.group).visitors()).arg(key.visitor.as_str());
+        let (found,): (Option<Vec<u8>>,) = self.read(&look).await?;
+        let home = found.and_then(|bytes| Entry::read(&bytes).map(|entry| entry.home));
+        let Some(term) = home.filter(|term| self.me().is_none_or(|me| me.node != term.node)) else {
+            return Ok(None);
+        };
+        if matches!(self.table.read().standing(term), Standing::Sure | Standing::Doubt(_)) {
+            return Ok(Some(term.node));
+        }
+        // It may be newer than the last look at who is up.
+        self.refresh(Instant::now()).await;
+        let standing = self.table.read().standing(term);
+        Ok(matches!(standing, Standing::Sure | Standing::Doubt(_)).then_some(term.node))
+    }
+
+    // ── Readings ───────────────────────────────────────────────────────────────────────────────
+
+    /// What an entry says of a visitor of another node; `None` where nobody is there, and with it who is to be
+    /// swept away.
+    fn seen(&self, key: &VisitorKey, bytes: &[u8]) -> Seen {
+        let Some(entry) = Entry::read(bytes) else { return Seen::default() };
+        let visitor = entry.visitor().filter(|visitor| visitor.key() == key);
+        let absent = || {
+            let since = visitor.as_ref().map_or_else(wall, Snapshot::since);
+            Some(Arc::new(VisitorView::absent(key, since, entry.version).snapshot()))
+        };
+        let told = |visitor: &Snapshot| Some(Arc::new(visitor.clone()));
+        if self.me().is_some_and(|me| me.node == entry.home.node) {
+            return Seen { visitor: absent(), ..Seen::default() };
+        }
+        match self.table.read().standing(entry.home) {
+            Standing::Sure => Seen { visitor: visitor.as_ref().map_or_else(absent, told), ..Seen::default() },
+            Standing::Doubt(since) => {
+                let unknown =
+                    visitor.as_ref().map(|visitor| Arc::new(visitor.view().unknown(since).snapshot()));
+                Seen { visitor: unknown.or_else(absent), ..Seen::default() }
+            }
+            Standing::Gone => Seen { visitor: absent(), dead: Some(entry.home), ..Seen::default() },
+            Standing::Stranger => Seen { visitor: absent(), stranger: Some(entry.home), ..Seen::default() },
+        }
+    }
+
+    /// Judges what was read, after another look at who is up if somebody is new.
+    async fn judged(&self, read: &[(VisitorKey, Vec<u8>)]) -> Vec<Seen> {
+        let mut seen: Vec<Seen> = read.iter().map(|(key, bytes)| self.seen(key, bytes)).collect();
+        if seen.iter().any(|seen| seen.stranger.is_some()) {
+            self.refresh(Instant::now()).await;
+            for (seen, (key, bytes)) in seen.iter_mut().zip(read).filter(|(seen, _)| seen.stranger.is_some())
+            {
+                *seen = self.seen(key, bytes);
+                // A node that even a fresh look does not find was forgotten long ago.
+                seen.dead = seen.dead.or(seen.stranger);
+            }
+        }
+        seen
+    }
+
+    async fn lookup(&self, group: &GroupId, visitors: &[VisitorId]) -> Result<Sight, DirectoryError> {
+        let keys = Keys(group);
+        let mut sight = Sight { floor: u64::MAX, ..Sight::default() };
+        for visitors in visitors.chunks(limits::DIRECTORY_BATCH) {
+            let mut commands = redis::pipe();
+            // The floor first: whoever comes after it is above it.
+            commands.cmd("GET").arg(keys.floor()).cmd("HMGET").arg(keys.visitors());
+            for visitor in visitors {
+                commands.arg(visitor.as_str());
+            }
+            let (floor, found): (Option<u64>, Vec<Option<Vec<u8>>>) = self.read(&commands).await?;
+            sight.floor = sight.floor.min(self.floor(group, floor).await);
+            let key = |visitor: &VisitorId| VisitorKey { group: group.clone(), visitor: visitor.clone() };
+            let mut read = Vec::new();
+            let mut places = Vec::new();
+            for (at, (visitor, found)) in visitors.iter().zip(found).enumerate() {
+                if let Some(bytes) = found {
+                    read.push((key(visitor), bytes));
+                    places.push(at);
+                }
+            }
+            let begin = sight.visitors.len();
+            sight.visitors.resize(begin + visitors.len(), None);
+            let seen = self.judged(&read).await;
+            for (at, seen) in places.into_iter().zip(&seen) {
+                sight.visitors[begin + at].clone_from(&seen.visitor);
+            }
+            self.sweep(group, &read, &seen).await;
+        }
+        self.still_certain(&mut sight)?;
+        Ok(sight)
+    }
+
+    async fn list(&self, group: &GroupId) -> Result<Sight, DirectoryError> {
+        let keys = Keys(group);
+        let mut first = redis::pipe();
+        first.cmd("GET").arg(keys.floor());
+        let (floor,): (Option<u64>,) = self.read(&first).await?;
+        let floor = self.floor(group, floor).await;
+        let mut found: HashMap<VisitorId, Arc<Snapshot>> = HashMap::new();
+        let mut cursor = 0;
+        loop {
+            let mut commands = redis::pipe();
+            commands.cmd("HSCAN").arg(keys.visitors()).arg(cursor).arg("COUNT").arg(limits::DIRECTORY_BATCH);
+            let ((next, page),): ((u64, Fields),) = self.read(&commands).await?;
+            let read: Vec<(VisitorKey, Vec<u8>)> = page
+                .into_iter()
+                .filter_map(|(visitor, bytes)| {
+                    let visitor = VisitorId::new(std::str::from_utf8(&visitor).ok()?).ok()?;
+                    Some((VisitorKey { group: group.clone(), visitor }, bytes))
+                })
+                .collect();
+            let seen = self.judged(&read).await;
+            for ((key, _), seen) in read.iter().zip(&seen) {
+                if let Some(visitor) = &seen.visitor {
+                    found.insert(key.visitor.clone(), Arc::clone(visitor));
+                }
+            }
+            self.sweep(group, &read, &seen).await;
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        let mut sight = Sight { visitors: found.into_values().map(Some).collect(), floor, doubt: None };
+        self.still_certain(&mut sight)?;
+        Ok(sight)
+    }
+
+    /// The greatest version of a group, as read. Where it was greater before, Redis has forgotten, and another look at
+    /// who is up shows whom it has forgotten.
+    async fn floor(&self, group: &GroupId, read: Option<u64>) -> u64 {
+        let read = read.unwrap_or(0);
+        let before = self.floors.lock().insert(group.clone(), read);
+        if before.is_some_and(|before| before > read) {
+            self.refresh(Instant::now()).await;
+        }
+        read
+    }
+
+    /// What was read holds only if Redis is heard now: a process that stood still knows nothing.
+    fn still_certain(&self, sight: &mut Sight) -> Result<(), DirectoryError> {
+        self.up()?;
+        sight.doubt = self.table.read().doubt();
+        if sight.visitors.is_empty() && sight.floor == u64::MAX {
+            sight.floor = 0;
+        }
+        Ok(())
+    }
+
+    /// Takes out the entries that were found to be of nodes that are no more.
+    async fn sweep(&self, group: &GroupId, read: &[(VisitorKey, Vec<u8>)], seen: &[Seen]) {
+        let keys = Keys(group);
+        let mut call = SWEEP.key(keys.visitors());
+        call.key(keys.floor()).arg("0");
+        let mut dead = 0;
+        for ((key, _), seen) in read.iter().zip(seen) {
+            if let Some(home) = seen.dead {
+                call.arg(key.visitor.as_str()).arg(home.to_string());
+                dead += 1;
+            }
+        }
+        if dead == 0 {
+            return;
+        }
+        match self.run::<u64>(&call).await {
+            Ok(swept) => tracing::debug!(%group, swept, "took out what dead nodes had told"),
+            Err(error) => tracing::debug!(%group, %error, "can't take out what dead nodes had told"),
+        }
+    }
+
+    /// Takes out everything that dead nodes had told, group by group. One node does, or none: what is left is taken
+    /// out by whoever reads it.
+    async fn sweep_all(&self) {
+        let Some(source) = self.source() else { return };
+        for group in source.groups() {
+            if let Err(error) = self.list(&group).await {
+                tracing::debug!(%group, %error, "can't look for what dead nodes had told");
+                return;
+            }
+        }
+    }
+
+    /// Gives up a claim that nothing came of.
+    async fn release(&self, key: &VisitorKey) {
+        let Some(term) = self.own.lock().term() else { return };
+        let keys = Keys(&key.group);
+        let mut call = SWEEP.key(keys.visitors());
+        call.key(keys.floor()).arg("1").arg(key.visitor.as_str()).arg(term.to_string());
+        if let Err(error) = self.run::<u64>(&call).await {
+            tracing::debug!(%error, "can't give up a claim");
+        }
+    }
+}
+
+/// The sweeper's life.
+async fn sweep(inner: Arc<Inner>) {
+    loop {
+        inner.swept.notified().await;
+        inner.sweep_all().await;
+    }
+}
+
+/// Fields of a hash with their values.
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What an entry comes to.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    visitor: Option<Arc<Snapshot>>,
+    dead: Option<Term>,
+    stranger: Option<Term>,
+}
+
+/// A group's hints are wanted by one more, for as long as this lives.
+struct Following {
+    inner: Weak<Inner>,
+    group: GroupId,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.unfollow(&self.group);
+        }
+    }
+}
+
+#[async_trait]
+impl Directory for RedisDirectory {
+    fn enroll(&self, node: NodeId, source: Weak<dyn PresenceSource>, sink: Weak<Sink>) {
+        if self.inner.me.set(Me { node, source, sink }).is_err() {
+            tracing::error!(%node, "a directory is one node's");
+            return;
+        }
+        let tasks = [
+            tokio::spawn(beat::run(Arc::clone(&self.inner))),
+            tokio::spawn(writes::run(Arc::clone(&self.inner))),
+            tokio::spawn(listen::run(Arc::clone(&self.inner))),
+            tokio::spawn(sweep(Arc::clone(&self.inner))),
+        ];
+        self.tasks.lock().extend(tasks);
+    }
+
+    async fn claim(&self, _: NodeId, key: &VisitorKey) -> Result<Home, DirectoryError> {
+        self.inner.first_beat().await;
+        if let Err(away) = self.inner.up() {
+            self.inner.meters.claim("unclaimed");
+            return Err(away);
+        }
+        // Who is here already was claimed, or will be found to be somebody else's by the next write.
+        if self.inner.source().is_some_and(|source| source.is_home(key)) {
+            return Ok(Home::Here(Inherited::default()));
+        }
+        let (answer, asked) = oneshot::channel();
+        let (inner, key) = (Arc::clone(&self.inner), key.clone());
+        tokio::spawn(async move {
+            let home = inner.claim(&key).await;
+            let is_here = matches!(home, Ok(Home::Here(_)));
+            // Whoever asked has gone, or is served already.
+            if answer.send(home).is_err()
+                && is_here
+                && inner.source().is_some_and(|source| !source.is_home(&key))
+            {
+                inner.release(&key).await;
+            }
+        });
+        match tokio::time::timeout(limits::CLAIM_WAIT, asked).await {
+            Ok(Ok(Ok(home))) => Ok(home),
+            Ok(Ok(Err(error))) => {
+                self.inner.meters.claim("unclaimed");
+                Err(error)
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.inner.trip();
+                self.inner.meters.claim("unclaimed");
+                Err(unreachable(Away))
+            }
+        }
+    }
+
+    async fn home(&self, _: NodeId, key: &VisitorKey) -> Result<Option<NodeId>, DirectoryError> {
+        self.inner.first_beat().await;
+        self.inner.home(key).await
+    }
+
+    fn release(&self, _: NodeId, key: &VisitorKey) {
+        if self.inner.up().is_ok() {
+            let (inner, key) = (Arc::clone(&self.inner), key.clone());
+            tokio::spawn(async move { inner.release(&key).await });
+        }
+    }
+
+    fn is_read(&self, _: NodeId, _: &GroupId) -> bool {
+        true
+    }
+
+    fn publish(&self, _: NodeId, snapshot: &Arc<Snapshot>) {
+        self.inner.publish(snapshot);
+    }
+
+    fn confirms(&self, _: NodeId, group: &GroupId) -> bool {
+        self.is_heard() && self.inner.hears(group)
+    }
+
+    async fn announce(&self, _: NodeId) {
+        let told = tokio::time::timeout(limits::CLAIM_WAIT, self.inner.refresh(Instant::now())).await;
+        if told.is_err() {
+            tracing::debug!("the other nodes were not told in time");
+        }
+    }
+
+    async fn follow(&self, _: NodeId, group: &GroupId) -> Follow {
+        // Whoever gives up waiting wishes no more.
+        let guard = Following { inner: Arc::downgrade(&self.inner), group: group.clone() };
+        self.inner.follow(group).await;
+        Follow::new(guard)
+    }
+
+    async fn lookup(
+        &self,
+        _: NodeId,
+        group: &GroupId,
+        visitors: &[VisitorId],
+    ) -> Result<Sight, DirectoryError> {
+        self.inner.first_beat().await;
+        self.inner.lookup(group, visitors).await
+    }
+
+    async fn list(&self, _: NodeId, group: &GroupId) -> Result<Sight, DirectoryError> {
+        self.inner.first_beat().await;
+        self.inner.list(group).await
+    }
+
+    async fn nodes(&self, _: NodeId) -> Result<Vec<Neighbour>, DirectoryError> {
+        self.inner.first_beat().await;
+        self.inner.up()?;
+        let age = self.inner.own.lock().heard.map(|heard| heard.elapsed()).unwrap_or_default();
+        Ok(self.inner.table.read().up(age))
+    }
+}

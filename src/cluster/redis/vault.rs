@@ -76,7 +76,7 @@ impl RedisVault {
             };
         }
         let scripts = Scripts {
-            put: script!("put"),
+            put: script!("vault_put"),
             look: script!("look"),
             adopt: script!("adopt"),
             release: script!("release"),
@@ -214,9 +214,9 @@ impl Vault for RedisVault {
 
 #[cfg(test)]
 mod tests {
-    use super::super::server::Redis;
     use super::*;
     use crate::cluster::vault::suite;
+    use crate::redis::server::Redis;
 
     async fn fresh(life: Duration) -> (RedisVault, Redis) {
         let redis = Redis::start().await;

@@ -234,7 +234,7 @@ impl Hub {
         }
     }
 
-    fn is_home_of(&self, key: &VisitorKey) -> bool {
+    pub(in crate::hub) fn is_home_of(&self, key: &VisitorKey) -> bool {
         self.tracker.look(key, |_| ()).is_some()
     }
 }

@@ -117,7 +117,7 @@ impl Hub {
     }
 
     /// No wire between this node and that one goes on.
-    fn wires_lost(self: &Arc<Self>, node: NodeId) {
+    pub(super) fn wires_lost(self: &Arc<Self>, node: NodeId) {
         let edge: Vec<WireId> =
             self.wires.edge.iter().filter(|wire| wire.node == node).map(|wire| *wire.key()).collect();
         let lines: Vec<(NodeId, WireId)> =

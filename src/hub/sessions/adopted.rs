@@ -51,7 +51,7 @@ impl Hub {
     /// The nodes that are up, this one included; none where nobody can say.
     async fn alive(&self) -> Option<Vec<NodeId>> {
         let others = self.directory.nodes(self.node).await.ok()?;
-        Some(others.iter().map(|facts| facts.node).chain([self.node]).collect())
+        Some(others.iter().map(|other| other.facts.node).chain([self.node]).collect())
     }
 
     /// Goes on with a session whose node is gone. None: there is no such session, or it has ended.
@@ -86,6 +86,16 @@ impl Hub {
             Some(saved) => Ok(Some(self.go_on(saved))),
             None => Err(AdoptError::Elsewhere),
         }
+    }
+
+    /// Goes on with a session while nobody waits for it.
+    pub(in crate::hub) fn adopt_later(self: &Arc<Self>, id: SessionId) {
+        let hub = Arc::clone(self);
+        self.runtime.spawn(async move {
+            if let Err(error) = hub.adopt(id).await {
+                tracing::info!(session = %id, %error, "a session is not gone on with here");
+            }
+        });
     }
 
     /// Goes on with the session of a visitor whose node is gone, and so puts a question again that was not

@@ -158,6 +158,10 @@ impl Hub {
             self.presence(&key, presence::Input::Session { session: shown });
         }
         if view.ended.is_some() && self.sessions.close(session) {
+            // A home that was kept for the session alone is given up with it.
+            if let Some(key) = session.visitor_key().filter(|key| !self.is_home_of(key)) {
+                self.directory.release(self.node, &key);
+            }
             self.session_keys.lock().free(session.id);
             self.timers.at(self.clock.tick().after(REMEMBERED), Due::Forget(session.id));
         }

@@ -46,6 +46,12 @@ pub enum Input {
     /// The visitor is ended from elsewhere: logged out on another node, disconnected by an operator, presence
     /// switched off. Absent at once, also within grace.
     Ended,
+    /// Somebody may have been told this version of the visitor, by another node: what is told from now on is above
+    /// it. While absent: nothing.
+    Raised {
+        /// The version.
+        above: u64,
+    },
     /// A signal for the visitor.
     Signal {
         /// What to deliver.

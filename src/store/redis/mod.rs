@@ -22,10 +22,6 @@ mod log;
 mod receipts;
 mod records;
 mod rows;
-#[cfg(test)]
-#[path = "../../../tests/it/common/redis.rs"]
-#[allow(dead_code, unreachable_pub, reason = "tests of whole servers use it too")]
-mod server;
 mod store;
 mod sync;
 
@@ -53,6 +49,8 @@ use crate::ids::{AgentKey, EventId, GroupId, SessionId};
 use crate::limits;
 use crate::model::event::Event;
 use crate::model::feed::{Item, Place};
+#[cfg(test)]
+use crate::redis::server;
 
 /// A log on Redis, folded into the records of a [`RedisStore`] there.
 pub struct RedisLog {

@@ -13,6 +13,7 @@ use crate::model::session::EndReason;
 use crate::model::session_record::SessionRecord;
 use crate::redis::{Link, OpenError};
 use crate::store::records::{DayStatistics, LetGo, RecordPage, RecordQuery, SessionRecords, laws};
+use crate::store::sync::EndedRecords as _;
 use crate::store::{Store, StoreNews, feed};
 
 async fn fresh() -> (RedisLog, Redis) {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use porchlight::cluster::NodeId;
-use porchlight::cluster::memory::MemoryDirectory;
 use porchlight::cluster::post::memory::MemoryPost;
 use porchlight::cluster::post::redis::RedisPost;
 use porchlight::cluster::post::{FarFrame, FrameSink, Heard, Hearing, Letter, Mailbox, Post};

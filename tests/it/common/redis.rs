@@ -57,6 +57,11 @@ impl Redis {
         self.child.wait().unwrap();
     }
 
+    /// Makes one that was killed lose what it kept.
+    pub fn lose(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("appendonlydir")).unwrap();
+    }
+
     /// Starts it again, with what it kept.
     pub async fn revive(&mut self) {
         self.child = spawn(self.folder.path());

@@ -6,11 +6,7 @@ use super::*;
 use crate::cluster::post::suite::{self, A, B, ear, expect, expect_lost, expect_open, frame, mail, send};
 use crate::cluster::post::{Heard, Mail};
 
-#[path = "../../../../tests/it/common/redis.rs"]
-#[allow(dead_code, unreachable_pub, clippy::duplicate_mod, reason = "tests of whole servers use it too")]
-mod server;
-
-use server::Redis;
+use crate::redis::server::Redis;
 
 async fn post(redis: &Redis) -> Arc<RedisPost> {
     Arc::new(RedisPost::new(Link::open(&redis.url()).await.unwrap()))

@@ -1,16 +1,58 @@
--- Saves a session for its owner.
--- ARGV: session, visitor, owner, its term, text, how long it is kept, how many late ones to let go of.
-local id, visitor, owner, fence, text, life = unpack(ARGV)
-sweep(tonumber(ARGV[7]))
-if redis.call('ZSCORE', over, id) then return {'over'} end
-local home = home_of(id)
-if home and not is_late(id) then
-    if home.owner ~= owner then return {'foreign', home.owner} end
-    if tonumber(home.fence) > tonumber(fence) then return {'stale'} end
+-- Publishes visitors of one group. Each is stored, or taken out if it is absent, and told to whoever listens.
+-- KEYS: visitors (visitor -> node:epoch:version:snapshot), the greatest version of the group.
+-- ARGV: channel of the group, node, epoch, group, '1' if who is not found may have been told to be absent, then for each: visitor, version, entry, '1' if it is absent, the
+--       holder that may be taken over (node:epoch, or empty).
+-- Returns for each: '' if it was taken, '>version' if it must be told again above that version, or the holder
+-- (node:epoch) who alone may speak for it.
+local visitors, floor_key = KEYS[1], KEYS[2]
+local channel, node, epoch, group = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local stored = redis.call('GET', floor_key) or '0'
+local floor, answer = stored, {}
+local strict = ARGV[5] == '1'
+for i = 6, #ARGV, 5 do
+  local visitor, version, entry, absent, over = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3] == '1', ARGV[i + 4]
+  local result = ''
+  local found = redis.call('HGET', visitors, visitor)
+  -- What has been told of it that this must be above.
+  local below
+  if found then
+    local home, term, known, rest = string.match(found, '^(%x+):(%d+):(%d+):()')
+    if home == node then
+      if tonumber(term) > tonumber(epoch) then
+        result = 'late'
+      elseif term == epoch and (tonumber(known) > tonumber(version) or (known == version and rest > #found)) then
+        below = known
+      end
+    elseif home .. ':' .. term == over then
+      if tonumber(known) >= tonumber(version) then below = known end
+    else
+      result = home .. ':' .. term
+      if not absent and tonumber(version) > tonumber(known) then
+        -- Its own node told people a greater version: the home goes on above it.
+        local header = home .. ':' .. term .. ':' .. version .. ':'
+        redis.call('HSET', visitors, visitor, header .. string.sub(found, rest))
+        redis.call('PUBLISH', 'pl:node:' .. home, 'r ' .. group .. ' ' .. visitor .. ' ' .. version)
+        if tonumber(version) > tonumber(floor) then floor = version end
+      end
+    end
+  elseif strict and tonumber(stored) >= tonumber(version) then
+    below = stored
+  end
+  if result == 'late' then
+    result = ''
+  elseif result == '' then
+    if absent then
+      redis.call('HDEL', visitors, visitor)
+      redis.call('PUBLISH', channel, entry)
+    elseif below then
+      result = '>' .. below
+    else
+      redis.call('HSET', visitors, visitor, entry)
+      redis.call('PUBLISH', channel, entry)
+    end
+    if tonumber(version) > tonumber(floor) then floor = version end
+  end
+  answer[#answer + 1] = result
 end
-redis.call('HSET', texts, id, text)
-settle(id, owner, fence, visitor)
-redis.call('ZADD', ends, now + tonumber(life), id)
-if visitor ~= '' then redis.call('HSET', of, visitor, id) end
-keep(tonumber(life))
-return {'kept'}
+if floor ~= stored then redis.call('SET', floor_key, floor) end
+return answer

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::server::Redis;
-use super::super::{RedisLog, RedisReceipts};
+use super::super::{RedisLog, RedisReceipts, RedisStore};
 use super::*;
 use crate::clock::Wall;
 use crate::ids::{AgentId, AgentKey, EventId, ReceiptId, RunId, SessionId, SinkId};

@@ -1,7 +1,7 @@
 //! The obligations of every store of the sync over a real Redis, and what becomes of several that write there.
 
-use super::super::{RedisLog, RedisStore};
 use super::super::server::Redis;
+use super::super::{RedisLog, RedisStore};
 use super::*;
 use crate::model::settings::Settings;
 use crate::model::sink::Takes;

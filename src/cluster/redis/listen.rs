@@ -1,0 +1,206 @@
+//! What other nodes tell, on a connection of its own.
+//!
+//! Channels lose whatever is said while nobody listens. So the task here subscribes, waits for the confirmation and
+//! only then says that a group is followed; after every loss of the connection everything is read again. Sockets die
+//! without a word, so it must hear the own node's beats: when it does not, the connection is given up.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use redis::aio::PubSubSink;
+use redis::{Msg, RedisError};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::entry::{self, Keys};
+use super::table::Standing;
+use super::{Inner, beat};
+use crate::cluster::Hint;
+use crate::ids::{GroupId, VisitorId, VisitorKey};
+use crate::limits;
+use crate::model::visitor::State;
+use crate::redis::within;
+
+/// The groups that are followed.
+pub(super) type Wishes = HashMap<GroupId, Wish>;
+
+/// A group that is followed.
+#[derive(Debug)]
+pub(super) struct Wish {
+    count: usize,
+    confirmed: watch::Sender<bool>,
+    /// Somebody was told that it is followed before it was.
+    late: bool,
+}
+
+impl Inner {
+    /// Follows a group. Returns when it is subscribed, or when that takes long: then it is read again later.
+    pub(super) async fn follow(&self, group: &GroupId) {
+        let mut confirmed = {
+            let mut wishes = self.wishes.lock();
+            let fresh = || Wish { count: 0, confirmed: watch::Sender::new(false), late: false };
+            let wish = wishes.entry(group.clone()).or_insert_with(fresh);
+            wish.count += 1;
+            wish.confirmed.subscribe()
+        };
+        self.wanted.notify_one();
+        let confirmed = confirmed.wait_for(|confirmed| *confirmed);
+        if tokio::time::timeout(limits::CLAIM_WAIT, confirmed).await.is_err()
+            && let Some(wish) = self.wishes.lock().get_mut(group)
+        {
+            wish.late = true;
+        }
+    }
+
+    /// One follower less.
+    pub(super) fn unfollow(&self, group: &GroupId) {
+        let mut wishes = self.wishes.lock();
+        if let Some(wish) = wishes.get_mut(group) {
+            wish.count = wish.count.saturating_sub(1);
+            if wish.count == 0 {
+                wishes.remove(group);
+                drop(wishes);
+                self.wanted.notify_one();
+            }
+        }
+    }
+
+    /// Whether what is told of a group now is heard.
+    pub(super) fn hears(&self, group: &GroupId) -> bool {
+        self.wishes.lock().get(group).is_some_and(|wish| *wish.confirmed.borrow())
+    }
+}
+
+/// The listener's life: one connection after the other.
+pub(super) async fn run(inner: Arc<Inner>) {
+    let mut pause = limits::REDIS_RECONNECT.0;
+    let mut again = false;
+    loop {
+        if let Err(error) = listen(&inner, &mut pause, &mut again).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "lost touch with other nodes");
+        }
+        for wish in inner.wishes.lock().values() {
+            wish.confirmed.send_replace(false);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(limits::REDIS_RECONNECT.1);
+    }
+}
+
+/// One connection's life; it ends with an error.
+async fn listen(inner: &Arc<Inner>, pause: &mut Duration, again: &mut bool) -> Result<(), RedisError> {
+    let Some(me) = inner.me() else { return Err(over("nobody listens")) };
+    let (mut sink, mut stream) = inner.link.listen().await?.split();
+    let own = entry::node_channel(me.node);
+    within(limits::REDIS_ANSWER, sink.subscribe(&[own.as_str(), beat::NEWS])).await?;
+    let mut channels = HashMap::new();
+    subscribe(inner, &mut sink, &mut channels).await?;
+    *pause = limits::REDIS_RECONNECT.0;
+    if std::mem::replace(again, true) {
+        inner.tell(Hint::Reread(None));
+    }
+    let silence = inner.pace.silence().max(limits::DIRECTORY_ANSWER);
+    let mut look = tokio::time::interval(inner.pace.beat);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heard = Instant::now();
+    loop {
+        tokio::select! {
+            message = stream.next() => {
+                let Some(message) = message else { return Err(over("the connection ended")) };
+                if message.get_channel_name() == own {
+                    heard = Instant::now();
+                    hear_own(inner, message.get_payload_bytes());
+                } else if message.get_channel_name() == beat::NEWS {
+                    if message.get_payload_bytes() != entry::node_name(me.node).as_bytes() {
+                        inner.hurry.notify_one();
+                    }
+                } else if let Some(group) = channels.get(message.get_channel_name()) {
+                    hear(inner, group, &message);
+                }
+            }
+            () = inner.wanted.notified() => subscribe(inner, &mut sink, &mut channels).await?,
+            _ = look.tick() => {
+                if heard.elapsed() > silence {
+                    return Err(over("the own beat was not heard"));
+                }
+            }
+        }
+    }
+}
+
+/// Subscribes to what is followed by now, and leaves what is not.
+async fn subscribe(
+    inner: &Inner,
+    sink: &mut PubSubSink,
+    channels: &mut HashMap<String, GroupId>,
+) -> Result<(), RedisError> {
+    let groups: Vec<GroupId> = inner.wishes.lock().keys().cloned().collect();
+    let unwanted: Vec<String> =
+        channels.iter().filter(|(_, group)| !groups.contains(group)).map(|(name, _)| name.clone()).collect();
+    for channel in unwanted {
+        within(limits::REDIS_ANSWER, sink.unsubscribe(&channel)).await?;
+        channels.remove(&channel);
+    }
+    for group in groups {
+        let channel = Keys(&group).presence();
+        if let Entry::Vacant(vacant) = channels.entry(channel) {
+            within(limits::REDIS_ANSWER, sink.subscribe(vacant.key())).await?;
+            vacant.insert(group.clone());
+        }
+        let late = inner.wishes.lock().get_mut(&group).is_some_and(|wish| {
+            wish.confirmed.send_replace(true);
+            std::mem::take(&mut wish.late)
+        });
+        if late {
+            inner.tell(Hint::Reread(Some(group)));
+        }
+    }
+    Ok(())
+}
+
+/// The own node's channel: its beat, or a greater version of a visitor of this node than it has.
+fn hear_own(inner: &Inner, payload: &[u8]) {
+    let Ok(payload) = std::str::from_utf8(payload) else { return };
+    if let Some(seq) = payload.strip_prefix('b').and_then(|seq| seq.parse().ok()) {
+        inner.heard_own(seq, &inner.meters);
+    }
+    let Some(raise) = payload.strip_prefix("r ") else { return };
+    let mut words = raise.split(' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (group, visitor, version) = (word(), word(), word());
+    if let (Ok(group), Ok(visitor), Ok(version)) =
+        (GroupId::new(group), VisitorId::new(visitor), version.parse())
+    {
+        inner.tell(Hint::Raise(VisitorKey { group, visitor }, version));
+    }
+}
+
+/// A visitor of the group changed.
+fn hear(inner: &Inner, group: &GroupId, message: &Msg) {
+    let Some(entry) = entry::Entry::read(message.get_payload_bytes()) else { return };
+    let Some(visitor) = entry.visitor().filter(|visitor| visitor.key().group == *group) else { return };
+    if inner.me().is_some_and(|me| me.node == entry.home.node) {
+        // While this node drains, an absence counts only once nobody has taken the visitor over.
+        if visitor.state() == State::Absent && inner.source().is_some_and(|source| source.facts().draining) {
+            inner.tell(Hint::Visitor(Arc::new(visitor)));
+        }
+        return;
+    }
+    let standing = inner.table.read().standing(entry.home);
+    match standing {
+        Standing::Sure => inner.tell(Hint::Visitor(Arc::new(visitor))),
+        // It speaks, and so it is up: or it did, and is not. The next beat tells.
+        Standing::Doubt(_) | Standing::Stranger => {
+            inner.doubtful.lock().insert(group.clone());
+            inner.hurry.notify_one();
+        }
+        Standing::Gone => {}
+    }
+}
+
+fn over(why: &'static str) -> RedisError {
+    RedisError::from((redis::ErrorKind::Io, why))
+}

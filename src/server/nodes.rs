@@ -1,0 +1,68 @@
+//! How this node knows of others: not at all, or over Redis when the settings name one.
+
+use std::sync::Arc;
+
+use super::StartError;
+use crate::cluster::Directory;
+use crate::cluster::memory::MemoryDirectory;
+use crate::cluster::post::Post;
+use crate::cluster::post::memory::MemoryPost;
+use crate::cluster::post::redis::RedisPost;
+use crate::cluster::redis::RedisDirectory;
+use crate::cluster::redis::vault::RedisVault;
+use crate::cluster::vault::{MemoryVault, Vault};
+use crate::config::Config;
+use crate::http::{Health, PartState};
+use crate::limits;
+use crate::redis::Link;
+use crate::telemetry::Meters;
+
+/// What this node has in common with others.
+pub(super) struct Nodes {
+    pub(super) directory: Arc<dyn Directory>,
+    pub(super) post: Arc<dyn Post>,
+    pub(super) vault: Arc<dyn Vault>,
+    shared: Option<Arc<RedisDirectory>>,
+}
+
+impl Nodes {
+    pub(super) async fn open(config: &Config, meters: &Arc<Meters>) -> Result<Self, StartError> {
+        let Some(url) = &config.redis.url else {
+            return Ok(Self {
+                directory: Arc::<MemoryDirectory>::default(),
+                post: Arc::<MemoryPost>::default(),
+                vault: Arc::<MemoryVault>::default(),
+                shared: None,
+            });
+        };
+        // Letters do not wait behind what is kept.
+        let (letters, link) = (Link::open(url.expose()).await?, Link::open(url.expose()).await?);
+        let directory = RedisDirectory::open(url.expose(), &config.limits, Arc::clone(meters)).await?;
+        let directory = Arc::new(directory);
+        let life = config.limits.session_length + limits::SAVED_MARGIN;
+        Ok(Self {
+            directory: Arc::clone(&directory) as _,
+            post: Arc::new(RedisPost::new(letters)),
+            vault: Arc::new(RedisVault::new(link, life)),
+            shared: Some(directory),
+        })
+    }
+
+    /// Probes are told whether other nodes are heard: without them local work goes on.
+    pub(super) fn watched_by(&self, health: &Health) {
+        let Some(directory) = self.shared.as_ref().map(Arc::downgrade) else { return };
+        health.watch("presence", move || match directory.upgrade() {
+            Some(directory) if !directory.is_heard() => {
+                PartState::Degraded("Redis is away, other nodes' visitors are unknown")
+            }
+            _ => PartState::Ok,
+        });
+    }
+
+    /// Tells the others that this node has ended; without an answer its lease tells them.
+    pub(super) async fn leave(&self) {
+        if let Some(directory) = &self.shared {
+            let _told = tokio::time::timeout(limits::CLAIM_WAIT, directory.leave()).await;
+        }
+    }
+}
