@@ -465,19 +465,6 @@ pub const AUTH_REFUSED_WINDOW: Duration = Duration::from_secs(60);
 /// Session records in one page.
 pub const RECORD_PAGE: usize = 200;
 
-/// Posts that a record's feed keeps: years of a busy one. Beyond it the oldest go. An agent's post on a session
-/// is also what keeps it from posting there again, so that twice as few would still outlive any session.
-pub const FEED_POSTS: usize = 1_000;
-
-/// Posts in one page, and in one that is asked for without a number.
-pub const FEED_PAGE: (usize, usize) = (100, 20);
-
-/// Records that one agent may follow. All are looked up when it connects.
-pub const FOLLOWS: usize = 500;
-
-/// Longest text of a post, and longest link.
-pub const POST_BYTES: (usize, usize) = (4_096, 2_048);
-
 /// Longest email (RFC 5321, 4.5.3.1.3, without its brackets).
 pub const EMAIL_BYTES: usize = 254;
 

@@ -115,7 +115,14 @@ impl Fake {
         let hearing = Arc::downgrade(&fake);
         let sink: Arc<Sink> = Arc::new(move |hint| {
             if let Some(fake) = hearing.upgrade() {
+                let raised = match &hint {
+                    Hint::Raise(key, above) => Some((key.clone(), *above)),
+                    _ => None,
+                };
                 fake.hints.lock().push(hint);
+                if let Some((key, above)) = raised {
+                    fake.raise(&key, above);
+                }
             }
         });
         let source: Arc<dyn PresenceSource> = Arc::clone(&fake) as _;
@@ -137,6 +144,16 @@ impl Fake {
         }
         self.directory.publish(self.node, &snapshot);
         snapshot
+    }
+
+    /// Tells a visitor who is here again, above a version that was told of it.
+    fn raise(&self, key: &VisitorKey, above: u64) {
+        let known = self.visitors.lock().get(key).map(|visitor| (visitor.state(), visitor.version()));
+        if let Some((state, version)) = known
+            && version <= above
+        {
+            self.tell(key, state, above);
+        }
     }
 
     /// A tab arrives, and is here unless its home is elsewhere. Where nobody can be asked it is here as well.

@@ -167,6 +167,9 @@ pub trait Vault: Send + Sync + 'static {
     /// Finds a session by its id alone.
     async fn find(&self, session: SessionId) -> Result<Option<Place>, VaultError>;
 
+    /// The node on which a session ended lately, which can say why.
+    async fn ended_on(&self, session: SessionId) -> Result<Option<NodeId>, VaultError>;
+
     /// Makes a session that is `from`'s, or nobody's, that of `to`: of many that try, one is handed it. A session
     /// that cannot be read stays where it is.
     async fn adopt(

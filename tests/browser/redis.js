@@ -35,7 +35,7 @@ export class RedisServer {
   get settings() {
     return {
       PORCHLIGHT__REDIS__URL: `redis://127.0.0.1:${this.#port}/`,
-      PORCHLIGHT__AUTH__MASTER_SECRET: "one-secret-for-all-nodes-of-the-tests-of-the-browser",
+      PORCHLIGHT__AUTH__MASTER_SECRET: "0123456789abcdef".repeat(4),
     };
   }
 

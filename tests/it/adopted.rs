@@ -141,6 +141,10 @@ impl Vault for Cuttable {
         self.way()?.adopt(session, from, to).await
     }
 
+    async fn ended_on(&self, session: SessionId) -> Result<Option<NodeId>, VaultError> {
+        self.way()?.ended_on(session).await
+    }
+
     async fn release(&self, session: SessionId, owner: NodeId) -> Result<bool, VaultError> {
         self.way()?.release(session, owner).await
     }
@@ -289,8 +293,6 @@ async fn goes_on(vault: Arc<dyn Vault>) {
     let frame = picture.key(500);
     publisher.send_frame(frame.clone()).await;
     assert_eq!(viewer.expect_frame().await, frame);
-    // While its node is alive the session is nobody else's, and the token is not used up by asking.
-    nodes.turned_away(1, resume(&publisher), 4003).await;
     nodes.cut_off().await;
     let (publishes, watches) = (resume(&publisher), resume(&viewer));
     let (publisher_id, viewer_id) = (publisher.id(), viewer.id());

@@ -224,6 +224,11 @@ async fn every_node_tells_the_same_of_every_visitor() {
         agent.expect_where("record", |record| light(record) == "dim").await;
         agent.expect_where("liveDiff", |diff| diff["changed"][0]["state"] == "hidden").await;
     }
+    // Who came and went before an operator looked would not be told at all.
+    for watch in [&named, &whole] {
+        let hidden = async { while watch.next().await.state().as_str() != "hidden" {} };
+        within("an operator is told of the change", hidden).await;
+    }
     visitor.go().await;
     for agent in &mut agents {
         agent.expect_state("C-1", "absent").await;

@@ -20,6 +20,7 @@ mod changes;
 mod cli;
 mod cli_events;
 mod cli_process;
+mod cluster_faults;
 mod cluster_presence;
 mod cluster_script;
 mod drain;

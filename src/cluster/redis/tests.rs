@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering as Atomic;
 
 use super::*;
+use crate::clock::wall;
 use crate::cluster::suite::{Fake, gid, key, until};
 use crate::model::visitor::State;
 use crate::redis::server::Redis;

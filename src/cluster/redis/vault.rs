@@ -90,7 +90,9 @@ impl RedisVault {
     /// A script with the keys of a group.
     fn call<'a>(script: &'a Script, group: &GroupId) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
-        for name in ["sessions", "session_homes", "session_of", "session_ends", "sessions_over"] {
+        for name in
+            ["sessions", "session_homes", "session_of", "session_ends", "sessions_over", "sessions_last"]
+        {
             call.key(format!("pl:{{{group}}}:{name}"));
         }
         call
@@ -144,6 +146,14 @@ impl Vault for RedisVault {
         let told = self.look(&group, session, false).await?;
         let [owner, visitor] = told.as_slice() else { return Ok(None) };
         Ok(Some(Place { group, visitor: VisitorId::new(visitor).ok(), owner: node(owner) }))
+    }
+
+    async fn ended_on(&self, session: SessionId) -> Result<Option<NodeId>, VaultError> {
+        let Some(group) = self.group_of(session).await? else { return Ok(None) };
+        let mut look = redis::cmd("HGET");
+        look.arg(format!("pl:{{{group}}}:sessions_last")).arg(session.to_string());
+        let owner: Option<String> = self.link.ask(&look).await?;
+        Ok(owner.and_then(|owner| node(&owner)))
     }
 
     async fn adopt(
@@ -272,7 +282,7 @@ mod tests {
         vault.end(&GroupId::new("g").unwrap(), SessionId::from_u128(2), NodeId(1)).await.unwrap();
         let mut connection = redis.connect().await;
         let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
-        assert_eq!(keys.len(), 8, "{keys:?}");
+        assert_eq!(keys.len(), 9, "{keys:?}");
         for key in keys.iter().filter(|key| *key != GROUPS) {
             let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut connection).await.unwrap();
             assert!(left > 0, "{key} stays for ever");

@@ -24,6 +24,8 @@ struct Kept {
     of: HashMap<VisitorKey, SessionId>,
     /// Sessions that ended, the earliest first.
     over: VecDeque<(Instant, SessionId)>,
+    /// On which nodes they did.
+    last: HashMap<SessionId, NodeId>,
 }
 
 #[derive(Debug)]
@@ -53,8 +55,8 @@ impl Kept {
         for id in late.take(limits::SAVED_SWEEP).collect::<Vec<_>>() {
             self.forget(id);
         }
-        while self.over.front().is_some_and(|(until, _)| *until <= now) {
-            self.over.pop_front();
+        while let Some((_, over)) = self.over.pop_front_if(|(until, _)| *until <= now) {
+            self.last.remove(&over);
         }
     }
 
@@ -84,7 +86,7 @@ impl Vault for MemoryVault {
         let now = Instant::now();
         let (id, visitor) = (saved.id(), saved.machine.visitor().cloned());
         let mut kept = self.kept.lock();
-        if kept.over.iter().any(|(until, over)| *over == id && *until > now) {
+        if kept.last.contains_key(&id) {
             return Ok(Put::Over);
         }
         if let Some(entry) = kept.live(id) {
@@ -108,6 +110,10 @@ impl Vault for MemoryVault {
 
     async fn find(&self, session: SessionId) -> Result<Option<Place>, VaultError> {
         Ok(self.kept.lock().live(session).map(|entry| entry.place.clone()))
+    }
+
+    async fn ended_on(&self, session: SessionId) -> Result<Option<NodeId>, VaultError> {
+        Ok(self.kept.lock().last.get(&session).copied())
     }
 
     async fn adopt(
@@ -145,7 +151,9 @@ impl Vault for MemoryVault {
         }
         kept.forget(session);
         kept.sweep(now);
-        kept.over.push_back((now + limits::SAVED_MARGIN.min(self.life), session));
+        if kept.last.insert(session, owner).is_none() {
+            kept.over.push_back((now + limits::SAVED_MARGIN.min(self.life), session));
+        }
         Ok(known.is_some())
     }
 

@@ -114,7 +114,10 @@ impl Hub {
     pub(in crate::hub) async fn whereabouts(self: &Arc<Self>, id: SessionId) -> Result<Whereabouts, Close> {
         match self.adopt(id).await {
             Ok(Some(session)) => Ok(Whereabouts::Here(session)),
-            Ok(None) => Err(Close::new(CloseCode::NotFound, "no such session")),
+            Ok(None) => match self.ended_elsewhere(id).await {
+                Some(node) => Ok(Whereabouts::There(node)),
+                None => Err(Close::new(CloseCode::NotFound, "no such session")),
+            },
             Err(AdoptError::Alive(node)) => Ok(Whereabouts::There(node)),
             Err(error) => {
                 tracing::info!(session = %id, %error, "a session is not gone on with here");
@@ -123,9 +126,18 @@ impl Hub {
         }
     }
 
+    /// Another node that is up and knows how a session ended.
+    async fn ended_elsewhere(&self, id: SessionId) -> Option<NodeId> {
+        let node = self.saves.vault.ended_on(id).await.ok()?.filter(|node| *node != self.node)?;
+        self.alive().await?.contains(&node).then_some(node)
+    }
+
     /// The node on which a session lives, or lived last.
     pub(in crate::hub) async fn owner_of(&self, id: SessionId) -> Result<Option<NodeId>, VaultError> {
-        Ok(self.saves.vault.find(id).await?.and_then(|place| place.owner))
+        match self.saves.vault.find(id).await? {
+            Some(place) => Ok(place.owner),
+            None => self.saves.vault.ended_on(id).await,
+        }
     }
 
     /// Makes an adopted session one of this node.

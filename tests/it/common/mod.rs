@@ -12,6 +12,7 @@ pub mod http;
 #[cfg(feature = "salesforce")]
 pub mod org;
 pub mod panics;
+pub mod proxy;
 pub mod raw;
 pub mod redis;
 pub mod rng;

@@ -62,6 +62,11 @@ impl Redis {
         std::fs::remove_dir_all(self.folder.path().join("appendonlydir")).unwrap();
     }
 
+    /// Takes away what it kept, while it is dead.
+    pub fn forget(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("appendonlydir")).unwrap();
+    }
+
     /// Starts it again, with what it kept.
     pub async fn revive(&mut self) {
         self.child = spawn(self.folder.path());

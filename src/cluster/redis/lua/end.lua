@@ -6,5 +6,6 @@ local home = home_of(id)
 if home and home.owner ~= owner then return 0 end
 forget(id)
 redis.call('ZADD', over, now + tonumber(known), id)
+redis.call('HSET', last, id, owner)
 keep(tonumber(known))
 return home and 1 or 0

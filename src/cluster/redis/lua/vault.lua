@@ -1,7 +1,8 @@
 -- What every script of saved sessions knows. Of each session there is a text, and its home: the owner (nothing
 -- once it was given up), the owner's term, and the visitor (nothing where it is nobody's).
--- KEYS: texts, homes, sessions of visitors, when each is let go of, those that ended with when that is forgotten.
-local texts, homes, of, ends, over = unpack(KEYS)
+-- KEYS: texts, homes, sessions of visitors, when each is let go of, those that ended with when that is forgotten,
+-- and on which nodes they did.
+local texts, homes, of, ends, over, last = unpack(KEYS)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -30,7 +31,10 @@ end
 -- Lets go of what was not saved for too long.
 local function sweep(most)
     for _, id in ipairs(redis.call('ZRANGE', ends, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)) do forget(id) end
-    redis.call('ZREMRANGEBYSCORE', over, '-inf', now)
+    for _, id in ipairs(redis.call('ZRANGE', over, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)) do
+        redis.call('ZREM', over, id)
+        redis.call('HDEL', last, id)
+    end
 end
 
 -- Nothing of a group is kept for ever.
