@@ -36,7 +36,7 @@ pub struct VisitorSeat {
     key: VisitorKey,
     connection: ConnectionId,
     /// What leads to the visitor's home, if that is another node.
-    far: Option<Far>,
+    far: Option<Box<Far>>,
 }
 
 /// A visitor's tab that may come in: who it is was checked.
@@ -132,7 +132,7 @@ impl Hub {
                 let facts = serde_json::to_string(&facts).expect("facts are plain values");
                 let door =
                     post::Door::Visitor { key: key.clone(), verified, unique, issued, visibility, facts };
-                let far = Some(self.wire_visitor(node, connection, door));
+                let far = Some(Box::new(self.wire_visitor(node, connection, door)));
                 Ok(VisitorSeat { hub: Arc::clone(self), key, connection: connection.id, far })
             }
         }

@@ -114,7 +114,7 @@ async fn filled() -> Arc<SqliteStore> {
 async fn same(from: &Arc<SqliteStore>, redis: &Redis) {
     let link = Link::open(&redis.url()).await.unwrap();
     // Another database, since a group's log is folded into it.
-    let log = opened(&redis).await;
+    let log = opened(redis).await;
     let (receipts, sync) =
         (RedisReceipts::new(link.clone()), RedisSync::new(link.clone(), from.clone(), from.clone()));
     let low = from.ends(&group()).await.unwrap().low;
