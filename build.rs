@@ -9,7 +9,7 @@ const PROTO_ROOT: &str = "proto";
 const PROTOS: &[&str] = &["porchlight/v1/admin.proto", "porchlight/v1/event.proto"];
 
 /// What nodes tell each other: nobody else is given its description.
-const INTERNAL: &[&str] = &["porchlight/v1/cluster.proto", "porchlight/v1/wire.proto"];
+const INTERNAL: &[&str] = &["porchlight/cluster/v1/cluster.proto", "porchlight/wire/v1/wire.proto"];
 
 /// What is embedded of `web/`; the rest of it (packages, tests) may change without a rebuild.
 const WEB: &[&str] = &["lib", "pages", "share", "style", "view"];

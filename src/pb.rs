@@ -14,14 +14,14 @@ pub mod v1 {
     tonic::include_proto!("porchlight.v1");
 }
 
-/// `proto/porchlight/v1/wire.proto`: what nodes say to each other on wires.
+/// `proto/porchlight/wire/v1/wire.proto`: what nodes say to each other on wires.
 #[allow(missing_docs, unreachable_pub, reason = "generated; the comments are in the proto files")]
 #[allow(clippy::all, reason = "generated")]
 pub mod wire {
     tonic::include_proto!("porchlight.wire.v1");
 }
 
-/// What nodes tell each other, `proto/porchlight/v1/cluster.proto`.
+/// What nodes tell each other, `proto/porchlight/cluster/v1/cluster.proto`.
 #[allow(missing_docs, unreachable_pub, reason = "generated; the comments are in the proto files")]
 #[allow(clippy::all, reason = "generated")]
 pub mod cluster {
