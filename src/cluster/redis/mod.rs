@@ -4,10 +4,10 @@
 //! and epoch and counts only as long as that lease does, so that nothing of a visitor is ever refreshed and a dead
 //! node's visitors end together. What is told on channels are hints. In parts:
 //!
-//! - [`beat`](self::beat): a script a second renews the own lease and tells who else is up ([`table`](self::table)).
-//! - [`writes`](self::writes): what this node tells of its visitors, in batches, fenced by its epoch.
-//! - [`listen`](self::listen): a connection of its own for what the others tell.
-//! - [`read`](self::read): what all of them told.
+//! - `beat`: a script a second renews the own lease and tells who else is up (`table`).
+//! - `writes`: what this node tells of its visitors, in batches, fenced by its epoch.
+//! - `listen`: a connection of its own for what the others tell.
+//! - `read`: what all of them told.
 //! - here: claims.
 //!
 //! After any failure this node does not know what Redis holds of its visitors. It then takes a new epoch and tells
