@@ -199,6 +199,8 @@ pub enum Hint {
     Raise(VisitorKey, u64),
     /// A node's lease ended, or it left.
     NodeGone(NodeId),
+    /// The node speaks in a new term of its own, which counts from 1: what it said in earlier ones is over.
+    Term(u64),
     /// The directory was not heard for too long: since when nothing is known of other nodes.
     Away(Wall),
     /// It is heard again.

@@ -186,6 +186,7 @@ impl Hub {
             Hint::Raise(key, above) => {
                 self.presence(&key, Input::Raised { above });
             }
+            Hint::Term(epoch) => self.begin_term(epoch),
             Hint::NodeGone(node) => self.wires_lost(node),
             Hint::Away(since) => self.all_unknown(since),
         }

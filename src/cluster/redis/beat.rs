@@ -162,7 +162,7 @@ impl Inner {
         let Told { epoch, lapsed, rows } = told;
         let others = rows.into_iter().filter(|row| row.term.node != me.node).collect();
         let news = self.table.write().take(others, Instant::now(), wall());
-        let (anew, away) = {
+        let (began, anew, away) = {
             let mut own = self.own.lock();
             if own.left || epoch == 0 {
                 return;
@@ -177,9 +177,12 @@ impl Inner {
             if anew {
                 own.settled = false;
             }
-            (anew, std::mem::take(&mut own.away))
+            (began, anew, std::mem::take(&mut own.away))
         };
         self.cut.store(false, Ordering::Relaxed);
+        if anew || began {
+            self.tell(Hint::Term(epoch));
+        }
         if anew {
             tracing::info!(epoch, "tells all visitors of this node anew");
             self.tell_anew(lapsed);

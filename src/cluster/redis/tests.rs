@@ -281,6 +281,15 @@ async fn nobody_waits_for_a_redis_that_is_known_to_be_away() {
 }
 
 #[tokio::test]
+async fn a_node_is_told_in_which_term_it_speaks() {
+    let redis = Redis::start().await;
+    let node = Node::start(&redis, 1).await;
+    node.hears("its first term", |hint| matches!(hint, Hint::Term(1))).await;
+    ask::<()>(&redis, &["FLUSHALL"]).await;
+    node.hears("a later one", |hint| matches!(hint, Hint::Term(epoch) if *epoch > 1)).await;
+}
+
+#[tokio::test]
 async fn a_node_that_stood_still_tells_nothing_of_before() {
     let redis = Redis::start().await;
     let (one, two) = (Node::start(&redis, 1).await, Node::start(&redis, 2).await);

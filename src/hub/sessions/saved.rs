@@ -152,7 +152,7 @@ impl Hub {
 
     /// This node begins a new term: what it said to the vault in earlier ones and is still under way is not
     /// taken any more.
-    pub fn begin_term(&self, epoch: u64) {
+    pub(in crate::hub) fn begin_term(&self, epoch: u64) {
         self.saves.fence.fetch_max(epoch, Ordering::Relaxed);
     }
 
