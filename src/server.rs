@@ -32,12 +32,13 @@ use crate::hub::{Hub, Parts};
 use crate::limits;
 use crate::sinks::{BadSinks, Courier, Runner, RunnerParts};
 use crate::store::sqlite::{OpenError, SqliteStore};
-use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError, SyncStore, redis};
+use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError, SyncStore};
 use crate::telemetry::Meters;
 use crate::ws::Sockets;
 
 mod data;
 mod log;
+mod redis;
 
 pub use self::data::MASTER_FILE;
 use self::data::open_store;
@@ -80,13 +81,13 @@ pub enum StartError {
     /// The store can't be read.
     #[error("can't read the store")]
     Store(#[from] StoreError),
-    /// The Redis of the event log can't be used.
-    #[error("can't keep the event log in Redis")]
-    Log(#[from] redis::OpenError),
+    /// Redis can't be used.
+    #[error("can't use Redis")]
+    Redis(#[from] crate::redis::OpenError),
     /// The settings of sinks can't be used.
     #[error("can't hand anything to sinks")]
     Sinks(#[from] BadSinks),
-    /// The admin listener's certificates can't be used.
+    /// Certificates can't be used.
     #[error("{key} can't be used")]
     Tls {
         /// The setting to change.
@@ -179,7 +180,7 @@ impl Server {
 
         let tls = config.admin.tls().map_err(|error| StartError::Tls { key: error.key(), source: error })?;
         let (master, store) = open_store(&config, options).await?;
-        let log = Log::open(&config.redis, &store).await?;
+        let log = Log::open(redis::connect(&config.redis, &meters).await?, &store).await?;
         let stores = Stores {
             events: Arc::clone(&log.events),
             records: Arc::clone(&store) as _,

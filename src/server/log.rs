@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::StartError;
-use crate::config;
 use crate::http::{Health, PartState};
 use crate::hub::feed::FeedStores;
+use crate::redis::Link;
 use crate::store::redis::{RedisLog, RedisState};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EventLog, Feed, Leads};
@@ -19,12 +19,12 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) async fn open(settings: &config::Redis, store: &Arc<SqliteStore>) -> Result<Self, StartError> {
-        let Some(url) = &settings.url else {
+    pub(super) async fn open(link: Option<Link>, store: &Arc<SqliteStore>) -> Result<Self, StartError> {
+        let Some(link) = link else {
             let (events, feed, leads) = (store.clone() as _, store.clone() as _, store.clone() as _);
             return Ok(Self { events, feed, leads, redis: None });
         };
-        let redis = Arc::new(RedisLog::open(url.expose(), Arc::clone(store)).await?);
+        let redis = Arc::new(RedisLog::over(link, Arc::clone(store)).await?);
         let (events, feed, leads) = (redis.clone() as _, redis.clone() as _, redis.clone() as _);
         Ok(Self { events, feed, leads, redis: Some(redis) })
     }

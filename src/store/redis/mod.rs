@@ -18,10 +18,6 @@
 mod keys;
 mod live;
 mod log;
-#[cfg(test)]
-#[path = "../../../tests/it/common/redis.rs"]
-#[allow(dead_code, unreachable_pub, reason = "tests of whole servers use it too")]
-mod server;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -44,6 +40,8 @@ use crate::ids::{AgentKey, EventId, GroupId, SessionId};
 use crate::limits;
 use crate::model::event::Event;
 use crate::model::feed::{Item, Place};
+#[cfg(test)]
+use crate::redis::server;
 use crate::redis::{self, Link};
 
 /// Why the log can't be kept in a Redis.
@@ -98,7 +96,12 @@ impl Default for Folded {
 impl RedisLog {
     /// Connects, and folds what was appended but not folded yet.
     pub async fn open(url: &str, node: Arc<SqliteStore>) -> Result<Self, OpenError> {
-        let log = Log::new(Link::open(url).await?);
+        Ok(Self::over(Link::open(url).await?, node).await?)
+    }
+
+    /// Folds what was appended through this connection but not folded yet.
+    pub async fn over(link: Link, node: Arc<SqliteStore>) -> Result<Self, StoreError> {
+        let log = Log::new(link);
         let live = Live::start(log.clone());
         let inner = Inner { log, node, groups: DashMap::new(), closed: CancellationToken::new() };
         for group in inner.node.groups().await? {
