@@ -141,12 +141,25 @@ impl RedisCluster {
             let Some(key) = keys.first() else { break };
             let port = self.members[to].port;
             // Until nothing is left; what is appended meanwhile is asked for at the other end.
-            let _: String =
-                ask(&mut source, &format!("MIGRATE 127.0.0.1 {port} {key} 0 5000")).await.unwrap();
+            let _: redis::RedisResult<String> =
+                ask(&mut source, &format!("MIGRATE 127.0.0.1 {port} {key} 0 5000")).await;
         }
-        for at in 0..self.primaries {
+        // The taker first: it counts the epoch that all others believe.
+        let others = (0..self.primaries).filter(|at| *at != to);
+        for at in std::iter::once(to).chain(others) {
             let mut member = self.connect(at).await;
             ask::<()>(&mut member, &format!("CLUSTER SETSLOT {slot} NODE {taker}")).await.unwrap();
+        }
+        // The next move counts on from it, so all must have heard of it.
+        let epoch = |told: &str| {
+            let line = told.lines().find(|line| line.starts_with(&taker))?;
+            line.split(' ').nth(6).map(str::to_owned)
+        };
+        let told: String = ask(&mut target, "CLUSTER NODES").await.unwrap();
+        let own = epoch(&told).expect("it knows itself");
+        for at in 0..self.members.len() {
+            let heard = |told: &str| epoch(told).as_ref() == Some(&own);
+            until(&mut self.connect(at).await, "CLUSTER NODES", heard).await;
         }
     }
 
