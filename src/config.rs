@@ -7,6 +7,7 @@
 
 mod check;
 mod load;
+mod redis;
 mod salesforce;
 mod tls;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::Violation;
 pub use load::{LoadError, Loaded, Sources, load};
+pub use redis::{Redis, RedisTls};
 pub use salesforce::{KeyError, SalesforceKey};
 pub use tls::{TlsError, TlsFiles};
 
@@ -174,17 +176,6 @@ impl Default for Events {
     }
 }
 
-/// Section `[redis]`: what several nodes share.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Redis {
-    /// The Redis that holds what nodes share, as `redis://user:password@host:port/`; without it everything is on
-    /// this node.
-    pub url: Option<Secret>,
-    /// The file that holds `url`.
-    pub url_file: Option<PathBuf>,
-}
-
 /// Section `[records]`: how much is kept of each group's session records, whichever is met first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -258,8 +249,16 @@ impl Default for Sinks {
     }
 }
 
-/// Networks as a list, or as one text with commas between: the environment has no lists.
+/// Networks as a list, or as one text with commas between.
 fn networks<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<IpNet>, D::Error> {
+    texts(d)?
+        .iter()
+        .map(|text| text.parse().map_err(|_| serde::de::Error::custom(format!("{text} is no network"))))
+        .collect()
+}
+
+/// Texts as a list, or as one with commas between: the environment has no lists.
+fn texts<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Told {
@@ -270,10 +269,7 @@ fn networks<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<IpNet>, D::Err
         Told::List(texts) => texts,
         Told::Text(text) => text.split(',').map(str::to_owned).collect(),
     };
-    let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
-    texts
-        .map(|text| text.parse().map_err(|_| serde::de::Error::custom(format!("{text} is no network"))))
-        .collect()
+    Ok(texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).map(str::to_owned).collect())
 }
 
 /// Section `[log]`.

@@ -28,22 +28,24 @@ use crate::hub::events::{Events, end_lost};
 use crate::hub::retention::{Keep, Keeper};
 use crate::hub::sync::SyncDoor;
 use crate::hub::{Hub, Parts};
+use crate::limits;
 use crate::redis::lease::Lease;
 use crate::sinks::{BadSinks, Courier, Runner, RunnerParts};
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError, SyncStore};
 use crate::telemetry::Meters;
 use crate::ws::Sockets;
-use crate::{limits, redis};
 
 mod data;
 mod log;
 mod nodes;
+mod redis;
 
 pub use self::data::MASTER_FILE;
 use self::data::open_store;
 use self::log::Log;
 use self::nodes::Nodes;
+use self::redis::Reach;
 
 /// What is decided by the program that starts a server, not by its settings.
 #[derive(Debug, Clone, Copy, Default)]
@@ -82,16 +84,16 @@ pub enum StartError {
     /// The store can't be read.
     #[error("can't read the store")]
     Store(#[from] StoreError),
-    /// The Redis that nodes share can't be used.
+    /// Redis can't be used.
     #[error("can't use Redis")]
-    Redis(#[from] redis::OpenError),
+    Redis(#[from] crate::redis::OpenError),
     /// Other nodes have another master secret: no credential of theirs would hold here.
-    #[error("auth.master_secret is not that of the other nodes on redis.url; give all of them the same")]
+    #[error("auth.master_secret is not that of the other nodes on this Redis; give all of them the same")]
     OtherSecret,
     /// The settings of sinks can't be used.
     #[error("can't hand anything to sinks")]
     Sinks(#[from] BadSinks),
-    /// The admin listener's certificates can't be used.
+    /// Certificates can't be used.
     #[error("{key} can't be used")]
     Tls {
         /// The setting to change.
@@ -184,7 +186,8 @@ impl Server {
 
         let tls = config.admin.tls().map_err(|error| StartError::Tls { key: error.key(), source: error })?;
         let (master, node) = open_store(&config, options).await?;
-        let log = Log::open(&config.redis, &node, &master).await?;
+        let reach = Reach::of(&config.redis, &meters)?;
+        let log = Log::open(reach.as_ref(), &node, &master).await?;
         let stores = log.stores.clone();
         if !log.is_shared() {
             match end_lost(&*stores.records, &*stores.events).await {
@@ -209,7 +212,7 @@ impl Server {
         let health = Arc::new(Health::default());
         log.watched_by(&health);
         let signals = Signals::default();
-        let nodes = Nodes::open(&config, &meters).await?;
+        let nodes = Nodes::open(&config, reach.as_ref(), &meters).await?;
         nodes.watched_by(&health);
         let hub = Hub::new(Parts {
             clock,

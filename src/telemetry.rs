@@ -6,7 +6,7 @@
 //! Meters belong to a server, not to the process, so that two nodes in one test count apart.
 
 use std::io::IsTerminal as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt, reload};
+
+mod redis;
+
+pub use redis::RedisUse;
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +134,12 @@ metrics_table! {
         "Watches of presence or sessions that operators hold open.";
     ADMIN_READERS = "porchlight_admin_readers", Gauge, Count,
         "Streams of events and exports of receipts that operators have open.";
+    REDIS_CONNECTS = "porchlight_redis_connects_total", Counter, Count,
+        "Connections made to Redis, by use; beyond the first they are reconnects.";
+    REDIS_FAILURES = "porchlight_redis_failures_total", Counter, Count,
+        "Commands to Redis that failed, by kind.";
+    REDIS_ANSWERED = "porchlight_redis_answered_timestamp_seconds", Gauge, Seconds,
+        "When Redis last answered, in seconds since 1970; the time since is how long nothing was heard.";
     BUILD_INFO = "porchlight_build_info", Gauge, Count,
         "Always 1; the version is a label.";
     FILE_LIMIT = "porchlight_process_file_limit", Gauge, Count,
@@ -175,6 +185,8 @@ impl SocketKind {
 /// the labelled ones are methods.
 pub struct Meters {
     recorder: PrometheusRecorder,
+    /// Made with the first answer: a server without Redis has none.
+    redis_answered: OnceLock<Gauge>,
     visitor_connections: Gauge,
     agent_connections: Gauge,
     session_connections: Gauge,
@@ -322,6 +334,7 @@ impl Meters {
             events_refused_ended: refused("ended"),
             events_refused_post: refused("post"),
             receipt_seconds: recorder.register_histogram(&Key::from_static_name(RECEIPT_SECONDS), &METADATA),
+            redis_answered: OnceLock::new(),
             recorder,
         };
         (Arc::new(meters), handle)
@@ -521,6 +534,9 @@ mod tests {
         meters.letters("webhook", "accepted", 1);
         meters.sync_run("ok");
         meters.receipt_seconds.record(0.003);
+        meters.redis_connected(RedisUse::Commands);
+        meters.redis_failed("away");
+        meters.redis_answered();
         meters.file_limit(20_000);
         let text = handle.render();
         for metric in METRICS {

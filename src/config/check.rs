@@ -84,7 +84,8 @@ impl Config {
         findings.require(sinks.retry_most >= sinks.retry_first, "sinks.retry_most", || {
             format!("{:?} is shorter than sinks.retry_first ({:?})", sinks.retry_most, sinks.retry_first)
         });
-        self.check_redis(&mut findings);
+        self.check_sinks_redis(&mut findings);
+        findings.0.extend(self.redis.check());
         if let Err(error) = telemetry::parse_filter(&self.log.filter) {
             findings.0.push(Violation { key: "log.filter", problem: error.to_string() });
         }
@@ -100,14 +101,17 @@ impl Config {
         findings.0
     }
 
-    fn check_redis(&self, findings: &mut Findings) {
-        let mut read = |key, url: &Option<Secret>| {
+    fn check_sinks_redis(&self, findings: &mut Findings) {
+        let read = |url: &Option<Secret>| {
             let info = url.as_ref()?.expose().into_connection_info();
-            findings.require(info.is_ok(), key, || "it is no address of a Redis".to_owned());
-            info.ok().map(|info| (info.addr().to_string(), info.redis_settings().db()))
+            Some(info.map(|info| (info.addr().to_string(), info.redis_settings().db())))
         };
-        let log = read("redis.url", &self.redis.url);
-        let sinks = read("sinks.redis", &self.sinks.redis);
+        let log = read(&self.redis.url).and_then(Result::ok);
+        let sinks = read(&self.sinks.redis);
+        findings.require(!matches!(sinks, Some(Err(_))), "sinks.redis", || {
+            "it is no address of a Redis".to_owned()
+        });
+        let sinks = sinks.and_then(Result::ok);
         findings.require(sinks.is_none() || sinks != log, "sinks.redis", || {
             "it is the Redis of redis.url, where the log is the stream already; leave it out".to_owned()
         });

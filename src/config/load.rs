@@ -141,7 +141,11 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, LoadError> {
     let mut config: Config = builder.build()?.try_deserialize()?;
     let auth = &mut config.auth;
     read_secret("auth.master_secret", &mut auth.master_secret, auth.master_secret_file.as_deref())?;
-    read_secret("redis.url", &mut config.redis.url, config.redis.url_file.as_deref())?;
+    let redis = &mut config.redis;
+    read_secret("redis.url", &mut redis.url, redis.url_file.as_deref())?;
+    read_secret("redis.password", &mut redis.password, redis.password_file.as_deref())?;
+    let file = redis.sentinel_password_file.as_deref();
+    read_secret("redis.sentinel_password", &mut redis.sentinel_password, file)?;
     read_secret("sinks.redis", &mut config.sinks.redis, config.sinks.redis_file.as_deref())?;
     Ok(Loaded { config, warnings })
 }
@@ -296,6 +300,29 @@ mod tests {
         assert!(!config.to_toml().contains("canary"));
         assert!(!format!("{config:?}").contains("canary"));
         assert!(config.to_toml().contains("<hidden>"));
+    }
+
+    #[test]
+    fn members_of_a_cluster_are_a_list_or_a_text_with_commas() {
+        let (_dir, path) = file("[redis]\ncluster = [\"a:1\", \"b:2\"]\nwait = \"2s\"\n");
+        let of_file = load(&Sources { file: Some(&path), ..Sources::default() }).unwrap().config.redis;
+        assert_eq!((of_file.cluster.len(), of_file.wait), (2, Duration::from_secs(2)));
+        let environment = env(&[("PORCHLIGHT__REDIS__CLUSTER", "a:1, b:2")]);
+        let of_text = load(&Sources { environment, ..Sources::default() }).unwrap().config.redis;
+        assert_eq!(of_text.cluster, of_file.cluster);
+    }
+
+    #[test]
+    fn passwords_of_redis_are_secrets() {
+        for (key, of) in [("PASSWORD", 0), ("SENTINEL_PASSWORD", 1)] {
+            let (_dir, path) = file("canary\n");
+            let name = format!("PORCHLIGHT__REDIS__{key}_FILE");
+            let environment = env(&[(name.as_str(), path.to_str().unwrap())]);
+            let config = load(&Sources { environment, ..Sources::default() }).unwrap().config;
+            let read = [&config.redis.password, &config.redis.sentinel_password][of];
+            assert_eq!(read.as_ref().unwrap().expose(), "canary");
+            assert!(!config.to_toml().contains("canary") && !format!("{config:?}").contains("canary"));
+        }
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn client_ca(path: &Path) -> Result<String, TlsError> {
     Ok(text)
 }
 
-fn read(key: &'static str, path: &Path) -> Result<String, TlsError> {
+pub(super) fn read(key: &'static str, path: &Path) -> Result<String, TlsError> {
     std::fs::read_to_string(path).map_err(|source| TlsError::Unreadable {
         key,
         path: path.to_owned(),
@@ -122,7 +122,7 @@ fn read(key: &'static str, path: &Path) -> Result<String, TlsError> {
     })
 }
 
-fn certificates(
+pub(super) fn certificates(
     key: &'static str,
     path: &Path,
     text: &str,
@@ -135,7 +135,7 @@ fn certificates(
     Ok(found)
 }
 
-fn unusable(key: &'static str, path: &Path, problem: impl Into<String>) -> TlsError {
+pub(super) fn unusable(key: &'static str, path: &Path, problem: impl Into<String>) -> TlsError {
     TlsError::Unusable { key, path: path.to_owned(), problem: problem.into() }
 }
 

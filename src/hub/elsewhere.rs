@@ -82,8 +82,9 @@ impl Elsewhere {
         }
     }
 
-    /// Takes a word as a reading found it that began then. What was heard since wins if it is newer. What was told
-    /// before the reading is over even if its version is greater: Redis may have forgotten that version.
+    /// Takes a word as a reading found it that began then. What was heard since wins unless it is older: a
+    /// reading may find in doubt what its node has just told anew. What was told before the reading is over even if its version is greater: Redis may
+    /// have forgotten that version.
     fn read(&self, began: Moment, word: Arc<Snapshot>) -> Taken {
         let key = word.key().clone();
         let mut group = self.known.entry(key.group.clone()).or_default();
@@ -91,10 +92,10 @@ impl Elsewhere {
             group.insert(key.visitor, Known { word: Arc::clone(&word), heard: began });
             return Taken { word, is_news: false };
         };
-        let word = if word.version() >= known.word.version() {
-            word
-        } else if known.heard > began {
+        let word = if known.heard > began && known.word.version() >= word.version() {
             return Taken { word: Arc::clone(&known.word), is_news: false };
+        } else if word.version() >= known.word.version() {
+            word
         } else {
             let view = word.view();
             Arc::new(VisitorView { version: known.word.version(), ..view }.snapshot())
@@ -472,6 +473,8 @@ mod tests {
         elsewhere.hear(&word(9, State::Hidden));
         let taken = elsewhere.read(began, word(6, State::Absent));
         assert_eq!((taken.word.state(), taken.is_news), (State::Hidden, false));
+        let taken = elsewhere.read(began, word(9, State::Unknown));
+        assert_eq!((taken.word.state(), taken.is_news), (State::Hidden, false), "told anew meanwhile");
         // Redis has forgotten all versions, and the visitor is gone.
         let taken = elsewhere.read(elsewhere.moment(), word(0, State::Absent));
         assert_eq!((taken.word.state(), taken.word.version(), taken.is_news), (State::Absent, 9, true));

@@ -41,3 +41,21 @@ pub const REDIS_LEASE_MARGIN: Duration = Duration::from_secs(2);
 
 /// How often a lease is asked for by those who do not have it, and again by its holder when it got no answer.
 pub const REDIS_LEASE_TRY: Duration = Duration::from_secs(1);
+/// The oldest Redis: streams tell what was read of them, and scripts are refused keys that are not theirs.
+pub const REDIS_MAJOR: u32 = 7;
+
+/// How long the settings let a start wait for Redis. A machine that is started with everything on it takes about
+/// as long; an orchestrator takes the process for hung at twice that.
+pub const REDIS_WAIT: Duration = Duration::from_secs(30);
+
+/// Time for a Sentinel to be connected to, and again to answer. All are asked at once: two of these and a
+/// connection to the primary fit in [`REDIS_ANSWER`].
+pub const REDIS_SENTINEL: Duration = Duration::from_secs(1);
+
+/// Time for a member of a Redis Cluster to be connected to; others wait meanwhile. Two of them fit in
+/// [`REDIS_ANSWER`].
+pub const REDIS_MEMBER: Duration = Duration::from_secs(2);
+
+/// Wait before a member of a Redis Cluster is asked again what it refused for the slot's sake, at first and at
+/// most. A slot is elsewhere within milliseconds; a failover takes seconds.
+pub const REDIS_REDIRECT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));

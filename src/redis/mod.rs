@@ -1,45 +1,56 @@
 //! The connection to Redis: every command has a time limit, and nothing is kept where keys may vanish.
 //!
-//! Decides how Redis is reached and how it is known to be fit. Does not decide what is kept there: the store
-//! and the cluster do, each with scripts and keys of its own. A command that fails may have been done: whoever
-//! repeats it must be able to. Connections are made again by the next command that needs one.
+//! Decides how Redis is reached, alone, behind Sentinels or as a cluster, and how it is known to be fit. Does not
+//! decide what is kept there: the store and the cluster of nodes do, each with scripts and keys of its own. A
+//! command that fails may have been done: whoever repeats it must be able to. The link itself repeats only what a
+//! member of a Redis Cluster refused before it did anything. Connections are made again by the next command that
+//! needs one.
 
+mod call;
+mod cluster;
+mod fit;
 pub mod lease;
+mod plan;
+mod sentinel;
 #[cfg(test)]
 #[path = "../../tests/it/common/redis.rs"]
 #[allow(dead_code, unreachable_pub, reason = "tests of whole servers use it too")]
 pub(crate) mod server;
+mod single;
+#[cfg(test)]
+mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub};
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, Pipeline,
-    RedisError, ScriptInvocation,
+    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ScriptInvocation, Value,
 };
 
-use crate::limits;
+pub use fit::OpenError;
+pub use plan::{Plan, Servers, Tls};
 
-/// Why a Redis can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The address is none.
-    #[error("redis.url is no address of a Redis")]
-    Address(#[source] RedisError),
-    /// It does not answer, or refuses the credentials.
-    #[error("Redis does not answer")]
-    Away(#[source] RedisError),
-    /// It lets go of keys when memory is short, and so of what was acknowledged.
-    #[error("maxmemory-policy of Redis is {0}, under which keys may vanish; it must be noeviction")]
-    Evicts(String),
-}
+use self::call::Work;
+use self::cluster::Cluster;
+use self::single::Single;
+use crate::limits;
+use crate::telemetry::{Meters, RedisUse};
 
 /// A connection that comes back by itself. A clone is the same one.
 #[derive(Clone)]
 pub struct Link {
-    client: Client,
-    connection: ConnectionManager,
+    way: Way,
+    meters: Option<Arc<Meters>>,
+}
+
+/// How the servers are reached.
+#[derive(Clone)]
+enum Way {
+    /// All keys are on one server, which may be another one after the next look.
+    Single(Arc<Single>),
+    /// Keys are where their slot is.
+    Cluster(Cluster),
 }
 
 impl std::fmt::Debug for Link {
@@ -52,65 +63,147 @@ impl std::fmt::Debug for Link {
 impl Link {
     /// Connects to an address such as `redis://user:password@host:port/`, if keys stay there.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
-        let info = url.into_connection_info().map_err(OpenError::Address)?;
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(
-                TcpKeepalive::new().with_time(limits::REDIS_PROBE).with_interval(limits::REDIS_PROBE),
-            )
-            .set_user_timeout(limits::REDIS_SILENCE);
-        let client = Client::open(info.set_tcp_settings(tcp)).map_err(OpenError::Address)?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_connection_timeout(Some(limits::REDIS_ANSWER))
-            .set_response_timeout(Some(limits::REDIS_ANSWER));
-        let connecting = ConnectionManager::new_with_config(client.clone(), config);
-        let connection = within(limits::REDIS_ANSWER, connecting).await.map_err(OpenError::Away)?;
-        let link = Self { client, connection };
-        match link.policy().await.map_err(OpenError::Away)? {
-            Policy::Keeps => Ok(link),
-            Policy::Evicts(policy) => Err(OpenError::Evicts(policy)),
+        Self::connect(&Plan::of_url(url), Duration::ZERO, None).await
+    }
+
+    /// Connects as the plan says, if keys stay there. Servers that do not answer are waited for; whatever else is
+    /// wrong is told at once.
+    pub async fn connect(
+        plan: &Plan,
+        wait: Duration,
+        meters: Option<Arc<Meters>>,
+    ) -> Result<Self, OpenError> {
+        let until = tokio::time::Instant::now() + wait;
+        let mut pause = limits::REDIS_RECONNECT.0;
+        let mut said = false;
+        loop {
+            let error = match Self::connect_once(plan, meters.clone()).await {
+                Err(error) if error.is_passing() => error,
+                done => return done,
+            };
+            if tokio::time::Instant::now() + pause > until {
+                return Err(error);
+            }
+            if !said {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, wait = ?wait, "waiting for Redis");
+                said = true;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(limits::REDIS_RECONNECT.1);
+        }
+    }
+
+    async fn connect_once(plan: &Plan, meters: Option<Arc<Meters>>) -> Result<Self, OpenError> {
+        let way = match &plan.servers {
+            Servers::Url(_) | Servers::Sentinels { .. } => {
+                Way::Single(Arc::new(Single::new(plan, meters.clone())?))
+            }
+            Servers::Cluster(_) => Way::Cluster(Cluster::open(plan, meters.clone()).await?),
+        };
+        let link = Self { way, meters: meters.clone() };
+        match (fit::check(&link, plan).await, plan.of_member()) {
+            // One member stands for all.
+            (Err(OpenError::Member), Some(plan)) => {
+                let way = Way::Cluster(Cluster::open(&plan, meters.clone()).await?);
+                let link = Self { way, meters };
+                fit::check(&link, &plan).await?;
+                Ok(link)
+            }
+            (checked, _) => checked.map(|()| link),
         }
     }
 
     /// Runs a script. All its keys have one hash tag.
     pub async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
-        let mut connection = self.connection.clone();
-        within(limits::REDIS_ANSWER, call.invoke_async(&mut connection)).await
+        self.through(Work::Script(call)).await
     }
 
     /// Runs a command.
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
-        let mut connection = self.connection.clone();
-        within(limits::REDIS_ANSWER, command.query_async(&mut connection)).await
+        self.through(Work::Command(command)).await
     }
 
     /// Runs several commands in one round trip. All their keys have one hash tag.
     pub async fn ask_all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, RedisError> {
-        let mut connection = self.connection.clone();
-        within(limits::REDIS_ANSWER, commands.query_async(&mut connection)).await
+        self.through(Work::Commands(commands)).await
     }
 
-    /// A connection of its own for commands that may take long, or that others must not wait behind. It does not
-    /// come back by itself.
-    pub async fn own(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        within(limits::REDIS_ANSWER, self.client.get_multiplexed_async_connection_with_config(&config)).await
+    /// A connection of its own to the server that a key is on, for commands that may take long, or that others must
+    /// not wait behind. It does not come back by itself, nor follow the key.
+    pub async fn own(&self, key: &str) -> Result<MultiplexedConnection, RedisError> {
+        let connecting = async {
+            match &self.way {
+                Way::Single(single) => {
+                    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+                    single.client().await?.get_multiplexed_async_connection_with_config(&config).await
+                }
+                Way::Cluster(cluster) => cluster.own(key).await,
+            }
+        };
+        self.noted(within(limits::REDIS_ANSWER, connecting).await)
     }
 
-    /// A connection of its own for what Redis says by itself.
+    /// A connection of its own for what Redis says by itself. In a cluster it leads to any of the primaries, which
+    /// are told whatever is published on one of them.
     pub async fn listen(&self) -> Result<PubSub, RedisError> {
-        within(limits::REDIS_ANSWER, self.client.get_async_pubsub()).await
+        let listening = async {
+            match &self.way {
+                Way::Single(single) => single.client().await?.get_async_pubsub().await,
+                Way::Cluster(cluster) => cluster.listen().await,
+            }
+        };
+        let listener = self.noted(within(limits::REDIS_ANSWER, listening).await)?;
+        if let Some(meters) = &self.meters {
+            meters.redis_connected(RedisUse::Subscriptions);
+        }
+        Ok(listener)
     }
 
-    /// What Redis does when memory is short. Read from `INFO`, which is open to users that may not `CONFIG`.
+    /// What Redis does when memory is short: what the worst of its primaries does. Read from `INFO`, which is open
+    /// to users that may not `CONFIG`.
     pub async fn policy(&self) -> Result<Policy, RedisError> {
-        let told: String = self.ask(redis::cmd("INFO").arg("memory")).await?;
-        let policy = told.lines().find_map(|line| line.trim_end().strip_prefix("maxmemory_policy:"));
-        Ok(match policy {
-            None | Some("noeviction") => Policy::Keeps,
-            Some(other) => Policy::Evicts(other.to_owned()),
-        })
+        let told = self.told("memory").await?;
+        Ok(told
+            .iter()
+            .map(|told| fit::policy(told))
+            .find(|policy| *policy != Policy::Keeps)
+            .unwrap_or(Policy::Keeps))
+    }
+
+    /// A section of `INFO`, of each primary.
+    async fn told(&self, section: &str) -> Result<Vec<String>, RedisError> {
+        match self.ask(redis::cmd("INFO").arg(section)).await? {
+            Value::Map(primaries) => primaries
+                .into_iter()
+                .map(|(_, told)| Ok(redis::from_redis_value(told.extract_error()?)?))
+                .collect(),
+            told => Ok(vec![redis::from_redis_value(told)?]),
+        }
+    }
+
+    /// Does something through the connection, or through the one that takes its place.
+    async fn through<T: FromRedisValue>(&self, work: Work<'_>) -> Result<T, RedisError> {
+        let done = match &self.way {
+            Way::Single(single) => single.through(work).await,
+            Way::Cluster(cluster) => cluster.through(work).await,
+        };
+        self.noted(done)
+    }
+
+    /// Counts how a command ended.
+    fn noted<T>(&self, done: Result<T, RedisError>) -> Result<T, RedisError> {
+        if let Some(meters) = &self.meters {
+            match &done {
+                Err(error) if is_away(error) => meters.redis_failed(fit::kind_of(error)),
+                Err(error) => {
+                    meters.redis_failed(fit::kind_of(error));
+                    meters.redis_answered();
+                }
+                Ok(_) => meters.redis_answered(),
+            }
+        }
+        done
     }
 }
 
@@ -128,8 +221,20 @@ pub async fn within<T>(
     time: Duration,
     answer: impl Future<Output = Result<T, RedisError>>,
 ) -> Result<T, RedisError> {
-    let late = |_| RedisError::from((ErrorKind::Io, "no answer in time"));
-    tokio::time::timeout(time, answer).await.map_err(late)?
+    tokio::time::timeout(time, answer).await.map_err(|_| late())?
+}
+
+/// That there was no answer in time.
+fn late() -> RedisError {
+    RedisError::from(std::io::Error::new(std::io::ErrorKind::TimedOut, LATE))
+}
+
+/// What [`late`] says.
+const LATE: &str = "no answer in time";
+
+/// Whether nothing was heard of a server.
+fn is_away(error: &RedisError) -> bool {
+    error.is_io_error() || error.kind() == ErrorKind::ClusterConnectionNotFound
 }
 
 /// Whether the same command may go through later. Nearly all that Redis says is about its state; what it will

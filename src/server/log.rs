@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use super::redis::Reach;
 use super::{StartError, Stores};
 use crate::auth::secret::MasterSecret;
-use crate::config;
 use crate::http::{Health, PartState};
 use crate::hub::feed::FeedStores;
 use crate::redis::Link;
@@ -31,11 +31,11 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) async fn open(
-        settings: &config::Redis,
+        reach: Option<&Reach>,
         node: &Arc<SqliteStore>,
         master: &MasterSecret,
     ) -> Result<Self, StartError> {
-        let Some(url) = &settings.url else {
+        let Some(reach) = reach else {
             let stores = Stores {
                 events: node.clone(),
                 records: node.clone(),
@@ -45,7 +45,7 @@ impl Log {
             let (feed, leads) = (node.clone() as _, node.clone() as _);
             return Ok(Self { store: node.clone(), stores, feed, leads, redis: None, link: None });
         };
-        let link = Link::open(url.expose()).await?;
+        let link = reach.connect().await?;
         let store = Arc::new(RedisStore::new(link.clone()));
         if !store.agrees(master).await? {
             return Err(StartError::OtherSecret);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::StartError;
+use super::redis::Reach;
 use crate::cluster::Directory;
 use crate::cluster::memory::MemoryDirectory;
 use crate::cluster::post::Post;
@@ -14,7 +15,6 @@ use crate::cluster::vault::{MemoryVault, Vault};
 use crate::config::Config;
 use crate::http::{Health, PartState};
 use crate::limits;
-use crate::redis::Link;
 use crate::telemetry::Meters;
 
 /// What this node has in common with others.
@@ -26,8 +26,12 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    pub(super) async fn open(config: &Config, meters: &Arc<Meters>) -> Result<Self, StartError> {
-        let Some(url) = &config.redis.url else {
+    pub(super) async fn open(
+        config: &Config,
+        reach: Option<&Reach>,
+        meters: &Arc<Meters>,
+    ) -> Result<Self, StartError> {
+        let Some(reach) = reach else {
             return Ok(Self {
                 directory: Arc::<MemoryDirectory>::default(),
                 post: Arc::<MemoryPost>::default(),
@@ -36,8 +40,9 @@ impl Nodes {
             });
         };
         // Letters do not wait behind what is kept.
-        let (letters, link) = (Link::open(url.expose()).await?, Link::open(url.expose()).await?);
-        let directory = RedisDirectory::open(url.expose(), &config.limits, Arc::clone(meters)).await?;
+        let (letters, presence, link) =
+            (reach.connect().await?, reach.connect().await?, reach.connect().await?);
+        let directory = RedisDirectory::new(presence, &config.limits, Arc::clone(meters));
         let directory = Arc::new(directory);
         let life = config.limits.session_length + limits::SAVED_MARGIN;
         Ok(Self {

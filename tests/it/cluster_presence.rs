@@ -17,6 +17,7 @@ use porchlight::hub::feed::FeedStores;
 use porchlight::hub::{Hub, Parts};
 use porchlight::ids::{GroupId, VisitorId};
 use porchlight::limits::Limits;
+use porchlight::redis::Link;
 use porchlight::store::sqlite::SqliteStore;
 use porchlight::telemetry::Meters;
 use tokio::runtime::Runtime;
@@ -72,7 +73,8 @@ impl Cluster {
             let started = runtime.spawn(async move {
                 let meters = Meters::new().0;
                 let limits = quick();
-                let directory = RedisDirectory::open(&url, &limits, Arc::clone(&meters)).await.unwrap();
+                let link = Link::open(&url).await.unwrap();
+                let directory = RedisDirectory::new(link, &limits, Arc::clone(&meters));
                 let hub = Hub::new(Parts {
                     clock,
                     accounts: Arc::clone(&accounts),

@@ -44,6 +44,7 @@ mod presence;
 mod proto;
 mod receipts;
 mod redis_log;
+mod redis_topologies;
 mod relay;
 mod resume;
 mod retention;

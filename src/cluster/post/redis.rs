@@ -277,7 +277,7 @@ async fn read(shared: Arc<Shared>) {
 impl Reader {
     /// Reads until the connection fails.
     async fn over_one_connection(&mut self, pause: &mut Duration) -> Result<(), RedisError> {
-        let mut connection = self.shared.link.own().await?;
+        let mut connection = self.shared.link.own(&inbox(self.shared.node)).await?;
         self.beat().await?;
         *pause = limits::REDIS_RECONNECT.0;
         let mut beaten = Instant::now();

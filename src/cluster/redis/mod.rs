@@ -47,7 +47,7 @@ use super::{
 use crate::ids::{GroupId, VisitorId, VisitorKey};
 use crate::limits::{self, Limits};
 use crate::model::visitor::Snapshot;
-use crate::redis::{Link, OpenError};
+use crate::redis::Link;
 use crate::telemetry::Meters;
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/claim.lua")));
@@ -133,11 +133,11 @@ enum Claimed {
 }
 
 impl RedisDirectory {
-    /// Connects. Nothing is told before a node is enrolled.
-    pub async fn open(url: &str, limits: &Limits, meters: Arc<Meters>) -> Result<Self, OpenError> {
+    /// Over a connection. Nothing is told before a node is enrolled.
+    pub fn new(link: Link, limits: &Limits, meters: Arc<Meters>) -> Self {
         let pace = Pace { lease: limits.node_lease, beat: limits.node_beat };
         let inner = Inner {
-            link: Link::open(url).await?,
+            link,
             meters,
             pace,
             me: OnceLock::new(),
@@ -155,7 +155,7 @@ impl RedisDirectory {
             doubtful: Mutex::default(),
             swept: Notify::new(),
         };
-        Ok(Self { inner: Arc::new(inner), tasks: Mutex::default() })
+        Self { inner: Arc::new(inner), tasks: Mutex::default() }
     }
 
     /// Whether other nodes' visitors can be told of.

@@ -14,7 +14,8 @@ fn quick() -> Limits {
 }
 
 async fn directory(redis: &Redis, limits: &Limits) -> Arc<RedisDirectory> {
-    Arc::new(RedisDirectory::open(&redis.url(), limits, Meters::new().0).await.unwrap())
+    let link = Link::open(&redis.url()).await.unwrap();
+    Arc::new(RedisDirectory::new(link, limits, Meters::new().0))
 }
 
 async fn fresh() -> (impl AsyncFn() -> Arc<dyn Directory>, ()) {

@@ -151,7 +151,8 @@ async fn write(shared: Arc<Shared>) {
 }
 
 async fn write_once(shared: &Shared, pause: &mut Duration) -> Result<(), RedisError> {
-    let mut connection = shared.link.own().await?;
+    // Any member of a cluster publishes to all of it.
+    let mut connection = shared.link.own("pl:frames").await?;
     *pause = limits::REDIS_RECONNECT.0;
     loop {
         let mut sending = redis::pipe();

@@ -1,0 +1,44 @@
+//! What is counted of the connection to Redis.
+
+use metrics::{Key, Recorder as _};
+
+use super::{METADATA, Meters, REDIS_ANSWERED, REDIS_CONNECTS, REDIS_FAILURES};
+use crate::clock::wall;
+
+/// What a connection to Redis is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedisUse {
+    /// Commands and scripts.
+    Commands,
+    /// What Redis says by itself.
+    Subscriptions,
+}
+
+impl RedisUse {
+    /// The label's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Commands => "commands",
+            Self::Subscriptions => "subscriptions",
+        }
+    }
+}
+
+impl Meters {
+    /// Counts a connection that was made to Redis.
+    pub fn redis_connected(&self, usage: RedisUse) {
+        self.count(REDIS_CONNECTS, &[("use", usage.name())]);
+    }
+
+    /// Counts a command that failed.
+    pub fn redis_failed(&self, kind: &'static str) {
+        self.count(REDIS_FAILURES, &[("kind", kind)]);
+    }
+
+    /// Notes that Redis has answered.
+    pub fn redis_answered(&self) {
+        let gauge = || self.recorder.register_gauge(&Key::from_static_name(REDIS_ANSWERED), &METADATA);
+        #[expect(clippy::cast_precision_loss, reason = "times of this age are far below 2^52")]
+        self.redis_answered.get_or_init(gauge).set(wall().0 as f64 / 1000.0);
+    }
+}
