@@ -26,6 +26,7 @@ mod cluster_script;
 mod drain;
 mod event_api;
 mod events;
+mod failovers;
 mod feed;
 mod guests;
 mod identity;

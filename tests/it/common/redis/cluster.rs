@@ -169,6 +169,12 @@ impl RedisCluster {
         self.members[at].child = None;
     }
 
+    /// Waits until the replica of a dead primary has its place.
+    pub async fn replaced(&self, at: usize) {
+        let mut replica = self.connect(self.primaries + at).await;
+        until(&mut replica, "INFO replication", |told| told.contains("role:master")).await;
+    }
+
     /// Starts it again, with what it kept.
     pub async fn revive(&mut self, at: usize) {
         let (port, bus) = (self.members[at].port, self.members[at].bus);

@@ -3,11 +3,16 @@
 #![allow(dead_code, reason = "some tests use what others don't")]
 
 use std::process::Child;
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{ask, connected, end, free_port, program, spawn, until};
+
+/// How often a server is asked whether it is the primary, and how long one may take to become it.
+const LOOK: Duration = Duration::from_millis(100);
+const PROMOTION: Duration = Duration::from_secs(30);
 
 /// What the Sentinels call the primary.
 pub const MASTER: &str = "main";
@@ -101,9 +106,18 @@ impl Sentinels {
         kill_process(Pid::from_child(self.servers[at].1.as_ref().expect("it lives")), Signal::CONT).unwrap();
     }
 
-    /// Waits until a server is the primary.
+    /// Waits until a server is the primary. The Sentinel that makes it one ends its connections.
     pub async fn promoted(&self, at: usize) {
-        until(&mut self.connect(at).await, "INFO replication", |told| told.contains("role:master")).await;
+        let promoted = async {
+            loop {
+                let told = ask::<String>(&mut self.connect(at).await, "INFO replication").await;
+                if told.is_ok_and(|told| told.contains("role:master")) {
+                    return;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(PROMOTION, promoted).await.expect("it is promoted");
     }
 
     /// Lets only the first Sentinel watch, one that never takes a server for dead; returns a connection to it.
