@@ -8,6 +8,10 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+// Tests beside the code use what the tests of whole servers use, which name the crate.
+#[cfg(test)]
+extern crate self as porchlight;
+
 pub mod auth;
 pub mod clock;
 pub mod ids;

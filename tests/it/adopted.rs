@@ -18,7 +18,6 @@ use porchlight::limits::Limits;
 use porchlight::model::event::What;
 use porchlight::model::session::EndReason;
 use porchlight::model::visitor::Snapshot;
-use porchlight::redis::Link;
 use porchlight::store::sqlite::SqliteStore;
 use porchlight::store::{EventLog, SessionRecords};
 
@@ -336,7 +335,7 @@ async fn a_session_goes_on_where_its_people_come_back() {
 #[tokio::test]
 async fn a_session_goes_on_over_redis() {
     let redis = Redis::start().await;
-    let link = Link::open(&redis.url()).await.unwrap();
+    let link = redis.link().await;
     goes_on(Arc::new(RedisVault::new(link, Duration::from_secs(3600)))).await;
 }
 

@@ -311,7 +311,7 @@ async fn redis_dies_and_nobody_who_stays_is_told_to_be_gone() {
         ledgers[0].until(&mut agents[0], "goes", "absent").await;
         ledgers[0].until(&mut agents[0], "comes", "present").await;
         if forgets {
-            cluster.redis.lose();
+            cluster.redis.forget();
         }
         cluster.redis.revive().await;
         for node in [1, 2] {

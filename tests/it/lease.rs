@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use porchlight::redis::Link;
 use porchlight::redis::lease::{Lease, Timing, key};
 
 use crate::common::redis::Redis;
@@ -18,7 +17,7 @@ const QUICK: Timing = Timing {
 };
 
 async fn lease(redis: &Redis) -> Lease {
-    Lease::hold_with(Link::open(&redis.url()).await.unwrap(), "x", QUICK)
+    Lease::hold_with(redis.link().await, "x", QUICK)
 }
 
 async fn ask<T: redis::FromRedisValue>(redis: &Redis, args: &[&str]) -> T {

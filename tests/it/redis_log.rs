@@ -18,7 +18,6 @@ use porchlight::model::event::{Actor, Event, Kind, What};
 use porchlight::model::session_record::Status;
 use porchlight::pb::v1;
 use porchlight::pb::v1::admin_client::AdminClient;
-use porchlight::redis::Link;
 use porchlight::server::{Options, Server, StorePlace};
 use porchlight::store::EventLog;
 use porchlight::store::events::After;
@@ -50,7 +49,7 @@ async fn site(redis: &Redis) -> Site {
 }
 
 async fn open(redis: &Redis) -> RedisLog {
-    let link = Link::open(&redis.url()).await.unwrap();
+    let link = redis.link().await;
     RedisLog::open(Arc::new(RedisStore::new(link))).await.unwrap()
 }
 

@@ -8,7 +8,6 @@ use porchlight::config::Secret;
 use porchlight::hub::accounts::AdminCaller;
 use porchlight::ids::{AgentId, AgentKey, KeyId};
 use porchlight::model::session_record::Status;
-use porchlight::redis::Link;
 use porchlight::server::{Options, Server, StorePlace};
 use porchlight::store::redis::RedisStore;
 use porchlight::store::{Agent, Store as _};
@@ -173,7 +172,7 @@ async fn nodes_that_write_at_once_end_with_what_is_stored() {
     for task in writing {
         task.await.unwrap();
     }
-    let store = RedisStore::new(Link::open(&redis.url()).await.unwrap());
+    let store = RedisStore::new(redis.link().await);
     for id in names {
         let key = AgentKey { group: group_id(DEMO), agent: id };
         let stored = store.agent(&key).await.unwrap().map(|row| (row.agent.name, row.generation));

@@ -14,7 +14,7 @@ fn quick() -> Limits {
 }
 
 async fn directory(redis: &Redis, limits: &Limits) -> Arc<RedisDirectory> {
-    let link = Link::open(&redis.url()).await.unwrap();
+    let link = redis.link().await;
     Arc::new(RedisDirectory::new(link, limits, Meters::new().0))
 }
 
@@ -203,7 +203,7 @@ async fn redis_is_killed_and_comes_back_with_what_it_kept() {
 async fn redis_is_killed_and_comes_back_empty() {
     let mut redis = Redis::start().await;
     comes_back(&mut redis, Redis::kill, async |redis| {
-        redis.lose();
+        redis.forget();
         redis.revive().await;
     })
     .await;

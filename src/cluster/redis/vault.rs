@@ -230,7 +230,7 @@ mod tests {
 
     async fn fresh(life: Duration) -> (RedisVault, Redis) {
         let redis = Redis::start().await;
-        let link = Link::open(&redis.url()).await.unwrap();
+        let link = redis.link().await;
         (RedisVault::new(link, life), redis)
     }
 

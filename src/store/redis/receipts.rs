@@ -194,7 +194,7 @@ mod tests {
     }
 
     async fn open(redis: &Redis) -> RedisReceipts {
-        RedisReceipts::new(Link::open(&redis.url()).await.unwrap())
+        RedisReceipts::new(redis.link().await)
     }
 
     suite::obligations!(receipts, fresh);

@@ -22,7 +22,7 @@ async fn fresh() -> (RedisLog, Redis) {
 }
 
 async fn store(redis: &Redis) -> Arc<RedisStore> {
-    Arc::new(RedisStore::new(Link::open(&redis.url()).await.unwrap()))
+    Arc::new(RedisStore::new(redis.link().await))
 }
 
 async fn open(redis: &Redis) -> RedisLog {
@@ -34,7 +34,7 @@ crate::store::feed::suite::obligations!(feeds, fresh);
 crate::store::records::suite::obligations!(records, fresh);
 crate::store::suite::obligations!(rows, async || {
     let redis = Redis::start().await;
-    (RedisStore::new(Link::open(&redis.url()).await.unwrap()), redis)
+    (RedisStore::new(redis.link().await), redis)
 });
 
 impl feed::suite::Subject for RedisLog {

@@ -9,7 +9,6 @@ use porchlight::cluster::post::redis::RedisPost;
 use porchlight::cluster::post::{FarFrame, FrameSink, Heard, Hearing, Letter, Mailbox, Post};
 use porchlight::ids::SessionId;
 use porchlight::model::settings::Settings;
-use porchlight::redis::Link;
 use porchlight::store::Agent;
 use porchlight::store::sqlite::SqliteStore;
 
@@ -128,7 +127,7 @@ impl World {
         let () = quick.query_async(&mut redis.connect().await).await.unwrap();
         let mut posts = Vec::new();
         for _ in 0..nodes {
-            let link = Link::open(&redis.url()).await.unwrap();
+            let link = redis.link().await;
             posts.push(Arc::new(RedisPost::new(link)) as Arc<dyn Post>);
         }
         Self::over(posts, Some(redis)).await

@@ -1,8 +1,8 @@
 //! A Redis of a test's own: real servers in a folder of its own, on ports or sockets that nobody else knows.
 //!
 //! The environment chooses on what the suites of stores run: `PORCHLIGHT_TEST_REDIS=cluster` gives each a Redis
-//! Cluster of three, `=user` the user that docs/cluster.md describes, and `PORCHLIGHT_TEST_REDIS_SERVER` names
-//! another server program, such as `valkey-server`.
+//! Cluster of three, `=sentinels` a primary that Sentinels name, `=user` the user that docs/cluster.md describes, and
+//! `PORCHLIGHT_TEST_REDIS_SERVER` names another server program, such as `valkey-server`.
 
 #[path = "redis/cluster.rs"]
 pub mod cluster;
@@ -15,10 +15,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use porchlight::redis::{Link, Plan, Servers};
 use redis::aio::MultiplexedConnection;
 use rustix::process::{Pid, Signal, kill_process};
 
 use self::cluster::RedisCluster;
+use self::sentinels::{MASTER, Sentinels};
 
 /// The password of the user of few rights.
 const PASSWORD: &str = "canary-of-redis";
@@ -39,11 +41,12 @@ enum Shape {
     /// For a user of few rights.
     Guarded(Child),
     Cluster(RedisCluster),
+    Sentinels(Sentinels),
 }
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        if !matches!(self.shape, Shape::Cluster(_)) {
+        if matches!(self.shape, Shape::Alone(_) | Shape::Guarded(_)) {
             self.kill();
         }
     }
@@ -57,6 +60,10 @@ impl Redis {
             Ok("user") => Self::guarded().await,
             Ok("cluster") => {
                 let shape = Shape::Cluster(RedisCluster::start(3).await);
+                Self { folder: tempfile::tempdir().unwrap(), shape }
+            }
+            Ok("sentinels") => {
+                let shape = Shape::Sentinels(Sentinels::start().await);
                 Self { folder: tempfile::tempdir().unwrap(), shape }
             }
             Ok(other) => panic!("PORCHLIGHT_TEST_REDIS={other} is no shape of Redis"),
@@ -98,13 +105,34 @@ impl Redis {
             Shape::Alone(_) => format!("redis+unix://{}", socket.display()),
             Shape::Guarded(_) => format!("redis+unix://{}?user=porchlight&pass={PASSWORD}", socket.display()),
             Shape::Cluster(cluster) => cluster.url(),
+            Shape::Sentinels(_) => panic!("this test is about an address"),
         }
+    }
+
+    /// The way to it that servers take.
+    pub async fn link(&self) -> Link {
+        let plan = match &self.shape {
+            Shape::Sentinels(all) => Plan {
+                servers: Servers::Sentinels {
+                    nodes: all.nodes(),
+                    master: MASTER.to_owned(),
+                    user: None,
+                    password: None,
+                },
+                user: None,
+                password: None,
+                tls: None,
+            },
+            _ => Plan::of_url(&self.url()),
+        };
+        Link::connect(&plan, Duration::ZERO, None).await.unwrap()
     }
 
     /// A connection to it, once it answers, with all rights.
     pub async fn connect(&self) -> MultiplexedConnection {
         match &self.shape {
             Shape::Cluster(cluster) => cluster.connect(0).await,
+            Shape::Sentinels(all) => all.connect(0).await,
             _ => connected(&format!("redis+unix://{}", self.folder.path().join("socket").display())).await,
         }
     }
@@ -112,7 +140,7 @@ impl Redis {
     fn child(&self) -> &Child {
         match &self.shape {
             Shape::Alone(child) | Shape::Guarded(child) => child,
-            Shape::Cluster(_) => panic!("this test is about one server"),
+            Shape::Cluster(_) | Shape::Sentinels(_) => panic!("this test is about one server"),
         }
     }
 
@@ -120,13 +148,8 @@ impl Redis {
     pub fn kill(&mut self) {
         match &mut self.shape {
             Shape::Alone(child) | Shape::Guarded(child) => end(child),
-            Shape::Cluster(_) => panic!("this test is about one server"),
+            Shape::Cluster(_) | Shape::Sentinels(_) => panic!("this test is about one server"),
         }
-    }
-
-    /// Makes one that was killed lose what it kept.
-    pub fn lose(&self) {
-        std::fs::remove_dir_all(self.folder.path().join("appendonlydir")).unwrap();
     }
 
     /// Takes away what it kept, while it is dead.
@@ -146,7 +169,7 @@ impl Redis {
                 *child = again;
                 self.guard().await;
             }
-            Shape::Cluster(_) => panic!("this test is about one server"),
+            Shape::Cluster(_) | Shape::Sentinels(_) => panic!("this test is about one server"),
         }
     }
 

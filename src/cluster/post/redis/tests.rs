@@ -9,7 +9,7 @@ use crate::cluster::post::{Heard, Mail};
 use crate::redis::server::Redis;
 
 async fn post(redis: &Redis) -> Arc<RedisPost> {
-    Arc::new(RedisPost::new(Link::open(&redis.url()).await.unwrap()))
+    Arc::new(RedisPost::new(redis.link().await))
 }
 
 /// Two nodes that have spoken to each other.

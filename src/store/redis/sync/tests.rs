@@ -17,7 +17,7 @@ struct Subject {
 
 async fn fresh() -> (Subject, Redis) {
     let redis = Redis::start().await;
-    let node = Arc::new(RedisStore::new(Link::open(&redis.url()).await.unwrap()));
+    let node = Arc::new(RedisStore::new(redis.link().await));
     let log = RedisLog::open(Arc::clone(&node)).await.unwrap();
     let sync = Arc::new(open(&redis, &node).await);
     node.wait_for_sinks(Arc::clone(&sync) as _);
@@ -25,7 +25,7 @@ async fn fresh() -> (Subject, Redis) {
 }
 
 async fn open(redis: &Redis, node: &Arc<RedisStore>) -> RedisSync {
-    let link = Link::open(&redis.url()).await.unwrap();
+    let link = redis.link().await;
     RedisSync::new(link, Arc::clone(node) as _, Arc::clone(node) as _)
 }
 
