@@ -40,3 +40,7 @@ pub const FAR_ENDED: Duration = Duration::from_secs(60);
 /// Words of this node's visitors to other nodes' agents that wait to be told; further ones are dropped, as they are
 /// while Redis is away.
 pub const MESSAGES_OUT: usize = 1_024;
+
+/// How long an agent who shows a screen waits for its session key, which no other session may have: without one the
+/// guests have the link alone, so that a Redis that is slow for a moment is waited for.
+pub const KEY_WAIT: Duration = Duration::from_secs(3);

@@ -48,6 +48,7 @@ mod receipts;
 mod redis_log;
 mod redis_topologies;
 mod relay;
+mod replay;
 mod resume;
 mod retention;
 mod secrets;

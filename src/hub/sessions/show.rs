@@ -73,7 +73,7 @@ impl Hub {
                 (key, digest)
             };
             let held = self.saves.vault.hold_key(&digest, session, session_key::most(digits));
-            match tokio::time::timeout(limits::SAVE_WAIT, held).await {
+            match tokio::time::timeout(limits::KEY_WAIT, held).await {
                 Ok(Ok(Held::Held)) => {
                     drawn.key = Some(key);
                     return Ok(drawn);
