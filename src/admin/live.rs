@@ -61,17 +61,7 @@ impl AdminHub for Operated {
         visitor: Option<&VisitorId>,
     ) -> Result<Vec<SessionRow>, AdminError> {
         self.known(group)?;
-        let mut views: Vec<View> = self
-            .hub
-            .sessions()
-            .list(group)
-            .iter()
-            .map(|session| session.view())
-            .filter(|view| {
-                view.ended.is_none() && visitor.is_none_or(|wanted| view.visitor.as_ref() == Some(wanted))
-            })
-            .collect();
-        views.sort_unstable_by_key(|view| view.id);
+        let views = self.hub.session_views(group, visitor).await.map_err(unavailable)?;
         Ok(views.into_iter().map(session_row).collect())
     }
 
@@ -127,8 +117,8 @@ impl AdminHub for Operated {
     }
 
     async fn session(&self, group: &GroupId, session: SessionId) -> Result<SessionRow, AdminError> {
-        let session = self.hub.sessions().get(group, session).ok_or(AdminError::NotFound)?;
-        Ok(session_row(session.view()))
+        let view = self.hub.session_view(group, session).await.map_err(unavailable)?;
+        Ok(session_row(view.ok_or(AdminError::NotFound)?))
     }
 
     async fn watch_sessions(
@@ -137,7 +127,7 @@ impl AdminHub for Operated {
         visitor: Option<&VisitorId>,
     ) -> Result<BoxStream<'static, SessionRow>, AdminError> {
         self.known(group)?;
-        let watch = self.hub.watch_sessions(group, visitor).map_err(unavailable)?;
+        let watch = self.hub.watch_sessions(group, visitor).await.map_err(unavailable)?;
         let next = |watch: SessionWatch| async {
             let row = session_row(watch.next().await);
             Some((row, watch))

@@ -104,7 +104,13 @@ impl Service {
         let digest = self.accounts.request_digest(call.method, &named.request);
         match self.accounts.begin_call(&call.caller, &named.request_id, digest).await? {
             Begun::New(running) => {
-                let answer = work.await?;
+                let answer = match work.await {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        running.given_up().await;
+                        return Err(error);
+                    }
+                };
                 if let Err(error) = running.answered(answer.kept().encode_to_vec()).await {
                     // It is done, and that is what the caller must hear.
                     tracing::error!(%error, call = call.method, "a call was made but is not remembered");

@@ -15,6 +15,7 @@ impl From<StoreError> for AdminError {
             StoreError::Conflict { actual: Some(version), .. } => Self::Conflict { version },
             StoreError::Conflict { actual: None, .. } | StoreError::NoGroup(_) => Self::NotFound,
             StoreError::Taken { what } => Self::AlreadyExists { field: what },
+            StoreError::Full { what, most } => Self::TooMany { what, most },
             StoreError::Closed => Self::Unavailable,
             // A full disk, a Redis that is away: nothing was changed, and the same call may go through later.
             error if error.is_passing() => {

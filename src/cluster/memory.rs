@@ -6,13 +6,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::{
     Directory, DirectoryError, Follow, Hint, Home, Inherited, Neighbour, NodeId, PresenceSource, Sight, Sink,
 };
 use crate::clock::wall;
-use crate::ids::{GroupId, VisitorId, VisitorKey};
+use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
 use crate::model::visitor::{Snapshot, next_version};
 
 /// Asks the hubs of this process directly; keeps nothing of their visitors itself.
@@ -125,6 +126,24 @@ impl Directory for MemoryDirectory {
         let place = (group.clone(), node);
         *self.shared.follows.write().entry(place.clone()).or_default() += 1;
         Follow::new(Following { shared: Arc::clone(&self.shared), place })
+    }
+
+    async fn tell_session(
+        &self,
+        node: NodeId,
+        group: &GroupId,
+        session: SessionId,
+    ) -> Result<(), DirectoryError> {
+        for sink in self.listening(node, group) {
+            sink(Hint::Session(group.clone(), session));
+        }
+        Ok(())
+    }
+
+    fn pass_on(&self, node: NodeId, key: &VisitorKey, message: &Bytes) {
+        for sink in self.listening(node, &key.group) {
+            sink(Hint::Message(key.clone(), message.clone()));
+        }
     }
 
     async fn home(&self, asking: NodeId, key: &VisitorKey) -> Result<Option<NodeId>, DirectoryError> {

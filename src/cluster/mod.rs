@@ -20,6 +20,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::clock::Wall;
 use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
@@ -154,6 +155,18 @@ pub trait Directory: Send + Sync + 'static {
     /// on none is missed, or [`Hint::Reread`] tells so.
     async fn follow(&self, node: NodeId, group: &GroupId) -> Follow;
 
+    /// Tells the nodes that follow a group that one of its sessions is another than it was in the vault.
+    async fn tell_session(
+        &self,
+        node: NodeId,
+        group: &GroupId,
+        session: SessionId,
+    ) -> Result<(), DirectoryError>;
+
+    /// Passes what a visitor of `node` says on to the nodes that follow its group: in order, but what is said while they
+    /// cannot hear is lost. Never waits.
+    fn pass_on(&self, node: NodeId, key: &VisitorKey, message: &Bytes);
+
     /// The visitors of other nodes than `asking`, in the order asked.
     async fn lookup(
         &self,
@@ -197,6 +210,10 @@ pub enum Hint {
     Displaced(VisitorKey),
     /// Somebody was told a version of a visitor of this node that is as great: the visitor's must be above it.
     Raise(VisitorKey, u64),
+    /// A session changed, perhaps one of this node: the vault has it.
+    Session(GroupId, SessionId),
+    /// A visitor of another node says something to the agents that watch it: the message that they are told.
+    Message(VisitorKey, Bytes),
     /// A node's lease ended, or it left.
     NodeGone(NodeId),
     /// The node speaks in a new term of its own, which counts from 1: what it said in earlier ones is over.

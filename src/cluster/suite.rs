@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{Directory, Follow, Hint, Home, Inherited, NodeFacts, NodeId, PresenceSource, Sink};
 use crate::clock::{Wall, wall};
-use crate::ids::{GroupId, VisitorId, VisitorKey};
+use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
 use crate::model::visitor::{Snapshot, State, VisitorView, next_version};
 
 /// Declares a test per obligation: `obligations!(name, async || (async || directory, what must outlive it))`.
@@ -21,7 +22,7 @@ macro_rules! obligations {
 
             crate::cluster::suite::obligations!(@each $fresh;
                 a_visitor_has_one_home, what_one_node_tells_the_others_read, followers_are_told,
-                groups_are_apart, a_draining_node_is_taken_over_from, nodes_know_each_other);
+                sessions_and_messages_are_told, groups_are_apart, a_draining_node_is_taken_over_from, nodes_know_each_other);
         }
     };
     (@each $fresh:expr; $($obligation:ident),*) => {
@@ -331,6 +332,46 @@ pub(crate) async fn a_draining_node_is_taken_over_from(directories: &impl AsyncF
     assert!(nodes[2].told("a").iter().all(|(state, _)| *state == State::Present), "{:?}", nodes[2].told("a"));
     assert_eq!(nodes[2].look("a").await, Some(State::Present));
     assert_eq!(nodes[2].look("b").await, Some(State::Absent));
+}
+
+pub(crate) async fn sessions_and_messages_are_told(directories: &impl AsyncFn() -> Arc<dyn Directory>) {
+    let (one, two) = (Fake::enroll(directories().await, 1), Fake::enroll(directories().await, 2));
+    let three = Fake::enroll(directories().await, 3);
+    let (_one, _two) = (one.follow().await, two.follow().await);
+    let _other = three.directory.follow(three.node, &gid("h")).await;
+    until("the others are heard", async || two.directory.nodes(two.node).await.is_ok()).await;
+    until("a session is told of", async || {
+        one.directory.tell_session(one.node, &gid("g"), SessionId::from_u128(7)).await.is_ok()
+    })
+    .await;
+    let session = |hint: &Hint| matches!(hint, Hint::Session(group, id) if *group == gid("g") && *id == SessionId::from_u128(7));
+    two.hears("the session", session).await;
+    let said = |node: &Fake| {
+        let hints = node.hints.lock();
+        let said = hints.iter().filter_map(|hint| match hint {
+            Hint::Message(from, said) if *from == key("a") => {
+                Some(String::from_utf8_lossy(said).into_owned())
+            }
+            _ => None,
+        });
+        said.collect::<Vec<_>>()
+    };
+    let words: Vec<String> = (0..100).map(|number| format!("{{\"it's\": \"nr. {number} é\"}}")).collect();
+    // The first node may not know yet that Redis hears it.
+    until("somebody hears", async || {
+        one.directory.pass_on(one.node, &key("a"), &Bytes::from_static(b"begin"));
+        !said(&two).is_empty()
+    })
+    .await;
+    for word in &words {
+        one.directory.pass_on(one.node, &key("a"), &Bytes::copy_from_slice(word.as_bytes()));
+    }
+    until("all is heard", async || said(&two).iter().filter(|word| *word != "begin").count() == words.len())
+        .await;
+    let heard: Vec<String> = said(&two).into_iter().filter(|word| word != "begin").collect();
+    assert_eq!(heard, words, "in order");
+    assert!(said(&one).is_empty(), "who says it need not hear it");
+    assert!(!three.hints.lock().iter().any(|hint| matches!(hint, Hint::Message(..) | Hint::Session(..))));
 }
 
 pub(crate) async fn nodes_know_each_other(directories: &impl AsyncFn() -> Arc<dyn Directory>) {

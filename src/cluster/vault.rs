@@ -16,12 +16,13 @@ use serde::{Deserialize, Serialize};
 pub use memory::MemoryVault;
 
 use super::NodeId;
+use crate::auth::opaque::Digest;
 use crate::ids::{AgentId, GroupId, SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::event::Relayed;
 use crate::model::feed::Chatter;
 use crate::model::lead::Guest;
-use crate::model::session::Saved;
+use crate::model::session::{Saved, View};
 use crate::model::ticket::Lock;
 use crate::wire::agent::Record;
 use crate::wire::visitor::{SessionKind, TermsShown};
@@ -59,6 +60,34 @@ pub struct SavedSession {
     pub relayed: Relayed,
     /// Steps taken so far.
     pub steps: u64,
+    /// What lists show of it.
+    #[serde(skip)]
+    pub view: Option<View>,
+    /// What is kept of the key that guests type, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
+}
+
+/// A session as lists show it, after so many steps. Kept beside what is saved, and read without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// The session.
+    pub view: View,
+    /// Its steps so far.
+    pub step: u64,
+}
+
+impl Seen {
+    /// As it is kept.
+    pub fn write(&self) -> String {
+        serde_json::to_string(self).expect("a view is plain values")
+    }
+
+    /// Reads what was kept. Fields that are not known are passed over.
+    pub fn read(text: &str) -> Result<Self, VaultError> {
+        serde_json::from_str(text).map_err(VaultError::Unreadable)
+    }
 }
 
 /// A link for guests.
@@ -93,6 +122,11 @@ impl SavedSession {
     pub fn visitor_key(&self) -> Option<VisitorKey> {
         let visitor = self.machine.visitor().cloned()?;
         Some(VisitorKey { group: self.group.clone(), visitor })
+    }
+
+    /// What lists show of it.
+    pub fn seen(&self) -> Option<Seen> {
+        self.view.clone().map(|view| Seen { view, step: self.steps })
     }
 
     /// As it is kept.
@@ -140,6 +174,17 @@ pub enum Put {
     Over,
 }
 
+/// Whether a session has a key now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// It has, and nobody else.
+    Held,
+    /// Another session has it.
+    Taken,
+    /// As many keys are held as may be.
+    Full,
+}
+
 /// Why the vault did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
@@ -182,11 +227,33 @@ pub trait Vault: Send + Sync + 'static {
     /// Its owner gives a session up for others to adopt; true if it was the owner's.
     async fn release(&self, session: SessionId, owner: NodeId) -> Result<bool, VaultError>;
 
-    /// Its owner ended a session: it is dropped for good. True if it was the owner's.
-    async fn end(&self, group: &GroupId, session: SessionId, owner: NodeId) -> Result<bool, VaultError>;
+    /// Its owner ended a session: it is dropped for good, but for what lists last show of it. True if it was the owner's.
+    async fn end(
+        &self,
+        group: &GroupId,
+        session: SessionId,
+        owner: NodeId,
+        last: Option<&Seen>,
+    ) -> Result<bool, VaultError>;
+
+    /// What lists show of a session that is saved, or ended lately.
+    async fn seen(&self, group: &GroupId, session: SessionId) -> Result<Option<Seen>, VaultError>;
+
+    /// The same of all that are saved.
+    async fn all_seen(&self, group: &GroupId) -> Result<Vec<Seen>, VaultError>;
 
     /// The session of a visitor that was saved last.
     async fn of_visitor(&self, key: &VisitorKey) -> Result<Option<SessionId>, VaultError>;
+
+    /// Gives a session the key that guests type, of which there is a digest, unless another one has it or `most` are
+    /// held. It is kept as long as a session that is saved now.
+    async fn hold_key(&self, key: &Digest, session: SessionId, most: u64) -> Result<Held, VaultError>;
+
+    /// The session that a key leads to.
+    async fn find_key(&self, key: &Digest) -> Result<Option<SessionId>, VaultError>;
+
+    /// The session gives its key back.
+    async fn free_key(&self, key: &Digest, session: SessionId) -> Result<(), VaultError>;
 
     /// Groups that may have saved sessions.
     async fn groups(&self) -> Result<Vec<GroupId>, VaultError>;

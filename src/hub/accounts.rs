@@ -73,7 +73,7 @@ struct Inner {
     changes: broadcast::Sender<Changed>,
     events: OnceLock<Events>,
     /// Listens to other nodes for as long as anybody has these accounts.
-    listening: OnceLock<AbortOnDropHandle<()>>,
+    listening: OnceLock<[AbortOnDropHandle<()>; 2]>,
 }
 
 /// A group as kept in memory.
@@ -200,7 +200,7 @@ impl Accounts {
             groups: ArcSwap::default(),
             members: DashMap::new(),
             writing: tokio::sync::Mutex::new(()),
-            doors: doors::Doors::new(),
+            doors: doors::Doors::new(&master.derive("doors", &[])),
             password_checks: Arc::new(Semaphore::new(limits::PASSWORD_CHECKS)),
             running: Mutex::new(HashMap::new()),
             used: Mutex::new(HashMap::new()),
@@ -216,8 +216,9 @@ impl Accounts {
         // Before anything is read: what is changed after it is heard.
         let heard = accounts.inner.store.news();
         accounts.reload().await?;
-        let listening =
-            AbortOnDropHandle::new(tokio::spawn(news::listen(Arc::downgrade(&accounts.inner), heard)));
+        let weak = Arc::downgrade(&accounts.inner);
+        let doors = tokio::spawn(doors::listen(weak.clone(), accounts.inner.store.door_news()));
+        let listening = [doors, tokio::spawn(news::listen(weak, heard))].map(AbortOnDropHandle::new);
         accounts.inner.listening.set(listening).expect("nobody else has these accounts yet");
         // A panic in there would come again at the first check, and is told then.
         let _ = warmed.await;
@@ -278,6 +279,11 @@ impl Accounts {
             self.note_use(&group.id, &key.id);
         }
         Ok(())
+    }
+
+    /// What session keys are kept under, the same for all nodes.
+    pub fn session_key_pepper(&self) -> [u8; 32] {
+        self.inner.master.derive("session-keys", &[])
     }
 
     /// The secret that a server-issued visitor comes back with.

@@ -173,7 +173,7 @@ impl AgentSeat {
             FromAgent::Cancel(cancel) => self.cancel(cancel, id),
             FromAgent::Signal(signal) => self.signal(signal, id),
             FromAgent::EndSession(end) => self.end_session(end, id),
-            FromAgent::Show(show) => self.show(show, id),
+            FromAgent::Show(show) => self.show(show, id).await,
             FromAgent::View(_) => Err(unsupported("view")),
             FromAgent::Invite(invite) => self.invite(invite, id),
             FromAgent::Follow(RecordRef { record }) => self.follow(&record, id).await,

@@ -189,6 +189,8 @@ impl Hub {
             }
             Hint::Term(epoch) => self.begin_term(epoch),
             Hint::NodeGone(node) => self.wires_lost(node),
+            Hint::Session(group, session) => self.hear_of_session(group, session),
+            Hint::Message(key, message) => self.message_of(&key, &Text::from_bytes(message)),
             Hint::Away(since) => self.all_unknown(since),
         }
     }
@@ -209,6 +211,7 @@ impl Hub {
     /// Forgets what nobody wants to hear of any more.
     pub(super) fn tidy_elsewhere(&self) {
         let now = self.clock.now().wall;
+        self.tidy_far_sessions();
         self.elsewhere.tidy(now, |key| self.is_watched(key) && !self.is_here(key), |key| self.is_named(key));
     }
 
@@ -329,6 +332,7 @@ impl Hub {
         let mut groups: BTreeSet<GroupId> = self.elsewhere.groups().into_iter().collect();
         groups.extend(self.watchers.groups());
         groups.extend(self.operators.groups());
+        groups.extend(self.operators.session_groups());
         self.reread(groups);
     }
 
@@ -344,6 +348,11 @@ impl Hub {
         self.runtime.spawn(async move {
             while let Some(group) = hub.next_reread() {
                 hub.meters.rereads.increment(1);
+                if hub.operators.has_sessions(&group)
+                    && let Err(error) = hub.read_far_sessions(&group).await
+                {
+                    tracing::debug!(%group, %error, "other nodes' sessions are not read");
+                }
                 if let Err(error) = hub.reread_group(&group).await {
                     // It is read again when the directory is back.
                     tracing::debug!(%group, %error, "other nodes' visitors are not read");

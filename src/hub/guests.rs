@@ -1,7 +1,7 @@
 //! The guest's door: who comes into a session by a key or by a link, without being a visitor or an agent.
 //!
 //! Decides whether a key or an invite leads anywhere, whether the page that shows it may, and what the guest
-//! becomes a lead by. Whether there is room, and what it may do in there, the session says. Unknown, foreign,
+//! becomes a lead by, on whichever node the session is. Whether there is room, and what it may do in there, the session says. Unknown, foreign,
 //! wrong and over are one answer; wrong ones are counted, and who makes too many is not listened to.
 
 use std::collections::HashMap;
@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 
 use super::Hub;
 use super::accounts::Group;
-use super::sessions::LiveSession;
+use super::sessions::{LiveSession, Whereabouts};
+use crate::auth::opaque::Digest;
 use crate::auth::random;
 use crate::clock::Wall;
 use crate::cluster::vault::SavedInvite;
@@ -27,6 +28,7 @@ use crate::model::origin::Origin;
 use crate::model::session::{Entrant, Input, SessionError};
 use crate::model::settings::Audience;
 use crate::model::ticket::{Lock, Secret, Token};
+use crate::wire::close::{Close, CloseCode};
 use crate::wire::session::Role;
 use crate::wire::visitor::SessionKind;
 
@@ -42,6 +44,13 @@ pub enum Way {
     },
     /// What stands in a link.
     Invite(String),
+    /// A key that was typed on another node.
+    Kept {
+        /// The group.
+        group: Option<GroupId>,
+        /// What is kept of the key.
+        key: Digest,
+    },
 }
 
 /// Somebody at the door.
@@ -104,6 +113,20 @@ pub enum NotLetIn {
     /// The node is going away, or could not do it.
     #[error("the node cannot do it now")]
     Unavailable,
+}
+
+/// Somebody who is not let in.
+struct Turned {
+    why: NotLetIn,
+    /// Whether what was shown counts as a wrong try.
+    is_wrong: bool,
+}
+
+impl Turned {
+    fn of(why: NotLetIn) -> Self {
+        let is_wrong = why == NotLetIn::NotFound;
+        Self { why, is_wrong }
+    }
 }
 
 /// The links into one session; they end with it.
@@ -192,40 +215,68 @@ impl Hub {
             return Err(NotLetIn::Unavailable);
         }
         let guessed = match &way {
-            Way::Key { group, .. } => Some(group.as_ref()),
-            Way::Invite(_) => None,
+            Way::Key { group, .. } => Some(group.clone()),
+            Way::Invite(_) | Way::Kept { .. } => None,
         };
+        let guessed = guessed.as_ref().map(Option::as_ref);
+        let by = way.name();
         let locked = |retry_after| NotLetIn::Locked { retry_after };
         self.accounts.may_guess(guessed, from).map_err(locked)?;
         let let_in = match self.let_in_here(&way, guest.clone(), origin.as_deref()).await {
-            Err(NotLetIn::NotFound) => self.let_in_by_link(&way, &guest, origin.as_deref()).await,
-            let_in => let_in,
+            Err(NotLetIn::NotFound) => match self.leads_beyond(way).await {
+                Ok((session, way)) => {
+                    self.let_in_beyond(session, way, guest, origin.as_deref()).await.map_err(Turned::of)
+                }
+                // Where nobody can say whether a key is right, it is a guess all the same.
+                Err(why) => Err(Turned { why, is_wrong: true }),
+            },
+            let_in => let_in.map_err(Turned::of),
         };
-        if let_in.as_ref().is_err_and(|why| *why == NotLetIn::NotFound) {
-            let locked = self.accounts.wrong_guess(guessed, from);
-            tracing::info!(by = way.name(), locked, "a guest is not let in");
+        if let_in.as_ref().is_err_and(|turned| turned.is_wrong) {
+            let locked = self.accounts.wrong_guess(guessed, from).await;
+            tracing::info!(by, locked, "a guest is not let in");
             if let Some(group) = guessed.flatten().filter(|group| self.accounts.group(group).is_some()) {
                 self.events.refused(group, self.clock.now(), Door::Guest, "key or link leads nowhere");
             }
         }
-        let_in
+        let_in.map_err(|turned| turned.why)
     }
 
-    /// A link may lead to a session of another node.
-    async fn let_in_by_link(
-        &self,
-        way: &Way,
-        guest: &Guest,
+    /// The session of another node that a key or link names, and what is shown there for it.
+    async fn leads_beyond(&self, way: Way) -> Result<(SessionId, Way), NotLetIn> {
+        match way {
+            Way::Invite(text) => {
+                let token = Token::parse(&text).ok_or(NotLetIn::NotFound)?;
+                Ok((token.session, Way::Invite(text)))
+            }
+            Way::Key { group, key } => {
+                let key = self.session_keys.lock().digest_of(&key);
+                let found = self.saves.vault.find_key(&key).await.map_err(|error| {
+                    tracing::warn!(%error, "it is not known where a session key leads");
+                    NotLetIn::Unavailable
+                })?;
+                Ok((found.ok_or(NotLetIn::NotFound)?, Way::Kept { group, key }))
+            }
+            Way::Kept { .. } => Err(NotLetIn::NotFound),
+        }
+    }
+
+    /// A key or link may lead to a session of another node.
+    async fn let_in_beyond(
+        self: &Arc<Self>,
+        session: SessionId,
+        way: Way,
+        guest: Guest,
         origin: Option<&str>,
     ) -> Result<LetIn, NotLetIn> {
-        match way {
-            Way::Invite(text) => match Token::parse(text) {
-                Some(token) if self.sessions.routed(token.session).is_none() => {
-                    self.let_in_elsewhere(token.session, text, guest, origin).await
-                }
-                _ => Err(NotLetIn::NotFound),
-            },
-            Way::Key { .. } => Err(NotLetIn::NotFound),
+        if self.sessions.routed(session).is_some() {
+            return Err(NotLetIn::NotFound);
+        }
+        match self.whereabouts(session).await {
+            Ok(Whereabouts::Here(_)) => self.let_in_here(&way, guest, origin).await,
+            Ok(Whereabouts::There(node)) => self.let_in_elsewhere(node, way, guest, origin).await,
+            Err(Close { code: CloseCode::NotFound, .. }) => Err(NotLetIn::NotFound),
+            Err(_) => Err(NotLetIn::Unavailable),
         }
     }
 
@@ -247,8 +298,15 @@ impl Hub {
     /// The session that a key or link leads to from this page, and what is known of the guest.
     fn leads_to(&self, way: &Way, origin: Option<&str>) -> Option<(Arc<LiveSession>, Arc<Group>, Guest)> {
         let (session, known) = match way {
-            Way::Key { group, key } => {
-                let id = self.session_keys.lock().find(key)?;
+            Way::Key { group, .. } | Way::Kept { group, .. } => {
+                let id = {
+                    let keys = self.session_keys.lock();
+                    match way {
+                        Way::Kept { key, .. } => keys.lookup(key)?,
+                        Way::Key { key, .. } => keys.find(key)?,
+                        Way::Invite(_) => return None,
+                    }
+                };
                 let session = self.sessions.routed(id)?;
                 if group.as_ref().is_some_and(|group| *group != session.group) {
                     return None;
@@ -327,7 +385,7 @@ impl Hub {
 impl Way {
     const fn name(&self) -> &'static str {
         match self {
-            Self::Key { .. } => "key",
+            Self::Key { .. } | Self::Kept { .. } => "key",
             Self::Invite(_) => "invite",
         }
     }

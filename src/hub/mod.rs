@@ -10,6 +10,7 @@ pub mod changes;
 pub mod driver;
 mod elsewhere;
 pub mod events;
+mod far_sessions;
 pub mod feed;
 pub mod guests;
 pub mod newest;
@@ -48,6 +49,7 @@ use crate::hub::accounts::Accounts;
 use crate::hub::changes::SignedIn;
 use crate::hub::elsewhere::Elsewhere;
 use crate::hub::events::Events;
+use crate::hub::far_sessions::FarSessions;
 use crate::hub::feed::{FeedStores, Feeds};
 use crate::hub::operators::OperatorWishes;
 use crate::hub::registry::Registry;
@@ -122,6 +124,7 @@ pub struct Hub {
     directory: Arc<dyn Directory>,
     wires: Wires,
     elsewhere: Elsewhere,
+    far_sessions: FarSessions,
     events: Events,
     receipts: Arc<dyn ReceiptLog>,
     feeds: Feeds,
@@ -140,6 +143,7 @@ impl Hub {
     /// Builds a hub on the current runtime and makes it known to the other nodes.
     pub fn new(parts: Parts) -> Arc<Self> {
         let node = NodeId(random::u128());
+        let session_keys = SessionKeys::new(&parts.accounts.session_key_pepper());
         let hub = Arc::new(Self {
             node,
             started: crate::clock::wall(),
@@ -152,13 +156,14 @@ impl Hub {
             agents: DashMap::new(),
             sessions: Sessions::default(),
             saves: Saves::new(parts.vault),
-            session_keys: Mutex::new(SessionKeys::new(random::u128())),
+            session_keys: Mutex::new(session_keys),
             public_url: parts.public_url,
             codes: DashMap::new(),
             timers: Timers::default(),
             directory: parts.directory,
             wires: Wires::new(node, parts.post),
             elsewhere: Elsewhere::default(),
+            far_sessions: FarSessions::default(),
             events: parts.events,
             receipts: parts.receipts,
             feeds: Feeds::new(parts.feeds),

@@ -21,7 +21,7 @@ use crate::model::signal::{Delivery as Outcome, Signal};
 use crate::model::visitor::{Snapshot, State};
 use crate::wire::agent::Delivery;
 use crate::wire::error::{ErrorCode, Refusal};
-use crate::wire::message::Raw;
+use crate::wire::message::{Raw, Text};
 
 /// Why a watch was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,9 @@ pub enum WatchError {
     /// The visitors of other nodes can't be read.
     #[error(transparent)]
     Directory(#[from] crate::cluster::DirectoryError),
+    /// The sessions of other nodes can't be read.
+    #[error(transparent)]
+    Vault(#[from] crate::cluster::vault::VaultError),
 }
 
 impl Word for Arc<Snapshot> {
@@ -139,11 +142,25 @@ impl OperatorWishes {
     /// Tells whoever wants to hear of this session.
     pub(super) fn tell_session(&self, session: &LiveSession) {
         // The session is read before the index is locked, as it is the other way round elsewhere.
-        let word = session.word();
-        let Some(wishes) = self.sessions.get(&session.group) else { return };
-        for wish in wishes.iter().filter(|wish| wish.concerns(session.visitor.as_ref())) {
-            wish.newest.push(&session.id, word.clone());
+        self.tell_session_word(&session.group, &session.word());
+    }
+
+    /// The same of a session of any node.
+    pub(super) fn tell_session_word(&self, group: &GroupId, word: &SessionWord) {
+        let Some(wishes) = self.sessions.get(group) else { return };
+        for wish in wishes.iter().filter(|wish| wish.concerns(word.view.visitor.as_ref())) {
+            wish.newest.push(&word.view.id, word.clone());
         }
+    }
+
+    /// Whether any operator watches sessions of a group.
+    pub(super) fn has_sessions(&self, group: &GroupId) -> bool {
+        self.sessions.contains_key(group)
+    }
+
+    /// The groups whose sessions operators watch.
+    pub(super) fn session_groups(&self) -> Vec<GroupId> {
+        self.sessions.iter().map(|wishes| wishes.key().clone()).collect()
     }
 
     fn len(&self) -> usize {
@@ -192,6 +209,7 @@ pub struct SessionWatch {
     hub: Arc<Hub>,
     group: GroupId,
     wish: Arc<SessionWish>,
+    _follow: Follow,
 }
 
 impl SessionWatch {
@@ -242,17 +260,24 @@ impl Hub {
         Ok(watch)
     }
 
-    /// Watches the sessions of a group, or of one visitor of it.
-    pub fn watch_sessions(
+    /// Watches the sessions of a group, or of one visitor of it, on all nodes.
+    pub async fn watch_sessions(
         self: &Arc<Self>,
         group: &GroupId,
         visitor: Option<&VisitorId>,
     ) -> Result<SessionWatch, WatchError> {
         self.room_for_a_watch()?;
         let wish = Arc::new(SessionWish { only: visitor.cloned(), newest: Newest::new(Scope::All) });
+        // Listen, then read: what changes in between is pushed, and its steps tell which is newer.
+        let follow = self.directory.follow(self.node, group).await;
         self.operators.sessions.entry(group.clone()).or_default().push(Arc::clone(&wish));
-        let watch = SessionWatch { hub: Arc::clone(self), group: group.clone(), wish };
+        let watch = SessionWatch { hub: Arc::clone(self), group: group.clone(), wish, _follow: follow };
         self.count_watches();
+        for word in self.read_far_sessions(group).await? {
+            if watch.wish.concerns(word.view.visitor.as_ref()) {
+                watch.wish.newest.push(&word.view.id.clone(), word);
+            }
+        }
         let mut found = self.sessions.list(group);
         found.retain(|session| watch.wish.concerns(session.visitor.as_ref()));
         found.sort_unstable_by_key(|session| session.id);
@@ -273,6 +298,13 @@ impl Hub {
 
     fn count_watches(&self) {
         self.meters.admin_watches.set(self.operators.len() as f64);
+    }
+
+    /// Tells the agents of this node that watch a visitor what it says.
+    pub(super) fn message_of(&self, key: &VisitorKey, message: &Text) {
+        for agent in self.watchers.watching(key) {
+            agent.outbox.push(message.clone());
+        }
     }
 
     /// Hands a signal to the visitor's focused page, or keeps it for the next one within grace. `from` is

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 pub use adopted::AdoptError;
 pub(super) use adopted::{UNREACHED, Whereabouts};
 pub(super) use saved::Saves;
-pub(super) use show::Showcase;
+pub(super) use show::{DrawnKey, Showcase};
 
 use super::driver::Driver;
 use super::guests::{Invites, Waiting};

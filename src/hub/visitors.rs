@@ -381,8 +381,9 @@ impl VisitorSeat {
             name: &message.name,
             data: message.data.as_ref(),
         });
-        for agent in self.hub.watchers.watching(&self.key) {
-            agent.outbox.push(text.clone());
+        self.hub.message_of(&self.key, &text);
+        if self.hub.directory.is_read(self.hub.node, &self.key.group) {
+            self.hub.directory.pass_on(self.hub.node, &self.key, text.bytes());
         }
         Ok(())
     }

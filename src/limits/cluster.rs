@@ -37,3 +37,11 @@ pub const DIRECTORY_PACE: Duration = Duration::from_millis(10);
 
 /// How often what is known of other nodes' visitors is looked through for what nobody watches any more.
 pub const ELSEWHERE_TIDY: Duration = Duration::from_secs(30);
+
+/// Wrong tries of one node, within [`super::LOCK_WINDOW`], that are counted for all nodes; further ones only by the
+/// node itself. Each takes some 400 bytes of Redis for that time: 80 MB a node under an attack from 20,000 addresses.
+pub const WRONG_TOLD: u32 = 200_000;
+
+/// For how long a call is claimed by the node that makes it, which renews that thrice: so long after its death another
+/// node makes it again.
+pub const CALL_CLAIM: Duration = Duration::from_secs(15);

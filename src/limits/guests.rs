@@ -34,7 +34,7 @@ pub const GUEST_WAIT: Duration = Duration::from_secs(6);
 
 /// Wrong session keys typed by guests who named one group, and of all guests together, within [`LOCK_WINDOW`]
 /// before nobody may type one for [`LOCK_TIME`]; links go on. An address is locked after [`WRONG_TRIES`], so that
-/// it takes 250 of them for a group and 500 for a node. Those 500 can make 5,000 tries each 25 minutes: in a whole
+/// it takes 250 of them for a group and 500 for a server, however many nodes it has. Those 500 can make 5,000 tries each 25 minutes: in a whole
 /// day they hit one of 100 live keys of nine digits with 3 in 100, of twelve digits with 3 in 100,000.
 pub const WRONG_KEYS_OF_GROUP: u32 = 2_500;
 /// See [`WRONG_KEYS_OF_GROUP`].

@@ -30,3 +30,17 @@ pub const REAP: Duration = Duration::from_secs(10);
 
 /// Sessions of one group that one look takes on: their ends are a few writes each.
 pub const REAPED: usize = 100;
+
+/// Sessions read at a time where lists show those of other nodes: at some KB each, Redis is done within milliseconds.
+pub const SEEN_READ: usize = 500;
+
+/// How long it is known of a session of another node that it ended, so that no older word brings it back.
+pub const FAR_ENDED: Duration = Duration::from_secs(60);
+
+/// Words of this node's visitors to other nodes' agents that wait to be told; further ones are dropped, as they are
+/// while Redis is away.
+pub const MESSAGES_OUT: usize = 1_024;
+
+/// How long an agent who shows a screen waits for its session key, which no other session may have: without one the
+/// guests have the link alone, so that a Redis that is slow for a moment is waited for.
+pub const KEY_WAIT: Duration = Duration::from_secs(3);

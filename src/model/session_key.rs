@@ -1,9 +1,11 @@
 //! Session keys: the digits that a guest types to come into a session.
 //!
-//! Decides their form, that no two live sessions have the same one, and which session a key leads to. Does not
-//! decide who may try, nor how often: that is the caller's, as is chance.
+//! Decides their form, that no two live sessions of a node have the same one, and which session a key leads to.
+//! Does not decide who may try, nor how often: that is the caller's, as is chance, and that no other node gave the
+//! same key out.
 //!
-//! A key that a guest types is a secret, and so only its digest is kept, over a pepper of this process.
+//! A key that a guest types is a secret, and so only its digest is kept, over a pepper that only the server's nodes
+//! know: the same for all, so that each finds the keys of all.
 
 use std::collections::HashMap;
 
@@ -21,10 +23,16 @@ pub struct SessionKeys {
 /// 10^32 sessions goes without.
 const DRAWS: usize = 32;
 
+/// So many keys of so many digits may be in use: one in ten.
+pub fn most(digits: u32) -> u64 {
+    10u64.saturating_pow(digits) / 10
+}
+
 impl SessionKeys {
-    /// None yet. The pepper is chance that only this process has.
-    pub fn new(pepper: u128) -> Self {
-        Self { pepper: format!("{pepper:032x}"), sessions: HashMap::new(), keys: HashMap::new() }
+    /// None yet. The pepper is a secret.
+    pub fn new(pepper: &[u8]) -> Self {
+        let pepper = pepper.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { pepper, sessions: HashMap::new(), keys: HashMap::new() }
     }
 
     /// A fresh key for a session that has none, of so many digits, which `draw` yields. None when one in ten
@@ -35,7 +43,7 @@ impl SessionKeys {
         digits: u32,
         mut draw: impl FnMut(u32) -> String,
     ) -> Option<String> {
-        if self.sessions.len() as u64 >= 10u64.checked_pow(digits)? / 10 {
+        if self.sessions.len() as u64 >= most(digits) {
             return None;
         }
         let (key, digest) = (0..DRAWS)
@@ -47,17 +55,38 @@ impl SessionKeys {
         Some(key)
     }
 
+    /// A session that began on another node keeps its key.
+    pub fn keep(&mut self, session: SessionId, key: Digest) {
+        self.sessions.insert(key, session);
+        self.keys.insert(session, key);
+    }
+
     /// The session that a key leads to. People may put blanks and hyphens between the digits.
     pub fn find(&self, typed: &str) -> Option<SessionId> {
+        self.lookup(&self.digest_of(typed))
+    }
+
+    /// The same by what is kept of a key.
+    pub fn lookup(&self, key: &Digest) -> Option<SessionId> {
+        self.sessions.get(key).copied()
+    }
+
+    /// What is kept of what somebody typed.
+    pub fn digest_of(&self, typed: &str) -> Digest {
         let key: String = typed.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
-        self.sessions.get(&self.digest(&key)).copied()
+        self.digest(&key)
+    }
+
+    /// What is kept of a session's key.
+    pub fn of(&self, session: SessionId) -> Option<Digest> {
+        self.keys.get(&session).copied()
     }
 
     /// The session has ended: its key leads nowhere, and may be drawn again.
-    pub fn free(&mut self, session: SessionId) {
-        if let Some(digest) = self.keys.remove(&session) {
-            self.sessions.remove(&digest);
-        }
+    pub fn free(&mut self, session: SessionId) -> Option<Digest> {
+        let digest = self.keys.remove(&session)?;
+        self.sessions.remove(&digest);
+        Some(digest)
     }
 
     fn digest(&self, key: &str) -> Digest {
@@ -91,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_key_leads_to_its_session_until_it_is_freed() {
-        let mut keys = SessionKeys::new(7);
+        let mut keys = SessionKeys::new(&[7]);
         let key = keys.issue(session(1), 9, counting(42)).unwrap();
         assert_eq!(key, "000000042");
         for typed in ["000000042", "000 000 042", "000-000-042"] {
@@ -108,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_tenth_of_all_keys_is_the_most() {
-        let mut keys = SessionKeys::new(7);
+        let mut keys = SessionKeys::new(&[7]);
         let mut draw = counting(0);
         for number in 0..1_000 {
             assert!(keys.issue(session(number), 4, &mut draw).is_some(), "{number}");
@@ -121,7 +150,7 @@ mod tests {
 
     #[test]
     fn no_key_is_printed() {
-        let mut keys = SessionKeys::new(7);
+        let mut keys = SessionKeys::new(&[7]);
         keys.issue(session(1), 9, counting(123_456_789)).unwrap();
         assert_eq!(format!("{keys:?}"), "SessionKeys(1 live)");
     }
@@ -129,7 +158,7 @@ mod tests {
     proptest! {
         #[test]
         fn live_keys_differ(draws in prop::collection::vec((0u64..40, any::<bool>()), 1..200)) {
-            let mut keys = SessionKeys::new(1);
+            let mut keys = SessionKeys::new(&[1]);
             let mut live: HashMap<String, SessionId> = HashMap::new();
             for (number, (first, frees)) in draws.into_iter().enumerate() {
                 let this = session(number as u128);

@@ -20,6 +20,7 @@ pub(crate) mod suite;
 pub mod sync;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
@@ -30,6 +31,8 @@ pub use receipts::ReceiptLog;
 pub use records::SessionRecords;
 pub use sync::SyncStore;
 
+use crate::auth::attempts::Policy;
+use crate::auth::opaque::Digest;
 use crate::auth::password::PasswordHash;
 use crate::clock::Wall;
 use crate::ids::{AgentId, AgentKey, GroupId, KeyId};
@@ -165,6 +168,14 @@ pub enum StoreError {
         /// Which value: `address`, `partner user id`, `key id`.
         what: &'static str,
     },
+    /// There are as many as there may be.
+    #[error("{most} {what} are there already")]
+    Full {
+        /// Of what.
+        what: &'static str,
+        /// How many may be.
+        most: usize,
+    },
     /// The group does not exist.
     #[error("no group {0}")]
     NoGroup(GroupId),
@@ -216,6 +227,7 @@ impl StoreError {
             }
             Self::Conflict { .. }
             | Self::Taken { .. }
+            | Self::Full { .. }
             | Self::NoGroup(_)
             | Self::Closed
             | Self::Unreadable { .. } => false,
@@ -260,6 +272,26 @@ impl News {
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }
+}
+
+/// What became of a door at which wrong tries are counted for all nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoorNews {
+    /// It is locked for so long.
+    Locked(Digest, Duration),
+    /// A right answer opened it.
+    Opened(Digest),
+}
+
+/// Who makes a call now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// Whoever asked, for as long as it says so.
+    Here,
+    /// Somebody else, or the same before.
+    There,
+    /// Somebody else makes another call of that name.
+    Other,
 }
 
 /// What every store does. Group ids start every key; there is no look-up without one.
@@ -331,7 +363,8 @@ pub trait Store: Send + Sync + 'static {
     /// All API keys of a group, revoked ones too, oldest first.
     async fn api_keys(&self, group: &GroupId) -> Result<Vec<ApiKeyRow>, StoreError>;
 
-    /// Adds an API key. A revoked key's id stays taken.
+    /// Adds an API key, unless [`crate::limits::API_KEYS`] of the group are good already. A revoked key's id stays
+    /// taken.
     async fn insert_api_key(
         &self,
         group: &GroupId,
@@ -352,6 +385,40 @@ pub trait Store: Send + Sync + 'static {
     /// Remembers a call in place of an older one of the same name. Forgets everybody's calls from before a
     /// time, and the oldest of this group beyond [`crate::limits::CALLS_REMEMBERED`].
     async fn remember_call(&self, row: &CallRow, since: Wall) -> Result<(), StoreError>;
+
+    /// Makes a call of this name the holder's for so long, or says who else makes it. A store that no other node has
+    /// leaves that to whoever asks.
+    async fn claim_call(
+        &self,
+        _key: &CallKey,
+        _digest: &Digest,
+        _holder: u128,
+        _life: Duration,
+    ) -> Result<Claimed, StoreError> {
+        Ok(Claimed::Here)
+    }
+
+    /// The holder no longer makes a call.
+    async fn release_call(&self, _key: &CallKey, _holder: u128) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Counts a wrong try at a door for all nodes. For how long it is locked, if it is; a store that no other node has
+    /// counts nothing.
+    async fn wrong_try(&self, _door: &Digest, _policy: &Policy) -> Result<Option<Duration>, StoreError> {
+        Ok(None)
+    }
+
+    /// Forgets the wrong tries at a door.
+    async fn open_door(&self, _door: &Digest) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// What becomes of doors from now on, if any other node shares the store. What is missed is told by the next
+    /// wrong try.
+    fn door_news(&self) -> Option<broadcast::Receiver<DoorNews>> {
+        None
+    }
 
     /// What other nodes change from now on, if any share the store.
     fn news(&self) -> News {

@@ -278,6 +278,14 @@ impl Store for SqliteStore {
         self.engine
             .write(move |db| {
                 need_group(db, &row.group)?;
+                let good: i64 = db.query_row(
+                    "SELECT count(*) FROM api_keys WHERE grp = ?1 AND revoked_at IS NULL AND id <> ?2",
+                    params![row.group.as_str(), row.id.as_str()],
+                    |row| row.get(0),
+                )?;
+                if good >= i64::try_from(limits::API_KEYS).expect("it is small") {
+                    return Err(StoreError::Full { what: "good api keys", most: limits::API_KEYS });
+                }
                 let added = db.execute(
                     "INSERT INTO api_keys (grp, id, label, created_at) VALUES (?1, ?2, ?3, ?4)
                      ON CONFLICT DO NOTHING",

@@ -207,7 +207,7 @@ pub struct InputEvent {
 }
 
 /// Whether a participant has a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Here {
     /// It has.
@@ -217,7 +217,7 @@ pub enum Here {
 }
 
 /// A participant as others see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParticipantView {
     /// Its name in this session.
@@ -229,7 +229,7 @@ pub struct ParticipantView {
     /// Name for people.
     pub name: Arc<str>,
     /// The agent it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
     /// Whether it has a connection.
     pub state: Here,

@@ -6,16 +6,20 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use porchlight::auth::opaque::Digest;
 use porchlight::cluster::memory::MemoryDirectory;
 use porchlight::cluster::redis::vault::RedisVault;
-use porchlight::cluster::vault::{MemoryVault, Place, Put, SavedSession, Vault, VaultError};
+use porchlight::cluster::vault::{Held, MemoryVault, Place, Put, SavedSession, Seen, Vault, VaultError};
 use porchlight::cluster::{
     Directory, DirectoryError, Follow, Home, Inherited, Neighbour, NodeId, PresenceSource, Sight, Sink,
 };
 use porchlight::hub::Hub;
+use porchlight::hub::guests::{Knock, NotLetIn, Way};
 use porchlight::ids::{GroupId, SessionId, VisitorId, VisitorKey};
 use porchlight::limits::Limits;
 use porchlight::model::event::What;
+use porchlight::model::lead::Guest;
 use porchlight::model::session::EndReason;
 use porchlight::model::visitor::Snapshot;
 use porchlight::store::sqlite::SqliteStore;
@@ -85,6 +89,19 @@ impl Directory for Thinned {
         self.inner.follow(node, group).await
     }
 
+    async fn tell_session(
+        &self,
+        node: NodeId,
+        group: &GroupId,
+        session: SessionId,
+    ) -> Result<(), DirectoryError> {
+        self.inner.tell_session(node, group, session).await
+    }
+
+    fn pass_on(&self, node: NodeId, key: &VisitorKey, message: &Bytes) {
+        self.inner.pass_on(node, key, message);
+    }
+
     async fn lookup(
         &self,
         asking: NodeId,
@@ -148,12 +165,38 @@ impl Vault for Cuttable {
         self.way()?.release(session, owner).await
     }
 
-    async fn end(&self, group: &GroupId, session: SessionId, owner: NodeId) -> Result<bool, VaultError> {
-        self.way()?.end(group, session, owner).await
+    async fn end(
+        &self,
+        group: &GroupId,
+        session: SessionId,
+        owner: NodeId,
+        last: Option<&Seen>,
+    ) -> Result<bool, VaultError> {
+        self.way()?.end(group, session, owner, last).await
+    }
+
+    async fn seen(&self, group: &GroupId, session: SessionId) -> Result<Option<Seen>, VaultError> {
+        self.way()?.seen(group, session).await
+    }
+
+    async fn all_seen(&self, group: &GroupId) -> Result<Vec<Seen>, VaultError> {
+        self.way()?.all_seen(group).await
     }
 
     async fn of_visitor(&self, key: &VisitorKey) -> Result<Option<SessionId>, VaultError> {
         self.way()?.of_visitor(key).await
+    }
+
+    async fn hold_key(&self, key: &Digest, session: SessionId, most: u64) -> Result<Held, VaultError> {
+        self.way()?.hold_key(key, session, most).await
+    }
+
+    async fn find_key(&self, key: &Digest) -> Result<Option<SessionId>, VaultError> {
+        self.way()?.find_key(key).await
+    }
+
+    async fn free_key(&self, key: &Digest, session: SessionId) -> Result<(), VaultError> {
+        self.way()?.free_key(key, session).await
     }
 
     async fn groups(&self) -> Result<Vec<GroupId>, VaultError> {
@@ -337,6 +380,38 @@ async fn a_session_goes_on_over_redis() {
     let redis = Redis::start().await;
     let link = redis.link().await;
     goes_on(Arc::new(RedisVault::new(link, Duration::from_secs(3600)))).await;
+}
+
+#[tokio::test]
+async fn a_session_key_leads_to_the_session_wherever_it_goes_on() {
+    let redis = Redis::start().await;
+    let link = Link::open(&redis.url()).await.unwrap();
+    let vault: Arc<dyn Vault> = Arc::new(RedisVault::new(link, Duration::from_secs(3600)));
+    let nodes = Nodes::start(Arc::clone(&vault), Limits::default()).await;
+    let mut agent = nodes.cluster.agent(0).await;
+    let ready = agent.ask(json!({"type": "show"}), "ready").await;
+    let host = nodes.attach(0, "host", json!({"ticket": ready["ticket"]})).await;
+    let session = SessionId::parse(ready["sessionId"].as_str().unwrap()).unwrap();
+    nodes.cut_off().await;
+    let knock = || Knock {
+        way: Way::Key { group: None, key: ready["sessionKey"].as_str().unwrap().to_owned() },
+        guest: Guest::default(),
+        from: "127.0.0.1".parse().unwrap(),
+        origin: None,
+    };
+    // A guest who comes first makes the node go on with it.
+    let hub = nodes.hub(1);
+    assert_eq!(hub.guest(knock()).await.unwrap().session, session);
+    assert!(hub.sessions().routed(session).is_some());
+    let token = resume(&host);
+    host.vanish();
+    let mut host = nodes.attach(1, "host", token).await;
+    let let_in = hub.guest(knock()).await.unwrap();
+    let guest = nodes.attach(1, "guest", json!({"ticket": let_in.ticket.ticket})).await;
+    host.expect_change("joined", &guest.id()).await;
+    hub.end_session(&hub.sessions().routed(session).unwrap(), EndReason::OperatorEnded);
+    nodes.gone_from_the_vault(session).await;
+    assert_eq!(hub.guest(knock()).await.unwrap_err(), NotLetIn::NotFound);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use porchlight::auth::secret::MasterSecret;
 use porchlight::clock::Clock;
 use porchlight::cluster::memory::MemoryDirectory;
@@ -19,7 +20,7 @@ use porchlight::hub::accounts::{Accounts, Demo};
 use porchlight::hub::events::Events;
 use porchlight::hub::feed::FeedStores;
 use porchlight::hub::{Hub, Parts};
-use porchlight::ids::{GroupId, VisitorId, VisitorKey};
+use porchlight::ids::{GroupId, SessionId, VisitorId, VisitorKey};
 use porchlight::limits::Limits;
 use porchlight::model::visitor::Snapshot;
 use porchlight::store::ReceiptLog;
@@ -297,6 +298,12 @@ impl Directory for Away {
     async fn follow(&self, _: NodeId, _: &GroupId) -> Follow {
         Follow::new(())
     }
+
+    async fn tell_session(&self, _: NodeId, _: &GroupId, _: SessionId) -> Result<(), DirectoryError> {
+        Err(DirectoryError("away".into()))
+    }
+
+    fn pass_on(&self, _: NodeId, _: &VisitorKey, _: &Bytes) {}
 
     async fn lookup(&self, _: NodeId, _: &GroupId, _: &[VisitorId]) -> Result<Sight, DirectoryError> {
         Err(DirectoryError("away".into()))

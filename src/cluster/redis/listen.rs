@@ -180,6 +180,9 @@ fn hear_own(inner: &Inner, payload: &[u8]) {
 
 /// A visitor of the group changed.
 fn hear(inner: &Inner, group: &GroupId, message: &Msg) {
+    if inner.hear_aside(group, message.get_payload_bytes()) {
+        return;
+    }
     let Some(entry) = entry::Entry::read(message.get_payload_bytes()) else { return };
     let Some(visitor) = entry.visitor().filter(|visitor| visitor.key().group == *group) else { return };
     if inner.me().is_some_and(|me| me.node == entry.home.node) {

@@ -8,16 +8,19 @@
 //! - `writes`: what this node tells of its visitors, in batches, fenced by its epoch.
 //! - `listen`: a connection of its own for what the others tell.
 //! - `read`: what all of them told.
+//! - `aside`: that a session changed, and what visitors say.
 //! - here: claims.
 //!
 //! After any failure this node does not know what Redis holds of its visitors. It then takes a new epoch and tells
 //! all of them anew; what it told before is in doubt for everybody until it has. A visitor who meanwhile has another
 //! home is left to that one.
 
+mod aside;
 mod beat;
 mod entry;
 mod listen;
 mod read;
+mod session_keys;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -30,9 +33,10 @@ use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use redis::{FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -44,7 +48,7 @@ use self::writes::Queue;
 use super::{
     Directory, DirectoryError, Follow, Hint, Home, Inherited, Neighbour, NodeId, PresenceSource, Sight, Sink,
 };
-use crate::ids::{GroupId, VisitorId, VisitorKey};
+use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
 use crate::limits::{self, Limits};
 use crate::model::visitor::Snapshot;
 use crate::redis::Link;
@@ -56,6 +60,8 @@ static SWEEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/
 /// The directory of one node. Its tasks end with it, and nothing is said: the lease runs out.
 pub struct RedisDirectory {
     inner: Arc<Inner>,
+    /// What visitors say, until somebody tells it.
+    said: Mutex<Option<mpsc::Receiver<aside::Said>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -115,6 +121,8 @@ struct Inner {
     doubtful: Mutex<HashSet<GroupId>>,
     /// A node died, and this one is to take out what it had told.
     swept: Notify,
+    /// What this node's visitors say to other nodes' agents.
+    said: mpsc::Sender<aside::Said>,
 }
 
 /// Redis was not asked, because it is known not to answer.
@@ -136,7 +144,9 @@ impl RedisDirectory {
     /// Over a connection. Nothing is told before a node is enrolled.
     pub fn new(link: Link, limits: &Limits, meters: Arc<Meters>) -> Self {
         let pace = Pace { lease: limits.node_lease, beat: limits.node_beat };
+        let (said, to_say) = mpsc::channel(limits::MESSAGES_OUT);
         let inner = Inner {
+            said,
             link,
             meters,
             pace,
@@ -155,7 +165,7 @@ impl RedisDirectory {
             doubtful: Mutex::default(),
             swept: Notify::new(),
         };
-        Self { inner: Arc::new(inner), tasks: Mutex::default() }
+        Self { inner: Arc::new(inner), said: Mutex::new(Some(to_say)), tasks: Mutex::default() }
     }
 
     /// Whether other nodes' visitors can be told of.
@@ -336,6 +346,9 @@ impl Directory for RedisDirectory {
             tokio::spawn(sweep(Arc::clone(&self.inner))),
         ];
         self.tasks.lock().extend(tasks);
+        if let Some(said) = self.said.lock().take() {
+            self.tasks.lock().push(tokio::spawn(aside::run(Arc::clone(&self.inner), said)));
+        }
     }
 
     async fn claim(&self, _: NodeId, key: &VisitorKey) -> Result<Home, DirectoryError> {
@@ -411,6 +424,19 @@ impl Directory for RedisDirectory {
         let guard = Following { inner: Arc::downgrade(&self.inner), group: group.clone() };
         self.inner.follow(group).await;
         Follow::new(guard)
+    }
+
+    async fn tell_session(
+        &self,
+        _: NodeId,
+        group: &GroupId,
+        session: SessionId,
+    ) -> Result<(), DirectoryError> {
+        self.inner.tell_session(group, session).await
+    }
+
+    fn pass_on(&self, node: NodeId, key: &VisitorKey, message: &Bytes) {
+        self.inner.pass_on(node, key, message);
     }
 
     async fn lookup(

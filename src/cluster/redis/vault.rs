@@ -5,15 +5,18 @@
 //! written before the session is, so that whatever is saved is found. Everything ends by itself some time after
 //! it was last saved.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{RedisError, Script, ScriptInvocation};
 
+use super::session_keys::KeyScripts;
+use crate::auth::opaque::Digest;
 use crate::clock;
 use crate::cluster::NodeId;
-use crate::cluster::vault::{Place, Put, SavedSession, Vault, VaultError};
+use crate::cluster::vault::{Held, Place, Put, SavedSession, Seen, Vault, VaultError};
 use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::redis::Link;
@@ -35,6 +38,7 @@ struct Scripts {
     end: Script,
     of: Script,
     orphans: Script,
+    keys: KeyScripts,
 }
 
 /// Which groups have sessions, with when that is forgotten.
@@ -44,7 +48,7 @@ fn route(session: SessionId) -> String {
     format!("pl:session:{session}")
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -83,6 +87,7 @@ impl RedisVault {
             end: script!("end"),
             of: script!("of"),
             orphans: script!("orphans"),
+            keys: KeyScripts::new(),
         };
         Self { link, life, scripts: Arc::new(scripts) }
     }
@@ -90,9 +95,15 @@ impl RedisVault {
     /// A script with the keys of a group.
     fn call<'a>(script: &'a Script, group: &GroupId) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
-        for name in
-            ["sessions", "session_homes", "session_of", "session_ends", "sessions_over", "sessions_last"]
-        {
+        for name in [
+            "sessions",
+            "session_homes",
+            "session_of",
+            "session_ends",
+            "sessions_over",
+            "sessions_last",
+            "session_views",
+        ] {
             call.key(format!("pl:{{{group}}}:{name}"));
         }
         call
@@ -131,7 +142,8 @@ impl Vault for RedisVault {
             .arg(fence)
             .arg(text)
             .arg(life)
-            .arg(limits::SAVED_SWEEP);
+            .arg(limits::SAVED_SWEEP)
+            .arg(saved.seen().map(|seen| seen.write()).unwrap_or_default());
         let told: Vec<String> = self.link.run(&call).await?;
         Ok(match told.first().map(String::as_str) {
             Some("over") => Put::Over,
@@ -153,7 +165,7 @@ impl Vault for RedisVault {
         let mut look = redis::cmd("HGET");
         look.arg(format!("pl:{{{group}}}:sessions_last")).arg(session.to_string());
         let owner: Option<String> = self.link.ask(&look).await?;
-        Ok(owner.and_then(|owner| node(&owner)))
+        Ok(owner.and_then(|told| node(told.split(' ').next()?)))
     }
 
     async fn adopt(
@@ -180,13 +192,47 @@ impl Vault for RedisVault {
         Ok(self.link.run(&call).await?)
     }
 
-    async fn end(&self, group: &GroupId, session: SessionId, owner: NodeId) -> Result<bool, VaultError> {
+    async fn end(
+        &self,
+        group: &GroupId,
+        session: SessionId,
+        owner: NodeId,
+        last: Option<&Seen>,
+    ) -> Result<bool, VaultError> {
         let mut call = Self::call(&self.scripts.end, group);
         call.arg(session.to_string())
             .arg(owner.to_string())
             .arg(millis(limits::SAVED_MARGIN.min(self.life)))
-            .arg(limits::SAVED_SWEEP);
+            .arg(limits::SAVED_SWEEP)
+            .arg(last.map(Seen::write).unwrap_or_default());
         Ok(self.link.run(&call).await?)
+    }
+
+    async fn seen(&self, group: &GroupId, session: SessionId) -> Result<Option<Seen>, VaultError> {
+        let mut look = redis::pipe();
+        for name in ["session_views", "sessions_last"] {
+            look.cmd("HGET").arg(format!("pl:{{{group}}}:{name}")).arg(session.to_string());
+        }
+        let (live, over): (Option<String>, Option<String>) = self.link.ask_all(&look).await?;
+        let over = || over.as_deref()?.split_once(' ').map(|(_, seen)| seen).filter(|seen| !seen.is_empty());
+        live.as_deref().or_else(over).map(Seen::read).transpose()
+    }
+
+    async fn all_seen(&self, group: &GroupId) -> Result<Vec<Seen>, VaultError> {
+        let mut found = HashMap::new();
+        let mut place = 0;
+        loop {
+            let mut look = redis::cmd("HSCAN");
+            look.arg(format!("pl:{{{group}}}:session_views")).arg(place).arg("COUNT").arg(limits::SEEN_READ);
+            let (next, views): (u64, Vec<(String, String)>) = self.link.ask(&look).await?;
+            for (id, view) in views {
+                found.insert(id, Seen::read(&view)?);
+            }
+            if next == 0 {
+                return Ok(found.into_values().collect());
+            }
+            place = next;
+        }
     }
 
     async fn of_visitor(&self, key: &VisitorKey) -> Result<Option<SessionId>, VaultError> {
@@ -194,6 +240,18 @@ impl Vault for RedisVault {
         call.arg(key.visitor.as_str());
         let id: Option<String> = self.link.run(&call).await?;
         Ok(id.and_then(|id| SessionId::parse(&id).ok()))
+    }
+
+    async fn hold_key(&self, key: &Digest, session: SessionId, most: u64) -> Result<Held, VaultError> {
+        self.scripts.keys.hold(&self.link, key, session, self.life, most).await
+    }
+
+    async fn find_key(&self, key: &Digest) -> Result<Option<SessionId>, VaultError> {
+        self.scripts.keys.find(&self.link, key).await
+    }
+
+    async fn free_key(&self, key: &Digest, session: SessionId) -> Result<(), VaultError> {
+        self.scripts.keys.free(&self.link, key, session).await
     }
 
     async fn groups(&self) -> Result<Vec<GroupId>, VaultError> {
@@ -279,10 +337,11 @@ mod tests {
         let (vault, redis) = fresh(LIFE).await;
         vault.put(&suite::saved("g", 1, Some("C-1")), NodeId(1), 1).await.unwrap();
         vault.put(&suite::saved("g", 2, None), NodeId(1), 1).await.unwrap();
-        vault.end(&GroupId::new("g").unwrap(), SessionId::from_u128(2), NodeId(1)).await.unwrap();
+        vault.end(&GroupId::new("g").unwrap(), SessionId::from_u128(2), NodeId(1), None).await.unwrap();
+        vault.hold_key(&[7; 32], SessionId::from_u128(1), 9).await.unwrap();
         let mut connection = redis.connect().await;
         let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
-        assert_eq!(keys.len(), 9, "{keys:?}");
+        assert_eq!(keys.len(), 12, "{keys:?}");
         for key in keys.iter().filter(|key| *key != GROUPS) {
             let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut connection).await.unwrap();
             assert!(left > 0, "{key} stays for ever");

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Place, Put, SavedSession, Vault, VaultError};
+use super::{Held, Place, Put, SavedSession, Seen, Vault, VaultError};
+use crate::auth::opaque::Digest;
 use crate::cluster::NodeId;
 use crate::ids::{GroupId, SessionId, VisitorKey};
 use crate::limits;
@@ -25,7 +26,9 @@ struct Kept {
     /// Sessions that ended, the earliest first.
     over: VecDeque<(Instant, SessionId)>,
     /// On which nodes they did.
-    last: HashMap<SessionId, NodeId>,
+    last: HashMap<SessionId, (NodeId, GroupId, Option<Seen>)>,
+    /// What guests type, and until when it is kept.
+    keys: HashMap<Digest, (SessionId, Instant)>,
 }
 
 #[derive(Debug)]
@@ -33,6 +36,7 @@ struct Entry {
     place: Place,
     fence: u64,
     text: String,
+    seen: Option<Seen>,
     until: Instant,
 }
 
@@ -104,7 +108,7 @@ impl Vault for MemoryVault {
         if let Some(key) = key_of(&place) {
             kept.of.insert(key, id);
         }
-        kept.sessions.insert(id, Entry { place, fence, text, until: now + self.life });
+        kept.sessions.insert(id, Entry { place, fence, text, seen: saved.seen(), until: now + self.life });
         Ok(Put::Kept)
     }
 
@@ -113,7 +117,7 @@ impl Vault for MemoryVault {
     }
 
     async fn ended_on(&self, session: SessionId) -> Result<Option<NodeId>, VaultError> {
-        Ok(self.kept.lock().last.get(&session).copied())
+        Ok(self.kept.lock().last.get(&session).map(|(node, ..)| *node))
     }
 
     async fn adopt(
@@ -142,7 +146,13 @@ impl Vault for MemoryVault {
         Ok(entry.map(|entry| entry.place.owner = None).is_some())
     }
 
-    async fn end(&self, _: &GroupId, session: SessionId, owner: NodeId) -> Result<bool, VaultError> {
+    async fn end(
+        &self,
+        group: &GroupId,
+        session: SessionId,
+        owner: NodeId,
+        last: Option<&Seen>,
+    ) -> Result<bool, VaultError> {
         let now = Instant::now();
         let mut kept = self.kept.lock();
         let known = kept.live(session).map(|entry| entry.place.owner);
@@ -151,15 +161,61 @@ impl Vault for MemoryVault {
         }
         kept.forget(session);
         kept.sweep(now);
-        if kept.last.insert(session, owner).is_none() {
+        if kept.last.insert(session, (owner, group.clone(), last.cloned())).is_none() {
             kept.over.push_back((now + limits::SAVED_MARGIN.min(self.life), session));
         }
         Ok(known.is_some())
     }
 
+    async fn seen(&self, group: &GroupId, session: SessionId) -> Result<Option<Seen>, VaultError> {
+        let kept = self.kept.lock();
+        let live = kept.live(session).filter(|entry| entry.place.group == *group);
+        let over = || {
+            let (_, of, seen) = kept.last.get(&session)?;
+            seen.clone().filter(|_| of == group)
+        };
+        Ok(live.and_then(|entry| entry.seen.clone()).or_else(over))
+    }
+
+    async fn all_seen(&self, group: &GroupId) -> Result<Vec<Seen>, VaultError> {
+        let (kept, now) = (self.kept.lock(), Instant::now());
+        let of_group = |entry: &&Entry| entry.place.group == *group && entry.until > now;
+        Ok(kept.sessions.values().filter(of_group).filter_map(|entry| entry.seen.clone()).collect())
+    }
+
     async fn of_visitor(&self, key: &VisitorKey) -> Result<Option<SessionId>, VaultError> {
         let kept = self.kept.lock();
         Ok(kept.of.get(key).copied().filter(|id| kept.live(*id).is_some()))
+    }
+
+    async fn hold_key(&self, key: &Digest, session: SessionId, most: u64) -> Result<Held, VaultError> {
+        let now = Instant::now();
+        let mut kept = self.kept.lock();
+        match kept.keys.get(key) {
+            Some((other, until)) if *until > now && *other != session => return Ok(Held::Taken),
+            Some(_) => {}
+            None => {
+                kept.keys.retain(|_, (_, until)| *until > now);
+                if kept.keys.len() as u64 >= most {
+                    return Ok(Held::Full);
+                }
+            }
+        }
+        kept.keys.insert(*key, (session, now + self.life));
+        Ok(Held::Held)
+    }
+
+    async fn find_key(&self, key: &Digest) -> Result<Option<SessionId>, VaultError> {
+        let kept = self.kept.lock();
+        Ok(kept.keys.get(key).filter(|(_, until)| *until > Instant::now()).map(|(session, _)| *session))
+    }
+
+    async fn free_key(&self, key: &Digest, session: SessionId) -> Result<(), VaultError> {
+        let mut kept = self.kept.lock();
+        if kept.keys.get(key).is_some_and(|(owner, _)| *owner == session) {
+            kept.keys.remove(key);
+        }
+        Ok(())
     }
 
     async fn groups(&self) -> Result<Vec<GroupId>, VaultError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Put, SavedInvite, SavedSession, Vault, VaultError};
+use super::{Held, Put, SavedInvite, SavedSession, Seen, Vault, VaultError};
 use crate::clock::Now;
 use crate::cluster::NodeId;
 use crate::ids::{
@@ -29,7 +29,8 @@ macro_rules! obligations {
                 a_session_is_found_by_its_id, only_its_owner_saves_it, a_later_term_goes_before_an_earlier,
                 one_of_many_adopts_it, what_is_given_up_may_be_adopted, what_is_over_stays_over,
                 a_visitor_has_the_session_saved_last, groups_are_apart, orphans_are_those_of_other_nodes,
-                a_session_that_is_too_big_is_not_saved, big_sessions_are_saved);
+                a_session_that_is_too_big_is_not_saved, big_sessions_are_saved, a_key_is_one_sessions,
+                one_of_many_holds_a_key, what_lists_show_is_kept);
 
             #[tokio::test]
             async fn nothing_is_kept_for_ever() {
@@ -109,6 +110,8 @@ pub(crate) fn saved(group: &str, id: u128, visitor: Option<&str>) -> SavedSessio
         invites: Vec::new(),
         relayed: Relayed::default(),
         steps: 1,
+        view: Some(machine.view()),
+        key: None,
     }
 }
 
@@ -142,7 +145,7 @@ pub(crate) async fn only_its_owner_saves_it<V: Vault>(vault: Arc<V>) {
     vault.put(&session, A, 1).await.unwrap();
     assert_eq!(vault.put(&session, B, 9).await.unwrap(), Put::Foreign(Some(A)));
     assert!(!vault.release(session.id(), B).await.unwrap());
-    assert!(!vault.end(&session.group, session.id(), B).await.unwrap());
+    assert!(!vault.end(&session.group, session.id(), B, None).await.unwrap());
     assert!(vault.adopt(session.id(), None, B).await.unwrap().is_none(), "it is not nobody's");
     assert!(vault.adopt(session.id(), Some(A), B).await.unwrap().is_some());
     assert_eq!(
@@ -202,8 +205,8 @@ pub(crate) async fn what_is_given_up_may_be_adopted<V: Vault>(vault: Arc<V>) {
 pub(crate) async fn what_is_over_stays_over<V: Vault>(vault: Arc<V>) {
     let session = saved("g", 1, Some("C-1"));
     vault.put(&session, A, 1).await.unwrap();
-    assert!(vault.end(&session.group, session.id(), A).await.unwrap());
-    assert!(!vault.end(&session.group, session.id(), A).await.unwrap());
+    assert!(vault.end(&session.group, session.id(), A, None).await.unwrap());
+    assert!(!vault.end(&session.group, session.id(), A, None).await.unwrap());
     assert_eq!(vault.find(session.id()).await.unwrap(), None);
     assert_eq!(vault.of_visitor(&key("g", "C-1")).await.unwrap(), None);
     assert!(vault.adopt(session.id(), Some(A), B).await.unwrap().is_none());
@@ -211,7 +214,7 @@ pub(crate) async fn what_is_over_stays_over<V: Vault>(vault: Arc<V>) {
     assert_eq!(vault.put(&session, B, 2).await.unwrap(), Put::Over);
     // The end may be known before the session was.
     let unknown = saved("g", 2, None);
-    assert!(!vault.end(&unknown.group, unknown.id(), A).await.unwrap());
+    assert!(!vault.end(&unknown.group, unknown.id(), A, None).await.unwrap());
     assert_eq!(vault.put(&unknown, A, 1).await.unwrap(), Put::Over);
 }
 
@@ -221,9 +224,9 @@ pub(crate) async fn a_visitor_has_the_session_saved_last<V: Vault>(vault: Arc<V>
     assert_eq!(vault.of_visitor(&key("g", "C-1")).await.unwrap(), Some(first.id()));
     vault.put(&second, B, 1).await.unwrap();
     assert_eq!(vault.of_visitor(&key("g", "C-1")).await.unwrap(), Some(second.id()));
-    vault.end(&first.group, first.id(), A).await.unwrap();
+    vault.end(&first.group, first.id(), A, None).await.unwrap();
     assert_eq!(vault.of_visitor(&key("g", "C-1")).await.unwrap(), Some(second.id()), "it is not the first's");
-    vault.end(&second.group, second.id(), B).await.unwrap();
+    vault.end(&second.group, second.id(), B, None).await.unwrap();
     assert_eq!(vault.of_visitor(&key("g", "C-1")).await.unwrap(), None);
 }
 
@@ -239,7 +242,7 @@ pub(crate) async fn groups_are_apart<V: Vault>(vault: Arc<V>) {
     assert_eq!(groups, [here.group.clone(), there.group.clone()]);
     assert_eq!(vault.orphans(&here.group, &[], 9).await.unwrap(), [(here.id(), Some(A))]);
     assert_eq!(vault.orphans(&GroupId::new("i").unwrap(), &[], 9).await.unwrap(), []);
-    vault.end(&here.group, here.id(), A).await.unwrap();
+    vault.end(&here.group, here.id(), A, None).await.unwrap();
     assert!(vault.find(there.id()).await.unwrap().is_some());
 }
 
@@ -263,6 +266,69 @@ pub(crate) async fn orphans_are_those_of_other_nodes<V: Vault>(vault: Arc<V>) {
     assert_eq!(orphans(&[A, B], 9).await, of(&[1], None));
     vault.adopt(SessionId::from_u128(1), None, B).await.unwrap().unwrap();
     assert_eq!(orphans(&[A, B], 9).await, []);
+}
+
+pub(crate) async fn what_lists_show_is_kept<V: Vault>(vault: Arc<V>) {
+    let session = saved("g", 1, Some("C-1"));
+    let (group, other) = (session.group.clone(), GroupId::new("h").unwrap());
+    let first = session.seen().unwrap();
+    assert_eq!(vault.seen(&group, session.id()).await.unwrap(), None);
+    vault.put(&session, A, 1).await.unwrap();
+    vault.put(&saved("h", 2, None), A, 1).await.unwrap();
+    assert_eq!(vault.seen(&group, session.id()).await.unwrap(), Some(first.clone()));
+    assert_eq!(vault.seen(&other, session.id()).await.unwrap(), None, "it is another group's");
+    assert_eq!(vault.all_seen(&group).await.unwrap(), std::slice::from_ref(&first));
+    let later = SavedSession { steps: 2, ..session.clone() };
+    vault.put(&later, A, 1).await.unwrap();
+    assert_eq!(vault.put(&session, B, 1).await.unwrap(), Put::Foreign(Some(A)), "nor does it show");
+    assert_eq!(vault.all_seen(&group).await.unwrap(), [later.seen().unwrap()]);
+    vault.adopt(session.id(), Some(A), B).await.unwrap().unwrap();
+    assert_eq!(
+        vault.seen(&group, session.id()).await.unwrap(),
+        later.seen(),
+        "until the other one says more"
+    );
+    let last = Seen { step: 3, ..first };
+    assert!(vault.end(&group, session.id(), B, Some(&last)).await.unwrap());
+    assert_eq!(vault.seen(&group, session.id()).await.unwrap(), Some(last));
+    assert_eq!(vault.ended_on(session.id()).await.unwrap(), Some(B));
+    assert_eq!(vault.all_seen(&group).await.unwrap(), []);
+    for id in 10..1_500 {
+        vault.put(&saved("g", id, None), A, 1).await.unwrap();
+    }
+    assert_eq!(vault.all_seen(&group).await.unwrap().len(), 1_490);
+}
+
+pub(crate) async fn a_key_is_one_sessions<V: Vault>(vault: Arc<V>) {
+    let (one, other) = (SessionId::from_u128(1), SessionId::from_u128(2));
+    let (key, second) = ([7; 32], [8; 32]);
+    assert_eq!(vault.find_key(&key).await.unwrap(), None);
+    assert_eq!(vault.hold_key(&key, one, 1).await.unwrap(), Held::Held);
+    assert_eq!(vault.hold_key(&key, one, 1).await.unwrap(), Held::Held, "again");
+    assert_eq!(vault.hold_key(&key, other, 1).await.unwrap(), Held::Taken);
+    assert_eq!(vault.hold_key(&second, other, 1).await.unwrap(), Held::Full);
+    assert_eq!(vault.hold_key(&second, other, 2).await.unwrap(), Held::Held);
+    assert_eq!(vault.find_key(&key).await.unwrap(), Some(one));
+    vault.free_key(&key, other).await.unwrap();
+    assert_eq!(vault.find_key(&key).await.unwrap(), Some(one), "it is not the other's to give back");
+    vault.free_key(&key, one).await.unwrap();
+    assert_eq!(vault.find_key(&key).await.unwrap(), None);
+    assert_eq!(vault.hold_key(&key, other, 2).await.unwrap(), Held::Held, "free again");
+    assert_eq!(vault.find_key(&second).await.unwrap(), Some(other));
+}
+
+pub(crate) async fn one_of_many_holds_a_key<V: Vault>(vault: Arc<V>) {
+    for round in 0..20 {
+        let tries = (0..8).map(|number| {
+            let (vault, session) = (Arc::clone(&vault), SessionId::from_u128(number));
+            tokio::spawn(async move { vault.hold_key(&[round; 32], session, 1_000).await.unwrap() })
+        });
+        let mut held = 0;
+        for tried in tries.collect::<Vec<_>>() {
+            held += usize::from(tried.await.unwrap() == Held::Held);
+        }
+        assert_eq!(held, 1);
+    }
 }
 
 fn with_links(mut session: SavedSession, count: usize, bytes: usize) -> SavedSession {
@@ -300,6 +366,15 @@ pub(crate) async fn nothing_is_kept_for_ever<V: Vault>(vault: Arc<V>) {
     tokio::time::timeout(Duration::from_secs(30), gone).await.expect("it is let go of");
     assert_eq!(vault.of_visitor(&key("g", "C-1")).await.unwrap(), None);
     assert_eq!(vault.orphans(&session.group, &[], 9).await.unwrap(), []);
+    assert_eq!(vault.hold_key(&[7; 32], session.id(), 1).await.unwrap(), Held::Held);
+    let gone = async {
+        while vault.find_key(&[7; 32]).await.unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("the key is let go of");
+    let other = SessionId::from_u128(9);
+    assert_eq!(vault.hold_key(&[8; 32], other, 1).await.unwrap(), Held::Held, "it counts no more");
     assert!(vault.adopt(session.id(), Some(A), B).await.unwrap().is_none());
     assert_eq!(vault.put(&session, B, 1).await.unwrap(), Put::Kept, "nobody has it any more");
 }

@@ -1,14 +1,19 @@
 //! Calls of the admin service that are made once: what is running, and what was answered before.
 //!
 //! Decides whether a call with a request ID is new. Does not know what a call does or what its answer
-//! means. What was answered is in the store; what is running is in memory, because it ends with the process.
+//! means. What was answered is in the store; what is running is in memory, because it ends with the process, and
+//! where nodes share a store it is also claimed there: of two nodes one makes the call.
 
 use aws_lc_rs::hmac;
 
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
+
 use super::{Accounts, AdminCaller, to_the_end};
 use crate::auth::opaque::Digest;
+use crate::auth::random;
 use crate::limits;
-use crate::store::{CallKey, CallRow, StoreError};
+use crate::store::{CallKey, CallRow, Claimed, StoreError};
 
 /// What a request ID stands for, when a call begins.
 #[derive(Debug)]
@@ -28,6 +33,8 @@ pub struct RunningCall {
     accounts: Accounts,
     key: CallKey,
     digest: Digest,
+    holder: u128,
+    claim: Option<AbortOnDropHandle<()>>,
 }
 
 impl std::fmt::Debug for RunningCall {
@@ -64,7 +71,12 @@ impl Accounts {
                 Some(_) => return Ok(Begun::Other),
                 None => running.insert(key.clone(), digest),
             };
-            RunningCall { accounts: self.clone(), key, digest }
+            RunningCall { accounts: self.clone(), key, digest, holder: random::u128(), claim: None }
+        };
+        // Claimed before it is looked up, for the same reason.
+        let running = match running.claimed().await? {
+            Ok(running) => running,
+            Err(begun) => return Ok(begun),
         };
         let since = self.inner.clock.now().wall.before(limits::CALL_MEMORY);
         Ok(match self.inner.store.call(&running.key, since).await? {
@@ -76,21 +88,73 @@ impl Accounts {
 }
 
 impl RunningCall {
+    /// The same, with nobody else making it on any node; or what stands for the request ID there.
+    async fn claimed(mut self) -> Result<Result<Self, Begun>, StoreError> {
+        let claim =
+            self.accounts.inner.store.claim_call(&self.key, &self.digest, self.holder, limits::CALL_CLAIM);
+        match claim.await? {
+            Claimed::Here => {}
+            Claimed::There => return Ok(Err(Begun::Running)),
+            Claimed::Other => return Ok(Err(Begun::Other)),
+        }
+        let (accounts, key, digest, holder) =
+            (self.accounts.clone(), self.key.clone(), self.digest, self.holder);
+        let renewed = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(limits::CALL_CLAIM / 3).await;
+                let claim = accounts.inner.store.claim_call(&key, &digest, holder, limits::CALL_CLAIM);
+                if let Err(error) = claim.await {
+                    tracing::debug!(%error, ?key, "a call that is made is not told to the other nodes");
+                }
+            }
+        });
+        self.claim = Some(AbortOnDropHandle::new(renewed));
+        Ok(Ok(self))
+    }
+
+    /// It was not made, and may be asked for again.
+    pub async fn given_up(mut self) {
+        self.release().await;
+    }
+
+    async fn release(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            drop(claim);
+            give_back(self.accounts.clone(), self.key.clone(), self.holder).await;
+        }
+    }
+
     /// Remembers what was answered, for a day.
-    pub async fn answered(self, answer: Vec<u8>) -> Result<(), StoreError> {
+    pub async fn answered(mut self, answer: Vec<u8>) -> Result<(), StoreError> {
         to_the_end(async move {
             let at = self.accounts.inner.clock.now().wall;
             let row = CallRow { key: self.key.clone(), digest: self.digest, answer, at };
+
             let since = at.before(limits::CALL_MEMORY);
-            self.accounts.inner.store.remember_call(&row, since).await
+            let remembered = self.accounts.inner.store.remember_call(&row, since).await;
+            // Whoever comes now finds the answer.
+            self.release().await;
+            remembered
         })
         .await
+    }
+}
+
+/// A claim that is not given back ends by itself.
+async fn give_back(accounts: Accounts, key: CallKey, holder: u128) {
+    if let Err(error) = accounts.inner.store.release_call(&key, holder).await {
+        tracing::debug!(%error, ?key, "other nodes do not know yet that a call was made");
     }
 }
 
 impl Drop for RunningCall {
     fn drop(&mut self) {
         self.accounts.inner.running.lock().remove(&self.key);
+        // Only a call that panicked still has its claim. A runtime that is ending leaves it to end by itself.
+        if let (Some(claim), Ok(runtime)) = (self.claim.take(), Handle::try_current()) {
+            drop(claim);
+            runtime.spawn(give_back(self.accounts.clone(), self.key.clone(), self.holder));
+        }
     }
 }
 

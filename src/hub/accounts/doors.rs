@@ -4,18 +4,28 @@
 //! Decides whom to turn away before any work is done. A right answer opens the agent's door again but not
 //! the address's: else one good account would buy its owner endless guesses at others. An agent that does
 //! not exist is locked like one that does.
+//!
+//! Each node counts what was tried there, and where nodes share a store that counts for all of them: what it locks is
+//! locked on every node as soon as that hears of it. A node that has not heard learns it from its next wrong try. While
+//! the store is away the node's own counters hold.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Weak;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use futures_util::future::join_all;
 use parking_lot::Mutex;
+use tokio::sync::broadcast;
 
-use super::Accounts;
+use super::{Accounts, Inner};
 use crate::auth::attempts::{Attempts, Locked, Policy};
-use crate::auth::opaque::{self, Digest};
+use crate::auth::opaque::Digest;
 use crate::clock::Tick;
 use crate::ids::GroupId;
 use crate::limits;
+use crate::store::DoorNews;
 
 /// The counters.
 pub(super) struct Doors {
@@ -24,6 +34,12 @@ pub(super) struct Doors {
     /// Session keys that guests typed: of each group that was named, and of all.
     groups: Mutex<Attempts<GroupId>>,
     all: Mutex<Attempts<()>>,
+    /// What doors are called where nodes share them: nobody else learns a name or address by it.
+    key: hmac::Key,
+    /// Doors that were locked for all nodes, and until when.
+    locked: Mutex<HashMap<Digest, Tick>>,
+    /// Since when so many wrong tries were told to the store.
+    told: Mutex<(Tick, u32)>,
 }
 
 /// Who knocks.
@@ -36,15 +52,19 @@ pub(super) struct Knock {
 impl Knock {
     /// `kind` tells the names of an agent apart: an address is no partner user ID. Kept as a digest, so
     /// that long names cost no memory.
-    pub(super) fn new(group: &GroupId, kind: &str, name: &str, from: IpAddr) -> Self {
+    pub(super) fn new(doors: &Doors, group: &GroupId, kind: &str, name: &str, from: IpAddr) -> Self {
         // Neither group nor kind can contain a space.
-        Self { agent: opaque::digest_of(&format!("{group} {kind} {name}")), address: network(from) }
+        Self { agent: doors.name("agent", &format!("{group} {kind} {name}")), address: network(from) }
     }
 }
 
 impl Doors {
-    pub(super) fn new() -> Self {
+    /// Nothing was tried. Whoever has the key finds the names of doors.
+    pub(super) fn new(key: &[u8; 32]) -> Self {
         Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, key),
+            locked: Mutex::default(),
+            told: Mutex::default(),
             agents: Mutex::new(Attempts::new(Policy::STANDARD, limits::LOCKOUT_KEYS)),
             addresses: Mutex::new(Attempts::new(Policy::STANDARD, limits::LOCKOUT_KEYS)),
             groups: Mutex::new(Attempts::new(guesses(limits::WRONG_KEYS_OF_GROUP), limits::LOCKOUT_GROUPS)),
@@ -52,8 +72,73 @@ impl Doors {
         }
     }
 
+    /// What a door is called where nodes share it.
+    fn name(&self, kind: &str, what: &str) -> Digest {
+        let tag = hmac::sign(&self.key, format!("{kind} {what}").as_bytes());
+        tag.as_ref().try_into().expect("an HMAC-SHA256 tag has 32 bytes")
+    }
+
+    fn address(&self, address: IpAddr) -> Digest {
+        self.name("address", &address.to_string())
+    }
+
+    /// The doors that a knock is at, and what locks them.
+    fn of_knock(&self, knock: &Knock) -> Vec<(Digest, Policy)> {
+        vec![(knock.agent, Policy::STANDARD), (self.address(knock.address), Policy::STANDARD)]
+    }
+
+    /// The same of a guest's try.
+    fn of_guess(&self, guess: Guess<'_>) -> Vec<(Digest, Policy)> {
+        let mut doors = vec![(self.address(network(guess.address)), Policy::STANDARD)];
+        if let Some(group) = guess.key {
+            doors.push((self.name("all", ""), guesses(limits::WRONG_KEYS)));
+            let of = |group: &GroupId| self.name("group", group.as_str());
+            doors.extend(group.map(|group| (of(group), guesses(limits::WRONG_KEYS_OF_GROUP))));
+        }
+        doors
+    }
+
+    /// For how long any of these is locked for all nodes, if one is.
+    fn check_shared(&self, now: Tick, doors: &[(Digest, Policy)]) -> Result<(), Duration> {
+        let locked = self.locked.lock();
+        if locked.is_empty() {
+            return Ok(());
+        }
+        let ends = doors.iter().filter_map(|(door, _)| locked.get(door)).max();
+        ends.filter(|ends| now < **ends).map_or(Ok(()), |ends| Err(ends.since(now)))
+    }
+
+    /// A door is locked for all nodes.
+    fn lock(&self, now: Tick, door: Digest, life: Duration) {
+        let mut locked = self.locked.lock();
+        if locked.len() >= limits::LOCKOUT_KEYS {
+            locked.retain(|_, ends| now < *ends);
+        }
+        // Who finds no room is told by its next wrong try.
+        if locked.len() < limits::LOCKOUT_KEYS {
+            locked.insert(door, now.after(life.min(limits::LOCK_TIME)));
+        }
+    }
+
+    /// A right answer on any node opened a door.
+    fn open(&self, door: &Digest) {
+        self.locked.lock().remove(door);
+        self.agents.lock().success(door);
+    }
+
+    /// Whether the store may be told of one more wrong try: who tries without end does not fill it.
+    fn may_tell(&self, now: Tick) -> bool {
+        let mut told = self.told.lock();
+        if now >= told.0.after(limits::LOCK_WINDOW) {
+            *told = (now, 0);
+        }
+        told.1 += 1;
+        told.1 <= limits::WRONG_TOLD
+    }
+
     /// For how long this knock is turned away, if it is.
     pub(super) fn check(&self, now: Tick, knock: &Knock) -> Result<(), Duration> {
+        self.check_shared(now, &self.of_knock(knock))?;
         let agent = self.agents.lock().check(now, &knock.agent);
         let address = self.addresses.lock().check(now, &knock.address);
         let until = |locked: Locked| locked.until.since(now);
@@ -65,15 +150,15 @@ impl Doors {
     }
 
     /// A wrong answer; says whether it locked a door.
-    pub(super) fn wrong(&self, now: Tick, knock: &Knock) -> bool {
+    fn wrong(&self, now: Tick, knock: &Knock) -> bool {
         let agent = self.agents.lock().wrong(now, knock.agent);
         let address = self.addresses.lock().wrong(now, knock.address);
         agent.is_err() || address.is_err()
     }
 
     /// A right answer.
-    pub(super) fn right(&self, knock: &Knock) {
-        self.agents.lock().success(&knock.agent);
+    fn right(&self, knock: &Knock) {
+        self.open(&knock.agent);
     }
 }
 
@@ -89,6 +174,7 @@ pub(super) struct Guess<'a> {
 impl Doors {
     /// For how long a guest's try is turned away, if it is.
     pub(super) fn check_guess(&self, now: Tick, guess: Guess<'_>) -> Result<(), Duration> {
+        self.check_shared(now, &self.of_guess(guess))?;
         let address = self.addresses.lock().check(now, &network(guess.address));
         let group = guess.key.flatten().map(|group| self.groups.lock().check(now, group));
         let all = guess.key.map(|_| self.all.lock().check(now, &()));
@@ -118,14 +204,71 @@ impl Accounts {
     }
 
     /// A guest's key or link led nowhere; says whether that locked a door.
-    pub(in crate::hub) fn wrong_guess(&self, key: Option<Option<&GroupId>>, from: IpAddr) -> bool {
+    pub(in crate::hub) async fn wrong_guess(&self, key: Option<Option<&GroupId>>, from: IpAddr) -> bool {
         let guess = Guess { key: self.existing(key), address: from };
-        self.inner.doors.wrong_guess(self.inner.clock.tick(), guess)
+        let locked = self.inner.doors.wrong_guess(self.inner.clock.tick(), guess);
+        self.count_for_all(self.inner.doors.of_guess(guess)).await || locked
+    }
+
+    /// A wrong answer; says whether it locked a door.
+    pub(super) async fn wrong_answer(&self, knock: &Knock) -> bool {
+        let locked = self.inner.doors.wrong(self.inner.clock.tick(), knock);
+        self.count_for_all(self.inner.doors.of_knock(knock)).await || locked
+    }
+
+    /// A right answer. Nobody waits until the other nodes know.
+    pub(super) fn right_answer(&self, knock: &Knock) {
+        self.inner.doors.right(knock);
+        let (this, door) = (self.clone(), knock.agent);
+        tokio::spawn(async move {
+            if let Err(error) = this.inner.store.open_door(&door).await {
+                tracing::debug!(%error, "wrong tries before a right one still count on other nodes");
+            }
+        });
+    }
+
+    /// Counts a wrong try at doors that all nodes share; says whether one is locked.
+    async fn count_for_all(&self, doors: Vec<(Digest, Policy)>) -> bool {
+        if !self.inner.doors.may_tell(self.inner.clock.tick()) {
+            return false;
+        }
+        let tries = doors.iter().map(|(door, policy)| self.inner.store.wrong_try(door, policy));
+        let mut any = false;
+        for (told, (door, _)) in join_all(tries).await.into_iter().zip(&doors) {
+            match told {
+                Ok(Some(life)) => {
+                    self.inner.doors.lock(self.inner.clock.tick(), *door, life);
+                    any = true;
+                }
+                Ok(None) => {}
+                // This node's own counter holds.
+                Err(error) => tracing::debug!(%error, "a wrong try is counted on this node alone"),
+            }
+        }
+        any
     }
 
     /// Without a group that does not exist: nobody fills the counters with names.
     fn existing<'a>(&self, key: Option<Option<&'a GroupId>>) -> Option<Option<&'a GroupId>> {
         key.map(|group| group.filter(|group| self.group(group).is_some()))
+    }
+}
+
+/// Learns what becomes of doors on other nodes.
+pub(super) async fn listen(inner: Weak<Inner>, news: Option<broadcast::Receiver<DoorNews>>) {
+    let Some(mut news) = news else { return };
+    loop {
+        let heard = match news.recv().await {
+            Ok(heard) => heard,
+            // What was missed is told by the next wrong try.
+            Err(broadcast::error::RecvError::Lagged(_)) => continue,
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        let Some(inner) = inner.upgrade() else { return };
+        match heard {
+            DoorNews::Locked(door, life) => inner.doors.lock(inner.clock.tick(), door, life),
+            DoorNews::Opened(door) => inner.doors.open(&door),
+        }
     }
 }
 
@@ -149,8 +292,12 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn doors() -> Doors {
+        Doors::new(&[7; 32])
+    }
+
     fn knock(name: &str, from: &str) -> Knock {
-        Knock::new(&GroupId::new("g").unwrap(), "address", name, from.parse().unwrap())
+        Knock::new(&doors(), &GroupId::new("g").unwrap(), "address", name, from.parse().unwrap())
     }
 
     fn lock(doors: &Doors, names: impl Fn(u32) -> String, from: impl Fn(u32) -> String) {
@@ -163,7 +310,7 @@ mod tests {
 
     #[test]
     fn an_agent_is_locked_from_everywhere() {
-        let doors = Doors::new();
+        let doors = doors();
         lock(&doors, |_| "alice".to_owned(), |n| format!("10.0.0.{n}"));
         assert_eq!(doors.check(Tick(0), &knock("alice", "10.9.9.9")), Err(limits::LOCK_TIME));
         assert_eq!(doors.check(Tick(0), &knock("bob", "10.0.0.1")), Ok(()));
@@ -171,7 +318,7 @@ mod tests {
 
     #[test]
     fn an_address_is_locked_for_everybody() {
-        let doors = Doors::new();
+        let doors = doors();
         lock(&doors, |n| format!("agent{n}"), |_| "10.0.0.1".to_owned());
         assert!(doors.check(Tick(0), &knock("fresh", "10.0.0.1")).is_err());
         assert!(doors.check(Tick(0), &knock("fresh", "::ffff:10.0.0.1")).is_err(), "the same, mapped");
@@ -180,7 +327,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_is_one_address() {
-        let doors = Doors::new();
+        let doors = doors();
         lock(&doors, |n| format!("agent{n}"), |n| format!("2001:db8:0:1::{n}"));
         assert!(doors.check(Tick(0), &knock("fresh", "2001:db8:0:1:ffff::1")).is_err());
         assert!(doors.check(Tick(0), &knock("fresh", "2001:db8:0:2::1")).is_ok());
@@ -188,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_right_answer_clears_the_agent_only() {
-        let doors = Doors::new();
+        let doors = doors();
         for _ in 1..limits::WRONG_TRIES {
             doors.wrong(Tick(0), &knock("alice", "10.0.0.1"));
         }
@@ -203,7 +350,7 @@ mod tests {
 
     #[test]
     fn guests_and_agents_share_the_doors_of_their_addresses() {
-        let doors = Doors::new();
+        let doors = doors();
         for _ in 1..limits::WRONG_TRIES {
             assert!(!doors.wrong_guess(Tick(0), guess(Some(None), "10.0.0.1")));
         }
@@ -216,7 +363,7 @@ mod tests {
 
     #[test]
     fn keys_are_locked_for_all_where_many_guess_and_links_go_on() {
-        let (doors, group) = (Doors::new(), GroupId::new("g").unwrap());
+        let (doors, group) = (doors(), GroupId::new("g").unwrap());
         let other = GroupId::new("h").unwrap();
         let from = |n: u32| format!("10.{}.{}.1", n / 256, n % 256);
         for n in 0..limits::WRONG_KEYS_OF_GROUP {
@@ -239,10 +386,10 @@ mod tests {
 
     #[test]
     fn names_of_different_kinds_are_different_doors() {
-        let doors = Doors::new();
+        let doors = doors();
         lock(&doors, |_| "alice".to_owned(), |n| format!("10.0.0.{n}"));
         let group = GroupId::new("g").unwrap();
-        let partner = Knock::new(&group, "partner", "alice", "10.9.9.9".parse().unwrap());
+        let partner = Knock::new(&doors, &group, "partner", "alice", "10.9.9.9".parse().unwrap());
         assert!(doors.check(Tick(0), &partner).is_ok());
     }
 }

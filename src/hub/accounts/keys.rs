@@ -88,11 +88,12 @@ impl Accounts {
         let (this, group, id, label) = (self.clone(), group.clone(), id.clone(), label.to_owned());
         to_the_end(async move {
             let _writing = this.inner.writing.lock().await;
-            if this.group(&group).is_some_and(|group| group.keys.len() >= limits::API_KEYS) {
-                return Err(ManageError::TooManyKeys);
-            }
             let now = this.inner.clock.now().wall;
-            let row = this.inner.store.insert_api_key(&group, &id, &label, now).await?;
+            let added = this.inner.store.insert_api_key(&group, &id, &label, now).await;
+            let row = added.map_err(|error| match error {
+                StoreError::Full { .. } => ManageError::TooManyKeys,
+                error => error.into(),
+            })?;
             this.refresh_group(&group).await?;
             let secret = ApiKeySecret::derive(&this.inner.master, &group, &id);
             this.tell(vec![Changed::Group(group)]);

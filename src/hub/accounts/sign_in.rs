@@ -118,7 +118,7 @@ impl Accounts {
         match request {
             SignIn::Password { group, address, password } => {
                 let address = super::manage::normal_address(&address);
-                let knock = Knock::new(&group, "address", &address, from);
+                let knock = Knock::new(&self.inner.doors, &group, "address", &address, from);
                 self.knock(&knock)?;
                 let permit = Arc::clone(&self.inner.password_checks).acquire_owned();
                 let permit = tokio::time::timeout(limits::PASSWORD_WAIT, permit).await;
@@ -137,10 +137,10 @@ impl Accounts {
                 .await
                 .map_err(|_| SignInError::Busy)?;
                 let row = row.filter(|_| right);
-                self.admit(&knock, &group, Way::Password, row.ok_or("unknown agent or wrong password"))
+                self.admit(&knock, &group, Way::Password, row.ok_or("unknown agent or wrong password")).await
             }
             SignIn::LoginKey { group, partner_user_id, login_key } => {
-                let knock = Knock::new(&group, "partner", &partner_user_id, from);
+                let knock = Knock::new(&self.inner.doors, &group, "partner", &partner_user_id, from);
                 self.knock(&knock)?;
                 let row = self.inner.store.agent_by_partner(&group, &partner_user_id).await?;
                 let proof = self.check_login_key(&group, &partner_user_id, login_key.expose_secret());
@@ -154,7 +154,7 @@ impl Accounts {
                     Ok(()) => row.ok_or("unknown agent"),
                     Err(_) => Err("login key malformed or not genuine"),
                 };
-                self.admit(&knock, &group, Way::LoginKey, row)
+                self.admit(&knock, &group, Way::LoginKey, row).await
             }
             SignIn::Renew { token } => self.renew(token.expose_secret()).map_err(|error| {
                 tracing::info!(%error, "renewal refused");
@@ -169,7 +169,7 @@ impl Accounts {
     }
 
     /// Counts the outcome and, if it was right, issues the token.
-    fn admit(
+    async fn admit(
         &self,
         knock: &Knock,
         group: &GroupId,
@@ -178,14 +178,14 @@ impl Accounts {
     ) -> Result<SignedIn, SignInError> {
         match proven {
             Ok(row) => {
-                self.inner.doors.right(knock);
+                self.right_answer(knock);
                 let key = row.agent.key.clone();
                 let now = self.inner.clock.now().wall;
                 let proof = Proof { at: now, way };
                 self.issue(key, &Member::of(row), now, proof).ok_or(SignInError::Refused)
             }
             Err(reason) => {
-                let locked = self.inner.doors.wrong(self.inner.clock.tick(), knock);
+                let locked = self.wrong_answer(knock).await;
                 tracing::info!(%group, by = way.name(), reason, locked, "sign-in refused");
                 self.note_refused(group, Door::SignIn, &format!("{}: {reason}", way.name()));
                 Err(SignInError::Refused)

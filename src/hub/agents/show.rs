@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::join::Press;
 use super::{AgentSeat, unsupported};
+use crate::hub::accounts::Group;
 use crate::hub::guests;
-use crate::hub::sessions::Showcase;
+use crate::hub::sessions::{DrawnKey, Showcase};
 use crate::limits;
 use crate::model::lead::Guest;
 use crate::wire::agent::{Invite, Show, ToAgent};
@@ -15,16 +16,24 @@ use crate::wire::session::Role;
 use crate::wire::visitor::SessionKind;
 
 impl AgentSeat {
-    pub(super) fn show(&mut self, show: Show, id: Option<u64>) -> Result<Text, Refusal> {
+    pub(super) async fn show(&mut self, show: Show, id: Option<u64>) -> Result<Text, Refusal> {
+        self.may_show(&show)?;
+        let key = self.hub.draw_key().await?;
+        // Whatever changed meanwhile counts.
+        self.show_with(show, key, id)
+    }
+
+    /// Whether the agent may show a screen now.
+    fn may_show(&self, show: &Show) -> Result<Arc<Group>, Refusal> {
         let group = self.group()?;
         let object = show.record.as_ref().map(|record| &*record.object);
         self.may_press(&group, Press::Show, object)?;
-        let record = match &show.record {
-            Some(record) => Some(self.open(record)?.open.record.clone()),
-            None => None,
-        };
-        let title = show.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
-        if title.is_some_and(|title| title.len() > limits::TITLE_BYTES || title.contains(char::is_control)) {
+        if show
+            .title
+            .as_deref()
+            .map(str::trim)
+            .is_some_and(|title| title.len() > limits::TITLE_BYTES || title.contains(char::is_control))
+        {
             let limit = limits::TITLE_BYTES;
             let message = format!("a title must be one line of at most {limit} bytes");
             return Err(Refusal::new(ErrorCode::BadValue, message));
@@ -34,9 +43,19 @@ impl AgentSeat {
             let message = format!("{showing} screens of yours are shown already");
             return Err(Refusal::new(ErrorCode::TooMany, message));
         }
+        Ok(group)
+    }
+
+    fn show_with(&mut self, show: Show, key: DrawnKey, id: Option<u64>) -> Result<Text, Refusal> {
+        let group = self.may_show(&show)?;
+        let record = match &show.record {
+            Some(record) => Some(self.open(record)?.open.record.clone()),
+            None => None,
+        };
+        let title = show.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
         let logged = record.is_some() || group.settings.log_sessions_outside_crm;
         let showcase = Showcase { group: group.id.clone(), record, logged, title: title.map(Arc::from) };
-        let shown = self.hub.show(showcase, self.asker())?;
+        let shown = self.hub.show(showcase, self.asker(), key)?;
         self.asked.insert(shown.session.id);
         let ready = ToAgent::Ready {
             request_id: None,
@@ -46,7 +65,7 @@ impl AgentSeat {
             ticket_expires_at: shown.ticket.expires_at,
             kind: shown.session.kind,
             visitor_id: None,
-            session_key: Some(&shown.key),
+            session_key: shown.key.as_deref(),
             link: Some(&self.hub.invite_link(&shown.invite)),
             open_record: self.hub.opens_record(&shown.session),
         };

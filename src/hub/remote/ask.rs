@@ -5,16 +5,19 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::auth::opaque::Digest;
 use crate::clock::Wall;
 use crate::cluster::NodeId;
 use crate::cluster::post::Letter;
 use crate::hub::Hub;
 use crate::hub::guests::{GuestTicket, LetIn, NotLetIn, Way};
+use crate::hub::sessions::Whereabouts;
 use crate::ids::{GroupId, ParticipantId, SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::lead::Guest;
 use crate::model::session::EndReason;
 use crate::wire::agent::Delivery;
+use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::message::Raw;
 use crate::wire::session::Role;
@@ -30,6 +33,14 @@ pub(in crate::hub) enum Question {
     Signal { group: GroupId, visitor: VisitorId, name: Box<str>, data: Option<Raw>, from: String },
     /// An operator ends a visitor's presence.
     Disconnect { group: GroupId, visitor: VisitorId },
+    /// A guest typed the key of a session.
+    Key {
+        key: Digest,
+        within: Option<GroupId>,
+        name: Option<String>,
+        email: Option<String>,
+        origin: Option<String>,
+    },
     /// A guest comes by a link.
     Guest { invite: String, name: Option<String>, email: Option<String>, origin: Option<String> },
 }
@@ -126,22 +137,29 @@ impl Hub {
                 Reply::Disconnected { connections }
             }
             Question::Guest { invite, name, email, origin } => {
-                let guest = Guest { name, email };
-                match self.let_in_here(&Way::Invite(invite), guest, origin.as_deref()).await {
-                    Ok(let_in) => Reply::LetIn {
-                        session: let_in.session,
-                        kind: let_in.kind,
-                        title: let_in.title.map(|title| title.to_string()),
-                        participant: let_in.ticket.participant,
-                        role: let_in.ticket.role,
-                        ticket: let_in.ticket.ticket,
-                        expires_at: let_in.ticket.expires_at.0,
-                    },
-                    Err(NotLetIn::Full(limit)) => Reply::Full { limit },
-                    Err(NotLetIn::Unavailable) => Reply::Unavailable,
-                    Err(_) => Reply::NotFound,
-                }
+                self.let_in_from_afar(Way::Invite(invite), Guest { name, email }, origin).await
             }
+            Question::Key { key, within, name, email, origin } => {
+                let way = Way::Kept { group: within, key };
+                self.let_in_from_afar(way, Guest { name, email }, origin).await
+            }
+        }
+    }
+
+    async fn let_in_from_afar(self: &Arc<Self>, way: Way, guest: Guest, origin: Option<String>) -> Reply {
+        match self.let_in_here(&way, guest, origin.as_deref()).await {
+            Ok(let_in) => Reply::LetIn {
+                session: let_in.session,
+                kind: let_in.kind,
+                title: let_in.title.map(|title| title.to_string()),
+                participant: let_in.ticket.participant,
+                role: let_in.ticket.role,
+                ticket: let_in.ticket.ticket,
+                expires_at: let_in.ticket.expires_at.0,
+            },
+            Err(NotLetIn::Full(limit)) => Reply::Full { limit },
+            Err(NotLetIn::Unavailable) => Reply::Unavailable,
+            Err(_) => Reply::NotFound,
         }
     }
 
@@ -161,11 +179,17 @@ impl Hub {
         group: &GroupId,
         session: SessionId,
     ) -> Result<bool, Refusal> {
+        let not_found = || Refusal::not_found("session");
         if let Some(now) = self.end_here(group, session) {
             return Ok(now);
         }
-        let not_found = || Refusal::not_found("session");
-        let node = self.session_elsewhere(session).await.ok_or_else(not_found)?;
+        let node = match self.whereabouts(session).await {
+            // Its node is gone, and this one goes on with it to end it.
+            Ok(Whereabouts::Here(_)) => return self.end_here(group, session).ok_or_else(not_found),
+            Ok(Whereabouts::There(node)) => node,
+            Err(Close { code: CloseCode::NotFound, .. }) => return Err(not_found()),
+            Err(_) => return Err(silent()),
+        };
         match self.ask_node(node, &Question::End { group: group.clone(), session }).await {
             Reply::Ended { now } => Ok(now),
             Reply::NotFound => Err(not_found()),
@@ -208,20 +232,19 @@ impl Hub {
         }
     }
 
-    /// A guest comes by a link into a session of another node.
+    /// A guest comes by a key or link into a session of another node.
     pub(in crate::hub) async fn let_in_elsewhere(
         &self,
-        session: SessionId,
-        invite: &str,
-        guest: &Guest,
+        node: NodeId,
+        way: Way,
+        guest: Guest,
         origin: Option<&str>,
     ) -> Result<LetIn, NotLetIn> {
-        let node = self.session_elsewhere(session).await.ok_or(NotLetIn::NotFound)?;
-        let question = Question::Guest {
-            invite: invite.to_owned(),
-            name: guest.name.clone(),
-            email: guest.email.clone(),
-            origin: origin.map(str::to_owned),
+        let (Guest { name, email }, origin) = (guest, origin.map(str::to_owned));
+        let question = match way {
+            Way::Invite(invite) => Question::Guest { invite, name, email, origin },
+            Way::Kept { group: within, key } => Question::Key { key, within, name, email, origin },
+            Way::Key { .. } => return Err(NotLetIn::NotFound),
         };
         match self.ask_node(node, &question).await {
             Reply::LetIn { session, kind, title, participant, role, ticket, expires_at } => {

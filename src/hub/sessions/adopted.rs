@@ -157,6 +157,8 @@ impl Hub {
             invites,
             relayed,
             steps,
+            view: _,
+            key,
         } = saved;
         let about = About {
             id: machine.session(),
@@ -178,6 +180,9 @@ impl Hub {
         *session.invites.lock() = Invites::restore(invites);
         session.relay.go_on_from(relayed);
         session.steps.store(steps, Ordering::Relaxed);
+        if let Some(key) = key {
+            self.session_keys.lock().keep(session.id, key);
+        }
         session.saving.known.store(true, Ordering::SeqCst);
         session.saving.proven.store(true, Ordering::SeqCst);
         session.adopted.store(true, Ordering::Relaxed);

@@ -162,7 +162,7 @@ impl Hub {
             if let Some(key) = session.visitor_key().filter(|key| !self.is_home_of(key)) {
                 self.directory.release(self.node, &key);
             }
-            self.session_keys.lock().free(session.id);
+            self.free_key(session.id);
             self.timers.at(self.clock.tick().after(REMEMBERED), Due::Forget(session.id));
         }
         self.meters.sessions_active.set(self.sessions.len() as f64);

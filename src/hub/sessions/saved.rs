@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::LiveSession;
 use crate::auth::random;
 use crate::clock::Tick;
-use crate::cluster::vault::{Put, SavedSession, Vault, VaultError};
+use crate::cluster::vault::{Put, SavedSession, Seen, Vault, VaultError};
 use crate::hub::Hub;
 use crate::ids::SessionId;
 use crate::limits;
@@ -26,7 +26,7 @@ use crate::wire::close::{Close, CloseCode};
 
 /// The way to the vault.
 pub(in crate::hub) struct Saves {
-    pub(super) vault: Arc<dyn Vault>,
+    pub(in crate::hub) vault: Arc<dyn Vault>,
     /// This node's term, by which the vault tells its words of now from those of before.
     fence: AtomicU64,
     waiting: Mutex<VecDeque<Arc<LiveSession>>>,
@@ -77,7 +77,7 @@ enum Word {
     Saved(Box<SavedSession>),
     /// It must not be saved as it is.
     Unproven,
-    Over,
+    Over(Box<Seen>),
 }
 
 impl Saves {
@@ -238,12 +238,17 @@ impl Hub {
         let (vault, node) = (&self.saves.vault, self.node);
         match self.word_of(session) {
             Word::Unproven => {}
-            Word::Over => {
-                vault.end(&session.group, session.id, node).await?;
+            Word::Over(last) => {
+                vault.end(&session.group, session.id, node, Some(&*last)).await?;
+                self.tell_saved(session).await?;
             }
             Word::Saved(saved) => {
                 match vault.put(&saved, node, self.saves.fence.load(Ordering::Relaxed)).await? {
-                    Put::Kept => session.saving.known.store(true, Ordering::SeqCst),
+                    Put::Kept => {
+                        session.saving.known.store(true, Ordering::SeqCst);
+                        self.keep_key(session.id).await?;
+                        self.tell_saved(session).await?;
+                    }
                     other => self.disown(session, other),
                 }
             }
@@ -251,15 +256,25 @@ impl Hub {
         Ok(())
     }
 
+    /// The other nodes' operators may want to know; again if they could not be told.
+    async fn tell_saved(&self, session: &LiveSession) -> Result<(), VaultError> {
+        let told = self.directory.tell_session(self.node, &session.group, session.id).await;
+        told.map_err(|error| VaultError::Away(Box::new(error)))
+    }
+
     /// What is to be saved of a session now.
     fn word_of(&self, session: &LiveSession) -> Word {
         let (now, proven) = (self.clock.now(), session.saving.proven.load(Ordering::SeqCst));
         let machine = session.driver.read(|machine| match machine.save(now) {
-            None => Err(Word::Over),
+            None => {
+                let step = session.steps.load(Ordering::Relaxed);
+                Err(Word::Over(Box::new(Seen { view: machine.view(), step })))
+            }
             Some(_) if machine.needs_proof() && !proven => Err(Word::Unproven),
-            Some(saved) => Ok(saved),
+            // Counted under the lock: a step more would make what comes after it look old.
+            Some(saved) => Ok((saved, machine.view(), session.steps.load(Ordering::Relaxed))),
         });
-        let machine = match machine {
+        let (machine, view, steps) = match machine {
             Ok(machine) => machine,
             Err(word) => return word,
         };
@@ -276,7 +291,9 @@ impl Hub {
             chatter: session.chatter.lock().clone(),
             invites: session.invites.lock().save(),
             relayed: session.relay.relayed(),
-            steps: session.steps.load(Ordering::Relaxed),
+            steps,
+            view: Some(view),
+            key: self.session_keys.lock().of(session.id),
         }))
     }
 

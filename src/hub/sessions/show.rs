@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use super::{About, LiveSession};
 use crate::auth::random;
+use crate::cluster::vault::{Held, VaultError};
 use crate::hub::{Hub, SystemChance};
 use crate::ids::{GroupId, RequestId, SessionId};
+use crate::limits;
 use crate::model::lead::Guest;
 use crate::model::session::{Asker, HostTicket, Session, Showing};
+use crate::model::session_key;
 use crate::wire::agent::Record;
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::visitor::SessionKind;
@@ -32,21 +35,100 @@ pub(in crate::hub) struct Shown {
     pub(in crate::hub) session: Arc<LiveSession>,
     /// What its host attaches with.
     pub(in crate::hub) ticket: HostTicket,
-    /// What guests type.
-    pub(in crate::hub) key: String,
+    /// What guests type; none while nobody can say which keys other nodes gave out.
+    pub(in crate::hub) key: Option<String>,
     /// What stands in the link for guests.
     pub(in crate::hub) invite: String,
 }
 
+/// A key for a session that is about to begin. Dropped before it has, it is given back.
+pub(in crate::hub) struct DrawnKey {
+    hub: Arc<Hub>,
+    session: SessionId,
+    key: Option<String>,
+    begun: bool,
+}
+
+impl Drop for DrawnKey {
+    fn drop(&mut self) {
+        if !self.begun {
+            self.hub.free_key(self.session);
+        }
+    }
+}
+
 impl Hub {
+    /// Draws the key of a session to be, which no session of any node has. A vault that does not answer gives none
+    /// out: guests come by links.
+    pub(in crate::hub) async fn draw_key(self: &Arc<Self>) -> Result<DrawnKey, Refusal> {
+        let full = || Refusal::new(ErrorCode::TooMany, "there is no session key left");
+        let session = SessionId::fresh();
+        let mut drawn = DrawnKey { hub: Arc::clone(self), session, key: None, begun: false };
+        let digits = self.limits.guest_key_digits;
+        loop {
+            let (key, digest) = {
+                let mut keys = self.session_keys.lock();
+                let key = keys.issue(session, digits, random::digits).ok_or_else(full)?;
+                let digest = keys.digest_of(&key);
+                (key, digest)
+            };
+            let held = self.saves.vault.hold_key(&digest, session, session_key::most(digits));
+            match tokio::time::timeout(limits::KEY_WAIT, held).await {
+                Ok(Ok(Held::Held)) => {
+                    drawn.key = Some(key);
+                    return Ok(drawn);
+                }
+                Ok(Ok(Held::Taken)) => drop(self.session_keys.lock().free(session)),
+                Ok(Ok(Held::Full)) => {
+                    self.session_keys.lock().free(session);
+                    return Err(full());
+                }
+                failed => {
+                    tracing::warn!(error = ?failed.err(), "a screen is shown without a session key");
+                    self.free_key(session);
+                    return Ok(drawn);
+                }
+            }
+        }
+    }
+
+    /// The key of a session is held for as long as the session is saved, and again if it was forgotten.
+    pub(super) async fn keep_key(&self, session: SessionId) -> Result<(), VaultError> {
+        let digest = self.session_keys.lock().of(session);
+        if let Some(digest) = digest {
+            let most = session_key::most(self.limits.guest_key_digits);
+            let held = self.saves.vault.hold_key(&digest, session, most).await?;
+            if held != Held::Held {
+                tracing::warn!(%session, ?held, "a session key leads here only from this node");
+            }
+        }
+        Ok(())
+    }
+
+    /// A session gives its key back.
+    pub(super) fn free_key(self: &Arc<Self>, session: SessionId) {
+        let freed = self.session_keys.lock().free(session);
+        let Some(digest) = freed else { return };
+        let hub = Arc::clone(self);
+        self.runtime.spawn(async move {
+            // One that is not given back is let go of in its time, and leads nowhere meanwhile.
+            if let Err(error) = hub.saves.vault.free_key(&digest, session).await {
+                tracing::debug!(%session, %error, "a session key is not given back");
+            }
+        });
+    }
+
     /// An agent shows its own screen: its session is open at once.
-    pub(in crate::hub) fn show(self: &Arc<Self>, show: Showcase, host: Asker) -> Result<Shown, Refusal> {
+    pub(in crate::hub) fn show(
+        self: &Arc<Self>,
+        show: Showcase,
+        host: Asker,
+        mut key: DrawnKey,
+    ) -> Result<Shown, Refusal> {
         self.has_room()?;
-        let (id, request) = (SessionId::fresh(), RequestId::fresh());
+        let (id, request) = (key.session, RequestId::fresh());
         let Showcase { group, record, logged, title } = show;
         let asker = (host.agent.clone(), Arc::clone(&host.name));
-        let key = self.session_keys.lock().issue(id, self.limits.guest_key_digits, random::digits);
-        let key = key.ok_or_else(|| Refusal::new(ErrorCode::TooMany, "the node has no session key left"))?;
         let showing = Showing { session: id, request, host, limits: Arc::clone(&self.limits) };
         let mut out = Vec::new();
         let (machine, ticket) = Session::show(showing, self.clock.now(), &mut SystemChance, &mut out);
@@ -66,8 +148,9 @@ impl Hub {
         let session = self.live(about, machine, out);
         let invite = session.invites.lock().make(id, Guest::default()).expect("there is none yet");
         self.sessions.list_open(&session);
+        key.begun = true;
         self.drive_with(&session, |_, _| ());
         self.operators.tell_session(&session);
-        Ok(Shown { session, ticket, key, invite })
+        Ok(Shown { session, ticket, key: key.key.take(), invite })
     }
 }

@@ -402,7 +402,8 @@ pub enum Answer {
 }
 
 /// A session as lists and buttons see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct View {
     /// Its id.
     pub id: SessionId,

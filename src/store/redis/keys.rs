@@ -138,6 +138,16 @@ pub(super) const GROUPS: &str = "pl:groups";
 /// Before this time no call is remembered.
 pub(super) const CALLS_SINCE: &str = "pl:calls";
 
+/// A call that is being made.
+pub(super) fn claim(group: Option<&GroupId>, name: &str) -> String {
+    format!("pl:{{{}}}:call:{name}", group.map_or("!", GroupId::as_str))
+}
+
+/// A door at which wrong tries are counted.
+pub(super) fn door(name: &str) -> String {
+    format!("pl:door:{name}")
+}
+
 /// What stands for the master secret that all nodes have.
 pub(super) const MASTER: &str = "pl:master";
 

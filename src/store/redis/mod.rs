@@ -22,6 +22,7 @@ mod log;
 mod receipts;
 mod records;
 mod rows;
+mod shared;
 mod store;
 mod sync;
 

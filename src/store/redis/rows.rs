@@ -6,6 +6,7 @@ use super::super::{Agent, AgentRow, CallKey, CallRow, SettingsChange, StoreError
 use crate::auth::password::PasswordHash;
 use crate::clock::Wall;
 use crate::ids::{AgentId, AgentKey, BadId, GroupId};
+use crate::limits;
 
 /// An agent as the scripts answer: id, description, password, generation.
 pub(super) type RawAgent = (String, String, String, u64);
@@ -86,6 +87,7 @@ pub(super) fn refused(why: &str, group: &GroupId) -> StoreError {
         "address" => StoreError::Taken { what: "address" },
         "partner user id" => StoreError::Taken { what: "partner user id" },
         "key id" => StoreError::Taken { what: "key id" },
+        "full" => StoreError::Full { what: "good api keys", most: limits::API_KEYS },
         _ => StoreError::NoGroup(group.clone()),
     }
 }

@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Cmd, FromRedisValue, Pipeline, Script, ScriptInvocation};
@@ -13,13 +14,15 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{
-    Agent, AgentRow, AgentsPage, ApiKeyRow, CallKey, CallRow, GroupRow, News, SettingsChange, Store,
-    StoreError, StoreNews, SyncStore,
+    Agent, AgentRow, AgentsPage, ApiKeyRow, CallKey, CallRow, Claimed, DoorNews, GroupRow, News,
+    SettingsChange, Store, StoreError, StoreNews, SyncStore,
 };
 use super::keys::{CALLS_SINCE, GROUPS, Keys, MASTER, calls};
 use super::rows::{
     Described, RawAgent, agent_row, call_name, call_row, change, json, name, number, read, refused,
 };
+use crate::auth::attempts::Policy;
+use crate::auth::opaque::Digest;
 use crate::auth::password::PasswordHash;
 use crate::auth::secret::MasterSecret;
 use crate::clock::Wall;
@@ -51,6 +54,7 @@ pub struct RedisStore {
     pub(super) link: Link,
     scripts: Scripts,
     pub(super) folding: super::fold::Scripts,
+    pub(super) shared: super::shared::Shared,
     news: broadcast::Sender<StoreNews>,
     closed: CancellationToken,
     /// The time before which calls are known to be forgotten.
@@ -92,6 +96,7 @@ impl RedisStore {
             link,
             scripts,
             folding: super::fold::Scripts::new(),
+            shared: super::shared::Shared::new(),
             news: broadcast::Sender::new(limits::ACCOUNT_CHANGES),
             closed: CancellationToken::new(),
             forgotten: AtomicU64::new(0),
@@ -149,6 +154,9 @@ impl RedisStore {
     /// Passes on what a node told, this one too: a change of its own whose answer was lost is known by this alone.
     pub(super) fn hear(&self, told: &[u8]) {
         let told = String::from_utf8_lossy(told);
+        if self.shared.hear(&told) {
+            return;
+        }
         let Some((group, agent)) = told.split_once(' ') else { return self.hear_all() };
         let news = GroupId::new(group).and_then(|group| {
             Ok(match agent {
@@ -391,10 +399,10 @@ impl Store for RedisStore {
         label: &str,
         at: Wall,
     ) -> Result<ApiKeyRow, StoreError> {
-        let [keys, ..] = Keys(group).api_keys();
+        let [keys, revoked, _] = Keys(group).api_keys();
         let mut call = self.scripts.insert_key.prepare_invoke();
-        call.key(Keys(group).group()).key(keys).arg(told(group)).arg(id.as_str());
-        let done: String = self.run(call.arg(format!("{}\n{label}", at.0))).await?;
+        call.key(Keys(group).group()).key(keys).key(revoked).arg(told(group)).arg(id.as_str());
+        let done: String = self.run(call.arg(format!("{}\n{label}", at.0)).arg(limits::API_KEYS)).await?;
         if done != "ok" {
             return Err(refused(&done, group));
         }
@@ -437,6 +445,32 @@ impl Store for RedisStore {
         call.key(calls).key(order).arg(call_name(&row.key)).arg(text);
         call.arg(since.0).arg(limits::CALLS_REMEMBERED).arg(limits::CALL_MEMORY.as_secs());
         self.run(&call).await
+    }
+
+    async fn claim_call(
+        &self,
+        key: &CallKey,
+        digest: &Digest,
+        holder: u128,
+        life: Duration,
+    ) -> Result<Claimed, StoreError> {
+        self.claim(key, digest, holder, life).await
+    }
+
+    async fn release_call(&self, key: &CallKey, holder: u128) -> Result<(), StoreError> {
+        self.release(key, holder).await
+    }
+
+    async fn wrong_try(&self, door: &Digest, policy: &Policy) -> Result<Option<Duration>, StoreError> {
+        self.count_wrong(door, policy).await
+    }
+
+    async fn open_door(&self, door: &Digest) -> Result<(), StoreError> {
+        self.forget_wrong(door).await
+    }
+
+    fn door_news(&self) -> Option<broadcast::Receiver<DoorNews>> {
+        Some(self.shared.news())
     }
 
     fn news(&self) -> News {

@@ -1,8 +1,8 @@
 -- What every script of saved sessions knows. Of each session there is a text, and its home: the owner (nothing
 -- once it was given up), the owner's term, and the visitor (nothing where it is nobody's).
 -- KEYS: texts, homes, sessions of visitors, when each is let go of, those that ended with when that is forgotten,
--- and on which nodes they did.
-local texts, homes, of, ends, over, last = unpack(KEYS)
+-- on which nodes they did with what lists show of them, and what lists show of the others.
+local texts, homes, of, ends, over, last, views = unpack(KEYS)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -25,6 +25,7 @@ local function forget(id)
     end
     redis.call('HDEL', texts, id)
     redis.call('HDEL', homes, id)
+    redis.call('HDEL', views, id)
     redis.call('ZREM', ends, id)
 end
 
