@@ -38,6 +38,7 @@ mod leads;
 mod lease;
 mod matrix_admin;
 mod matrix_messages;
+mod migrate;
 mod minting;
 mod one_runner;
 mod presence;
