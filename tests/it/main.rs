@@ -40,6 +40,7 @@ mod matrix_admin;
 mod matrix_messages;
 mod migrate;
 mod minting;
+mod mixed_versions;
 mod one_runner;
 mod presence;
 mod proto;
