@@ -28,6 +28,7 @@ mod event_api;
 mod events;
 mod feed;
 mod guests;
+mod half_open;
 mod identity;
 mod identity_login;
 mod isolation;
