@@ -38,12 +38,14 @@ use crate::ws::Sockets;
 
 mod data;
 mod log;
+mod moving;
 mod nodes;
 mod redis;
 
 pub use self::data::MASTER_FILE;
 use self::data::open_store;
 use self::log::Log;
+pub use self::moving::{Move, MoveError};
 use self::nodes::Nodes;
 use self::redis::Reach;
 
@@ -90,6 +92,9 @@ pub enum StartError {
     /// Other nodes have another master secret: no credential of theirs would hold here.
     #[error("auth.master_secret is not that of the other nodes on this Redis; give all of them the same")]
     OtherSecret,
+    /// What is there is there by half.
+    #[error("a move of a database into this Redis was begun and is not whole; run porchlight migrate again")]
+    HalfMoved,
     /// The settings of sinks can't be used.
     #[error("can't hand anything to sinks")]
     Sinks(#[from] BadSinks),

@@ -10,6 +10,7 @@
 mod admin;
 mod dev;
 pub mod load;
+mod migrate;
 mod secret;
 mod serve;
 mod settings;
@@ -42,6 +43,8 @@ enum Command {
     Load(load::LoadArgs),
     /// Mints credentials, as a company's back end would.
     Token(token::TokenArgs),
+    /// Moves the database of a server into the Redis that its settings name.
+    Migrate(migrate::MigrateArgs),
     /// Verifies a file of consent receipts; needs no server.
     VerifyReceipts(verify::VerifyArgs),
     /// Reads the settings and tells everything that is wrong with them.
@@ -106,6 +109,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Admin(args) => block_on(async { Ok(args.run().await) })?,
         Command::Load(args) => Ok(block_on(args.run())?),
         Command::Token(args) => Ok(args.run()?),
+        Command::Migrate(args) => args.run(),
         Command::VerifyReceipts(args) => args.run(),
         Command::CheckConfig(args) => args.check(),
         Command::PrintConfig(args) => args.print(),
@@ -186,6 +190,7 @@ mod tests {
             "admin get-consent-receipt 0190b2f0-0000-7000-8000-000000000000",
             "admin export-consent-receipts receipts.ndjson",
             "admin receipt-key",
+            "migrate --config porchlight.toml --data-dir data --check",
             "verify-receipts receipts.ndjson --key abc",
             "verify-receipts - --key-file keys",
             "load visitors --dev-json .porchlight --count 10",

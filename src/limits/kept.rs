@@ -21,6 +21,9 @@ pub const RECORD_TRIM: usize = 200;
 /// Rows read at once by a move to another store: some megabytes at most.
 pub const MOVE_ROWS: usize = 500;
 
+/// Groups that stand in the way of a move, as many as are named: enough to know whose they are.
+pub const MOVE_NAMED: usize = 5;
+
 /// Longest line of a file of receipts. One has about 1 KiB, and 70 bytes more for each agent that asked: ten
 /// thousand of them fit. Whoever verifies a file holds one line of it.
 pub const RECEIPT_LINE: usize = 1024 * 1024;

@@ -37,7 +37,7 @@ pub(super) async fn open_store(
 pub const MASTER_FILE: &str = "master.key";
 
 /// The database's file in the data directory.
-const STORE_FILE: &str = "porchlight.db";
+pub(super) const STORE_FILE: &str = "porchlight.db";
 
 /// Makes a directory that nobody else may look into; one that exists is left as it is.
 fn make_private(path: &Path) -> Result<(), StartError> {

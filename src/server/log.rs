@@ -11,7 +11,7 @@ use crate::hub::feed::FeedStores;
 use crate::redis::Link;
 use crate::redis::lease::Lease;
 use crate::sinks::Turns;
-use crate::store::redis::{RedisLog, RedisReceipts, RedisState, RedisStore, RedisSync};
+use crate::store::redis::{RedisLog, RedisReceipts, RedisState, RedisStore, RedisSync, Stage};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Feed, Leads, Store, SyncStore};
 
@@ -47,6 +47,9 @@ impl Log {
         };
         let link = reach.connect().await?;
         let store = Arc::new(RedisStore::new(link.clone()));
+        if store.moved().await?.is_some_and(|moved| moved.stage != Stage::Done) {
+            return Err(StartError::HalfMoved);
+        }
         if !store.agrees(master).await? {
             return Err(StartError::OtherSecret);
         }

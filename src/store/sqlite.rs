@@ -48,6 +48,12 @@ impl SqliteStore {
         Ok(Self { engine: engine::Engine::open(path, &schema::MIGRATIONS, flush)?, newest: Arc::default() })
     }
 
+    /// Opens a file that exists, to be read while no server can have it open: writes are refused as by a store that
+    /// was closed. Blocks.
+    pub fn open_alone(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self { engine: engine::Engine::open_alone(path, &schema::MIGRATIONS)?, newest: Arc::default() })
+    }
+
     /// A store that ends with the process, for `--ephemeral` and tests.
     pub fn in_memory() -> Result<Self, OpenError> {
         Ok(Self { engine: engine::Engine::in_memory(&schema::MIGRATIONS)?, newest: Arc::default() })

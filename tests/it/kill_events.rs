@@ -215,7 +215,7 @@ async fn sync(node: &Node) {
 }
 
 /// An agent and a visitor who says yes; returns the session when both have their tickets.
-async fn consent(node: &Node, token: &str, visitor: &str) -> String {
+pub async fn consent(node: &Node, token: &str, visitor: &str) -> String {
     let (transcript, public) = (Transcript::new(), node.addr("public"));
     let client = Client::open(&transcript, visitor, public, "/v1/visitor").await;
     let hello = json!({"type": "connect", "group": "demo", "visitorId": visitor});
@@ -244,7 +244,7 @@ fn lines(folder: &Path, lane: &str) -> Vec<(u64, String)> {
 }
 
 /// Receipts of everything that a ticket was handed out for are in the chain.
-async fn check_receipts(node: &Node, sessions: &[String]) {
+pub async fn check_receipts(node: &Node, sessions: &[String]) {
     let mut client = node.client.clone();
     let ask = node.ask(v1::GetReceiptKeyRequest { group: "demo".into() });
     let key = client.get_receipt_key(ask).await.unwrap().into_inner().key.unwrap();

@@ -73,7 +73,7 @@ async fn tickets_and_resume_tokens_are_used_once_on_all_nodes_together() {
     for loses in [false, true] {
         redis.kill();
         if loses {
-            redis.lose();
+            redis.forget();
         }
         redis.revive().await;
         for credential in &used {

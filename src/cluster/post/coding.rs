@@ -257,6 +257,40 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_newer_nodes_are_ignored_in_every_letter() {
+        /// Field 1,000 with two bytes.
+        const MORE: [u8; 5] = [0xc2, 0x3e, 0x02, 1, 2];
+        let length = |bytes: &mut Vec<u8>, mut left: usize| {
+            while left > 0x7f {
+                bytes.push(left as u8 | 0x80);
+                left >>= 7;
+            }
+            bytes.push(left as u8);
+        };
+        for letter in letters() {
+            let known = pb::Letter { what: Some(write(&letter)) }.encode_to_vec();
+            // Within the letter's own message, where it is one, and beside it.
+            let mut bytes = if known[0] & 7 == 2 {
+                let start = 1 + known[1..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+                let mut more = vec![known[0]];
+                length(&mut more, known.len() - start + MORE.len());
+                more.extend(&known[start..]);
+                more.extend(MORE);
+                more
+            } else {
+                known
+            };
+            bytes.extend(MORE);
+            let mut bundle = Bundle { from: NodeId(1), run: 1, first: 1, letters: Vec::new() }.encode();
+            bundle.push(0x22);
+            length(&mut bundle, bytes.len());
+            bundle.extend(bytes);
+            bundle.extend(MORE);
+            assert_eq!(Bundle::read(&bundle).unwrap().letters, [Some(letter)]);
+        }
+    }
+
+    #[test]
     fn what_a_newer_node_says_counts_and_is_not_acted_on() {
         // A letter with only a field of number 1,000.
         let unknown = [0xc2, 0x3e, 0x00];

@@ -13,15 +13,22 @@ use super::{Inner, Me, entry};
 use crate::clock::wall;
 use crate::cluster::{Hint, NodeId};
 use crate::limits;
+use crate::redis::Link;
 use crate::telemetry::Meters;
 
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/beat.lua")));
+static LIVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/live.lua")));
 
-const LEASES: &str = "pl:{nodes}:leases";
+pub(super) const LEASES: &str = "pl:{nodes}:leases";
 const FACTS: &str = "pl:{nodes}:facts";
 const LAST: &str = "pl:{nodes}:last";
 /// The channel on which nodes tell that they came, went, settled or drain.
 pub(super) const NEWS: &str = "pl:{nodes}:news";
+
+/// How many nodes hold their lease, for whoever must be alone on a Redis.
+pub async fn live_nodes(link: &Link) -> Result<u64, RedisError> {
+    link.run(&LIVE.key(LEASES)).await
+}
 
 /// This node's own standing.
 #[derive(Debug, Default)]

@@ -40,6 +40,8 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+pub use self::beat::live_nodes;
+
 use self::beat::Own;
 use self::entry::{Entry, Keys};
 use self::listen::Wishes;

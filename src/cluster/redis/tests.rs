@@ -450,3 +450,47 @@ async fn a_draining_node_hears_its_own_absences_once_they_hold() {
     one.hears("its own word", |hint| matches!(hint, Hint::Visitor(word) if word.key() == &key("goes"))).await;
     assert!(one.told("moves").iter().all(|(state, _)| *state == State::Present));
 }
+
+#[tokio::test]
+async fn a_later_nodes_row_is_read_and_stays_as_it_is() {
+    let redis = Redis::start().await;
+    let (one, two) = (Node::start(&redis, 1).await, Node::start(&redis, 2).await);
+    one.directory.inner.first_beat().await;
+    two.directory.inner.first_beat().await;
+    let (later, junk) = (entry::node_name(NodeId(0xab)), entry::node_name(NodeId(0xcd)));
+    let mut facts = entry::facts_written(&crate::cluster::NodeFacts {
+        node: NodeId(0xab),
+        version: "99.0.0".into(),
+        started: wall(),
+        draining: false,
+        connections: [1, 2, 3],
+        visitors: 4,
+        sessions: 5,
+    });
+    // Field 100, a number.
+    facts.extend([0xa0, 0x06, 0x01]);
+    let _: u64 =
+        ask(&redis, &["HSET", beat::LEASES, &later, "99999999999999:1:1:0:5:zone=eu:7", &junk, "?"]).await;
+    let mut put = ::redis::cmd("HSET");
+    put.arg("pl:{nodes}:facts").arg(&later).arg(facts);
+    let _: u64 = put.query_async(&mut redis.connect().await).await.unwrap();
+    until("the later node is known", async || {
+        let others = one.directory.nodes(NodeId(1)).await.unwrap();
+        others.iter().any(|node| node.facts.node == NodeId(0xab) && &*node.facts.version == "99.0.0")
+    })
+    .await;
+    assert_eq!(live_nodes(&Link::open(&redis.url()).await.unwrap()).await.unwrap(), 3);
+    // Time in which nobody could beat makes every row be written anew.
+    let _: () = ask(&redis, &["SET", "pl:{nodes}:last", "1"]).await;
+    until("the row is of a new epoch", async || {
+        let row: String = ask(&redis, &["HGET", beat::LEASES, &later]).await;
+        assert!(row.ends_with(":5:zone=eu:7"), "{row}");
+        row.contains(":2:0:0:5:")
+    })
+    .await;
+    let row: String = ask(&redis, &["HGET", beat::LEASES, &junk]).await;
+    assert_eq!(row, "?", "what is nobody's is left alone");
+    // And nobody has come to harm.
+    one.arrive(&key("a")).await;
+    states_until(&two, "a", State::Present).await;
+}

@@ -362,4 +362,37 @@ mod tests {
         assert!(matches!(refused, Err(VaultError::Newer(9))), "{refused:?}");
         assert_eq!(vault.find(saved.id()).await.unwrap().unwrap().owner, Some(NodeId(1)));
     }
+
+    #[tokio::test]
+    async fn what_a_later_version_says_beside_what_is_known_does_no_harm() {
+        let (vault, redis) = fresh(LIFE).await;
+        let saved = suite::saved("g", 1, Some("C-1"));
+        vault.put(&saved, NodeId(1), 1).await.unwrap();
+        let mut connection = redis.connect().await;
+        let id = saved.id().to_string();
+        let mut look = redis::cmd("HGET");
+        look.arg("pl:{g}:session_homes").arg(&id);
+        let home: String = look.query_async(&mut connection).await.unwrap();
+        let mut later = redis::cmd("HSET");
+        later.arg("pl:{g}:session_homes").arg(&id).arg(format!("{home} zone=eu more"));
+        later.query_async::<()>(&mut connection).await.unwrap();
+        let mut text: serde_json::Value = serde_json::from_str(&saved.write().unwrap()).unwrap();
+        for place in ["", "/session", "/session/machine"] {
+            text.pointer_mut(place).unwrap()["later"] = serde_json::json!({"a": [1]});
+        }
+        let mut later = redis::cmd("HSET");
+        later.arg("pl:{g}:sessions").arg(&id).arg(text.to_string());
+        later.query_async::<()>(&mut connection).await.unwrap();
+
+        let place = vault.find(saved.id()).await.unwrap().unwrap();
+        assert_eq!((place.owner, place.visitor), (Some(NodeId(1)), Some(VisitorId::new("C-1").unwrap())));
+        let adopted = vault.adopt(saved.id(), Some(NodeId(1)), NodeId(2)).await.unwrap().unwrap();
+        assert_eq!(adopted.id(), saved.id());
+        assert_eq!(vault.put(&adopted, NodeId(2), 2).await.unwrap(), Put::Kept);
+        assert_eq!(vault.put(&saved, NodeId(1), 9).await.unwrap(), Put::Foreign(Some(NodeId(2))));
+        let home: String = look.query_async(&mut connection).await.unwrap();
+        assert!(home.ends_with(" C-1 zone=eu more"), "{home}");
+        assert!(vault.end(&saved.group, saved.id(), NodeId(2)).await.unwrap());
+        assert_eq!(vault.find(saved.id()).await.unwrap(), None);
+    }
 }

@@ -127,6 +127,17 @@ impl Story {
     }
 }
 
+/// What happens to sessions of the group `a`: three that ended, one of them after a refusal, and one that goes on.
+pub(crate) fn stories() -> Vec<Event> {
+    let stories = [
+        Story { number: 5_000, record: Some("500"), ..STORY },
+        Story { number: 5_001, agent: "bob", visitor: "C-2", end: Some(Outcome::Declined), ..STORY },
+        Story { number: 5_002, visitor: "C-2", end: None, ..STORY },
+        Story { number: 5_003, ..STORY },
+    ];
+    stories.iter().flat_map(Story::events).collect()
+}
+
 async fn found(store: &impl Subject, query: RecordQuery) -> Vec<u64> {
     let page = store.session_records(&gid("a"), query).await.unwrap();
     page.records.iter().map(|record| record.created.0 / 60_000).collect()

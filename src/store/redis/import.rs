@@ -1,8 +1,13 @@
-//! What another store held, written into Redis as it was there: log, posts, leads, receipts, sinks and runs.
+//! What another store held, written into Redis as it was there: here log, posts, leads, receipts, sinks and runs,
+//! in `accounts` and `records` the rest.
 //!
 //! Decides that a move may be made again after it died: whatever is there already stays, whatever is missing is
 //! added, and nothing gets another sequence, number or time. No server works on the group meanwhile. Ends with what
 //! was counted on both sides, which whoever asked for the move compares.
+
+mod accounts;
+mod count;
+mod records;
 
 use std::sync::Arc;
 
@@ -16,7 +21,7 @@ use super::super::migrate::Source as _;
 use super::super::receipts::ReceiptLog as _;
 use super::super::sqlite::SqliteStore;
 use super::super::sync::{LaneKey, RunCursor, SinkBody, SinkRow, SyncStore as _};
-use super::keys::Keys;
+use super::keys::{GROUPS, Keys};
 use super::log::on_session;
 use super::{RedisSync, receipts, sync};
 use crate::ids::GroupId;
@@ -45,6 +50,7 @@ pub struct Import {
     link: Link,
     entries: Script,
     end: Script,
+    head: Script,
     runs: RedisSync,
 }
 
@@ -69,33 +75,30 @@ impl Import {
                 ))
             };
         }
-        Self { from, link, entries: script!("import"), end: script!("import_end"), runs }
+        let (entries, end, head) = (script!("import"), script!("import_end"), script!("import_head"));
+        Self { from, link, entries, end, head, runs }
     }
 
-    /// Moves all of it, and counts.
+    /// Moves all that a group has, and counts.
     pub async fn group(&self, group: &GroupId) -> Result<Vec<Counted>, StoreError> {
-        let keys = Keys(group);
-        let mut counted = vec![
-            self.counted("events", self.events(group).await?, "XLEN", keys.stream()).await?,
-            self.counted("posts", self.posts(group).await?, "HLEN", keys.posts()).await?,
-            self.counted("leads", self.leads(group).await?, "XLEN", keys.leads()).await?,
-        ];
-        let chain = receipts::Keys::of(group).chain;
-        counted.push(self.counted("receipts", self.receipts(group).await?, "XLEN", chain).await?);
-        counted.extend(self.sinks(group).await?);
-        let runs = self.runs(group).await?;
-        counted.push(self.counted("runs of the sync", runs, "ZCARD", sync::named(group, "runs")).await?);
-        Ok(counted)
+        self.link.ask::<()>(redis::cmd("SADD").arg(GROUPS).arg(group.as_str())).await?;
+        self.accounts(group).await?;
+        self.calls(Some(group)).await?;
+        self.events(group).await?;
+        self.posts(group).await?;
+        self.leads(group).await?;
+        self.records(group).await?;
+        self.receipts(group).await?;
+        self.sinks(group).await?;
+        self.runs(group).await?;
+        self.settings(group).await?;
+        self.count(Some(group)).await
     }
 
-    async fn counted(
-        &self,
-        what: &'static str,
-        from: u64,
-        count: &str,
-        key: String,
-    ) -> Result<Counted, StoreError> {
-        Ok(Counted { what, from, to: self.link.ask(redis::cmd(count).arg(key)).await? })
+    /// Moves what operators of the server have, and counts.
+    pub async fn operators(&self) -> Result<Vec<Counted>, StoreError> {
+        self.calls(None).await?;
+        self.count(None).await
     }
 
     /// Adds those entries to a stream that lie behind its end.
@@ -116,8 +119,8 @@ impl Import {
         Ok(self.link.run(call.arg(number)).await?)
     }
 
-    async fn events(&self, group: &GroupId) -> Result<u64, StoreError> {
-        let (keys, mut place, mut count) = (Keys(group), After::Start, 0);
+    async fn events(&self, group: &GroupId) -> Result<(), StoreError> {
+        let (keys, mut place) = (Keys(group), After::Start);
         loop {
             let page = self.from.read(group, place).await?;
             if page.events.is_empty() {
@@ -139,18 +142,16 @@ impl Import {
             }
             self.add(&keys.stream(), &entries).await?;
             self.link.ask_all::<()>(&names).await?;
-            count += page.events.len() as u64;
             place = After::Sequence(page.cursor);
         }
-        self.end(&keys.stream(), self.from.ends(group).await?.head).await?;
-        Ok(count)
+        self.end(&keys.stream(), self.from.ends(group).await?.head).await
     }
 
-    async fn posts(&self, group: &GroupId) -> Result<u64, StoreError> {
-        let (keys, mut after, mut count) = (Keys(group), 0, 0);
+    async fn posts(&self, group: &GroupId) -> Result<(), StoreError> {
+        let (keys, mut after) = (Keys(group), 0);
         loop {
             let posts = self.from.posts_behind(group, after).await?;
-            let Some(last) = posts.last() else { return Ok(count) };
+            let Some(last) = posts.last() else { return Ok(()) };
             after = last.sequence;
             let mut names = redis::pipe();
             names.atomic();
@@ -165,17 +166,16 @@ impl Import {
                 if !only.is_empty() {
                     hset(&mut names, &keys.posted(), only.as_bytes(), &post.sequence.to_string());
                 }
-                count += 1;
             }
             self.link.ask_all::<()>(&names).await?;
         }
     }
 
-    async fn leads(&self, group: &GroupId) -> Result<u64, StoreError> {
-        let (keys, mut after, mut count) = (Keys(group), 0, 0);
+    async fn leads(&self, group: &GroupId) -> Result<(), StoreError> {
+        let (keys, mut after) = (Keys(group), 0);
         loop {
             let leads: Vec<Logged> = self.from.leads_behind(group, after).await?;
-            let Some(last) = leads.last() else { return Ok(count) };
+            let Some(last) = leads.last() else { return Ok(()) };
             after = last.sequence;
             let mut names = redis::pipe();
             names.atomic();
@@ -193,14 +193,13 @@ impl Import {
             }
             self.add(&keys.leads(), &entries).await?;
             self.link.ask_all::<()>(&names).await?;
-            count += leads.len() as u64;
         }
     }
 
-    async fn receipts(&self, group: &GroupId) -> Result<u64, StoreError> {
+    async fn receipts(&self, group: &GroupId) -> Result<(), StoreError> {
         let keys = receipts::Keys::of(group);
         let beginning = self.from.beginning(group).await?;
-        let (mut after, mut count) = (beginning.as_ref().map_or(0, |beginning| beginning.count), 0);
+        let mut after = beginning.as_ref().map_or(0, |beginning| beginning.count);
         loop {
             let page = self.from.receipts(group, after).await?;
             let Some(last) = page.last() else { break };
@@ -218,7 +217,6 @@ impl Import {
             }
             self.add(&keys.chain, &entries).await?;
             self.link.ask_all::<()>(&names).await?;
-            count += page.len() as u64;
         }
         // Last, so that nobody appends behind a chain that is not whole.
         let mut ends = redis::pipe();
@@ -234,26 +232,20 @@ impl Import {
             hset(&mut ends, &keys.end, b"hash", &next.previous);
             self.link.ask_all::<()>(&ends).await?;
         }
-        Ok(count)
+        Ok(())
     }
 
-    async fn sinks(&self, group: &GroupId) -> Result<[Counted; 2], StoreError> {
-        let rows = self.from.sinks(Some(group)).await?;
-        let mut dead = Counted { what: "dead letters", from: 0, to: 0 };
-        for row in &rows {
-            let (from, to) = self.sink(row).await?;
-            dead.from += from;
-            dead.to += to;
+    async fn sinks(&self, group: &GroupId) -> Result<(), StoreError> {
+        for row in self.from.sinks(Some(group)).await? {
+            self.sink(&row).await?;
         }
-        let sinks = self.counted("sinks", rows.len() as u64, "HLEN", sync::sinks_key(group)).await?;
-        Ok([sinks, dead])
+        Ok(())
     }
 
-    /// Answers how many dead letters it has on both sides.
-    async fn sink(&self, row: &SinkRow) -> Result<(u64, u64), StoreError> {
+    async fn sink(&self, row: &SinkRow) -> Result<(), StoreError> {
         let (group, id) = (&row.sink.group, &row.sink.id);
         let (dead, times) = sync::dead_keys(group, id);
-        let (mut after, mut count) = (0, 0);
+        let mut after = 0;
         loop {
             let letters = self.from.dead_letters(group, id, after, limits::MOVE_ROWS).await?;
             let Some(last) = letters.last() else { break };
@@ -272,7 +264,6 @@ impl Import {
                 names.cmd("ZADD").arg(&times).arg(letter.at.0).arg(letter.number).ignore();
             }
             self.link.ask_all::<()>(&names).await?;
-            count += letters.len() as u64;
         }
         let mut put = redis::pipe();
         put.atomic();
@@ -294,20 +285,18 @@ impl Import {
             }
         }
         hset(&mut put, &sync::sinks_key(group), id.as_str().as_bytes(), &SinkBody::text(row));
-        self.link.ask_all::<()>(&put).await?;
-        Ok((count, self.link.ask(redis::cmd("XLEN").arg(dead)).await?))
+        Ok(self.link.ask_all(&put).await?)
     }
 
-    async fn runs(&self, group: &GroupId) -> Result<u64, StoreError> {
-        let (mut before, mut count) = (None, 0);
+    async fn runs(&self, group: &GroupId) -> Result<(), StoreError> {
+        let mut before = None;
         loop {
             let runs = self.from.runs(group, before, limits::SYNC_RUN_PAGE).await?;
-            let Some(last) = runs.last() else { return Ok(count) };
+            let Some(last) = runs.last() else { return Ok(()) };
             before = Some(RunCursor { started_at: last.started_at, run: last.id });
             for run in &runs {
                 self.runs.put_run(run).await?;
             }
-            count += runs.len() as u64;
         }
     }
 }

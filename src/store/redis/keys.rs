@@ -151,6 +151,9 @@ pub(super) fn door(name: &str) -> String {
 /// What stands for the master secret that all nodes have.
 pub(super) const MASTER: &str = "pl:master";
 
+/// How far a move into this Redis is, and of which database.
+pub(super) const MOVED: &str = "pl:moved";
+
 /// The channel on which nodes tell each other of changes of groups and agents.
 pub(super) const ACCOUNTS: &str = "pl:accounts";
 

@@ -121,8 +121,20 @@ impl Log {
         self.run(&call).await
     }
 
-    /// Reads on from a place.
+    /// Reads on from a place. What a later version appended is passed over, and nothing is missing for it.
     pub(super) async fn read(&self, group: &GroupId, after: After) -> Result<Page, StoreError> {
+        let (mut page, mut begun) = self.read_some(group, after).await?;
+        // A page of which nothing is known here is not the end.
+        while page.events.is_empty() && page.cursor > begun {
+            let recovered = page.recovered;
+            (page, begun) = self.read_some(group, After::Sequence(page.cursor)).await?;
+            page.recovered &= recovered;
+        }
+        Ok(page)
+    }
+
+    /// A page, and the sequence that it begins behind.
+    async fn read_some(&self, group: &GroupId, after: After) -> Result<(Page, u64), StoreError> {
         let keys = Keys(group);
         let mut call = self.scripts.read.prepare_invoke();
         call.key(keys.stream()).key(keys.ids());
@@ -139,7 +151,10 @@ impl Log {
         let recovered = number().map_err(redis::RedisError::from)? == Some(1);
         let mut page = Page { events: Vec::new(), cursor: from, recovered };
         for (sequence, bytes) in pairs(answer)? {
-            let Some(logged) = self::logged(group, sequence, &bytes) else { continue };
+            let told = self::told(group, sequence, &bytes);
+            if told == Told::Foreign {
+                continue;
+            }
             if sequence != page.cursor + 1 {
                 // What is missing is told by the page that begins behind it.
                 if !page.events.is_empty() {
@@ -147,10 +162,12 @@ impl Log {
                 }
                 page.recovered = false;
             }
-            page.events.push(logged);
+            if let Told::Event(logged) = told {
+                page.events.push(*logged);
+            }
             page.cursor = sequence;
         }
-        Ok(page)
+        Ok((page, from))
     }
 
     /// The events of a session behind a sequence.
@@ -309,16 +326,41 @@ fn message(fields: &[(String, Vec<u8>)]) -> &[u8] {
     fields.iter().find(|(name, _)| name == "e").map_or(&[], |(_, bytes)| bytes)
 }
 
-/// The event of an entry; none when it is not one of ours.
-fn logged(group: &GroupId, sequence: u64, bytes: &[u8]) -> Option<Logged> {
-    match event_of(bytes) {
-        Ok(logged) if logged.sequence == sequence && logged.event.group == *group => return Some(logged),
-        Ok(_) => {
-            tracing::error!(%group, sequence, "an entry of the log is out of its place, it is passed over")
-        }
-        Err(error) => tracing::error!(%group, sequence, %error, "an entry of the log is passed over"),
+/// What an entry of the log is.
+#[derive(PartialEq)]
+enum Told {
+    Event(Box<Logged>),
+    /// An event of a kind, or with a value, that a later version knows.
+    Later,
+    /// Nothing of ours.
+    Foreign,
+}
+
+fn told(group: &GroupId, sequence: u64, bytes: &[u8]) -> Told {
+    let Ok(message) = SessionEvent::decode(bytes) else {
+        tracing::error!(%group, sequence, "an entry of the log is no event, it is passed over");
+        return Told::Foreign;
+    };
+    if message.sequence != sequence || message.group != group.as_str() || EventId::parse(&message.id).is_err()
+    {
+        tracing::error!(%group, sequence, "an entry of the log is out of its place, it is passed over");
+        return Told::Foreign;
     }
-    None
+    match decode(message) {
+        Ok(logged) => Told::Event(Box::new(logged)),
+        Err(error) => {
+            tracing::debug!(%group, sequence, %error, "a later version's event is passed over");
+            Told::Later
+        }
+    }
+}
+
+/// The event of an entry; none when it is not one that is known here.
+fn logged(group: &GroupId, sequence: u64, bytes: &[u8]) -> Option<Logged> {
+    match told(group, sequence, bytes) {
+        Told::Event(logged) => Some(*logged),
+        Told::Later | Told::Foreign => None,
+    }
 }
 
 fn event_of(bytes: &[u8]) -> Result<Logged, StoreError> {

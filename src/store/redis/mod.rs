@@ -19,6 +19,7 @@ mod import;
 mod keys;
 mod live;
 mod log;
+mod moved;
 mod receipts;
 mod records;
 mod rows;
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use import::{Counted, Import};
 pub use live::RedisState;
+pub use moved::{Moved, Stage};
 pub use receipts::RedisReceipts;
 pub use store::RedisStore;
 pub use sync::RedisSync;

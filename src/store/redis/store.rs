@@ -113,8 +113,7 @@ impl RedisStore {
     /// Whether all nodes that share this Redis have the same master secret: the first one says which. What is
     /// kept of it is a key that follows from it, from which nobody finds it.
     pub async fn agrees(&self, master: &MasterSecret) -> Result<bool, StoreError> {
-        let own: String =
-            master.derive("same-secret", &[]).iter().map(|byte| format!("{byte:02x}")).collect();
+        let own = standing_for(master);
         let _first: bool = self.ask(redis::cmd("SETNX").arg(MASTER).arg(&own)).await?;
         let common: Option<String> = self.ask(redis::cmd("GET").arg(MASTER)).await?;
         Ok(common.is_some_and(|common| crate::auth::same_secret(&common, &own)))
@@ -480,6 +479,11 @@ impl Store for RedisStore {
     async fn close(&self) {
         self.closed.cancel();
     }
+}
+
+/// A key that follows from a master secret, from which nobody finds it.
+pub(super) fn standing_for(master: &MasterSecret) -> String {
+    master.derive("same-secret", &[]).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What all nodes are told of a group; behind it stands an agent, `*` for all, or nothing.

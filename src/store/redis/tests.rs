@@ -195,6 +195,38 @@ async fn what_others_write_is_passed_over_and_a_foreign_stream_is_not_gone_on_wi
 }
 
 #[tokio::test]
+async fn a_later_versions_events_are_passed_over_and_nothing_is_missing() {
+    use crate::model::event::Logged;
+    use crate::pb::v1::SessionEvent;
+    use crate::store::events::protobuf::encode;
+    use prost::Message as _;
+
+    let (log, redis) = fresh().await;
+    log.append(events(1..=2)).await.unwrap();
+    let mut connection = redis.connect().await;
+    let last = 2 + 2 * limits::EVENT_PAGE as u64;
+    for sequence in 3..=last {
+        let [event] = <[Event; 1]>::try_from(events(sequence..=sequence)).unwrap();
+        let known = encode(&Logged { sequence, event });
+        let mut bytes = SessionEvent { kind: 9_999, details: None, ..known }.encode_to_vec();
+        // Field 100, a number.
+        bytes.extend([0xa0, 0x06, 0x01]);
+        let mut add = ::redis::cmd("XADD");
+        add.arg("pl:{g}:events").arg(format!("{sequence}-0")).arg("e").arg(bytes).arg("later").arg("1");
+        let _: String = add.query_async(&mut connection).await.unwrap();
+    }
+    let page = log.read(&group(), After::Start).await.unwrap();
+    assert_eq!((page.recovered, sequences(&page)), (true, vec![1, 2]));
+    let page = log.read(&group(), After::Sequence(2)).await.unwrap();
+    assert_eq!((page.recovered, sequences(&page), page.cursor), (true, vec![], last));
+    // What is known here comes behind it, and is folded.
+    assert_eq!(log.append(events(last + 1..=last + 1)).await.unwrap(), [last + 1]);
+    let page = log.read(&group(), After::Sequence(2)).await.unwrap();
+    assert_eq!((page.recovered, sequences(&page)), (true, vec![last + 1]));
+    assert_eq!(log.inner.store.folded(&group()).await.unwrap(), last + 1);
+}
+
+#[tokio::test]
 async fn an_append_that_cannot_be_done_whole_is_not_done() {
     let (log, redis) = fresh().await;
     log.append(events(1..=1)).await.unwrap();

@@ -12,9 +12,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::Migrations;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -39,6 +41,18 @@ pub enum OpenError {
     /// Its schema cannot be brought up to date; a newer server may have written it.
     #[error("schema of the database cannot be brought up to date")]
     Schema(#[from] rusqlite_migration::Error),
+    /// Somebody else has it open.
+    #[error("database {path} is open elsewhere; stop the server that runs on it")]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is only to be read, and its schema is not this version's.
+    #[error("database {path} was last opened by another version; start a server of this version on it once")]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// Tells a caller how its write went, once it is known whether it was committed.
@@ -58,6 +72,14 @@ pub(super) struct Engine {
 struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
+    all: u32,
+}
+
+impl Readers {
+    fn new(idle: Vec<Connection>) -> Self {
+        let (permits, all) = (Arc::new(Semaphore::new(idle.len())), idle.len() as u32);
+        Self { idle: Arc::new(Mutex::new(idle)), permits, all }
+    }
 }
 
 impl Engine {
@@ -78,8 +100,34 @@ impl Engine {
             reader.pragma_update(None, "query_only", true)?;
             idle.push(reader);
         }
-        let permits = Arc::new(Semaphore::new(idle.len()));
-        Ok(Self::start(writer, Some(Readers { idle: Arc::new(Mutex::new(idle)), permits })))
+        Ok(Self::start(writer, Some(Readers::new(idle))))
+    }
+
+    /// Opens a file that exists, to be read while nobody else can have it open. What it holds stays as it is.
+    pub(super) fn open_alone(path: &Path, schema: &Migrations<'_>) -> Result<Self, OpenError> {
+        std::fs::metadata(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+        // A lock that keeps others out is one for writing.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let reader = Connection::open_with_flags(path, flags)?;
+        reader.busy_timeout(Duration::ZERO)?;
+        reader.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        reader.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        reader.pragma_update(None, "query_only", true)?;
+        // The first read takes the lock, which is then kept.
+        match reader.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                return Err(OpenError::InUse { path: path.to_owned() });
+            }
+            read => read?,
+        };
+        if schema.pending_migrations(&reader)? != 0 {
+            return Err(OpenError::OtherVersion { path: path.to_owned() });
+        }
+        Ok(Self {
+            jobs: Mutex::new(None),
+            writer: Mutex::new(None),
+            readers: Some(Readers::new(vec![reader])),
+        })
     }
 
     /// A database that ends with the process.
@@ -157,7 +205,7 @@ impl Engine {
         drop(self.jobs.lock().take());
         if let Some(readers) = &self.readers {
             // All permits: the reads in flight are over.
-            if let Ok(permits) = readers.permits.acquire_many(limits::STORE_READERS as u32).await {
+            if let Ok(permits) = readers.permits.acquire_many(readers.all).await {
                 permits.forget();
             }
             readers.permits.close();

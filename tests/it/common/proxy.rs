@@ -1,9 +1,9 @@
-//! A network between a server and its Redis that a test can make fail.
+//! A network before a server, or between it and its Redis, that a test can make fail.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
@@ -29,15 +29,32 @@ pub enum Network {
 pub struct Way {
     addr: SocketAddr,
     state: watch::Sender<Network>,
+    open: watch::Sender<usize>,
+}
+
+/// Where a way leads.
+#[derive(Clone)]
+enum Far {
+    Socket(PathBuf),
+    Addr(SocketAddr),
 }
 
 impl Way {
     pub async fn to(redis: &Redis) -> Self {
-        let socket = PathBuf::from(redis.url().strip_prefix("redis+unix://").unwrap());
+        Self::lead(Far::Socket(PathBuf::from(redis.url().strip_prefix("redis+unix://").unwrap()))).await
+    }
+
+    /// A way to a listener.
+    pub async fn before(addr: SocketAddr) -> Self {
+        Self::lead(Far::Addr(addr)).await
+    }
+
+    async fn lead(far: Far) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let state = watch::Sender::new(Network::Up);
-        let mut over = state.subscribe();
+        let (mut over, open) = (state.subscribe(), watch::Sender::new(0));
+        let counted = open.clone();
         tokio::spawn(async move {
             loop {
                 let accepted = tokio::select! {
@@ -46,14 +63,30 @@ impl Way {
                     accepted = listener.accept() => accepted,
                 };
                 let Ok((near, _)) = accepted else { return };
-                tokio::spawn(carry(near, socket.clone(), over.clone()));
+                let (carried, counted) = (carry(near, far.clone(), over.clone()), counted.clone());
+                counted.send_modify(|open| *open += 1);
+                tokio::spawn(async move {
+                    carried.await;
+                    counted.send_modify(|open| *open -= 1);
+                });
             }
         });
-        Self { addr, state }
+        Self { addr, state, open }
     }
 
     pub fn url(&self) -> String {
         format!("redis://{}/", self.addr)
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Waits until no connection is carried any more: whoever is at the far end has closed its own, or the client
+    /// has.
+    pub async fn empty(&self) {
+        let mut open = self.open.subscribe();
+        open.wait_for(|open| *open == 0).await.unwrap();
     }
 
     pub fn set(&self, network: Network) {
@@ -61,14 +94,30 @@ impl Way {
     }
 }
 
+type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+
+impl Far {
+    async fn connect(self) -> std::io::Result<Halves> {
+        Ok(match self {
+            Self::Socket(path) => {
+                let (out, into) = UnixStream::connect(path).await?.into_split();
+                (Box::new(out), Box::new(into))
+            }
+            Self::Addr(addr) => {
+                let (out, into) = TcpStream::connect(addr).await?.into_split();
+                (Box::new(out), Box::new(into))
+            }
+        })
+    }
+}
+
 /// Carries one connection until either side ends it, or the network does.
-async fn carry(near: TcpStream, socket: PathBuf, mut state: watch::Receiver<Network>) {
+async fn carry(near: TcpStream, far: Far, mut state: watch::Receiver<Network>) {
     if *state.borrow() == Network::Refuses {
         return;
     }
-    let Ok(far) = UnixStream::connect(socket).await else { return };
+    let Ok((mut far_out, mut far_in)) = far.connect().await else { return };
     let (mut near_out, mut near_in) = near.into_split();
-    let (mut far_out, mut far_in) = far.into_split();
     let there = state.clone();
     let back = state.clone();
     let up = async {

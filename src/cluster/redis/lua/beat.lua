@@ -1,4 +1,5 @@
 -- A node says that it lives, and learns who else does.
+-- A row may say more behind what is known here: a later version's, which stays as it is.
 -- KEYS: leases (node -> until:epoch:settled:draining:seq), facts (node -> bytes), the time of the last beat of any.
 -- ARGV: node, its epoch as it knows it (0 at first), seq, lease, settled, draining, facts, gap, remembered, fresh,
 --       leaving, channel of news, channel of the node.
@@ -11,13 +12,16 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 local function read(text)
-  local ends, epoch, settled, draining, count = string.match(text, '^(%d+):(%d+):(%d):(%d):(%d+)$')
-  return { ends = tonumber(ends), epoch = tonumber(epoch), settled = settled, draining = draining, seq = tonumber(count) }
+  local ends, epoch, settled, draining, count, more = string.match(text, '^(%d+):(%d+):(%d):(%d):(%d+)(.*)$')
+  -- What no node wrote is none's.
+  if not ends then return nil end
+  ends, epoch, count = tonumber(ends), tonumber(epoch), tonumber(count)
+  return { ends = ends, epoch = epoch, settled = settled, draining = draining, seq = count, more = more }
 end
 
 local function write(node, row)
-  local text = '%.0f:%.0f:%s:%s:%.0f'
-  redis.call('HSET', leases, node, string.format(text, row.ends, row.epoch, row.settled, row.draining, row.seq))
+  local text = string.format('%.0f:%.0f:%s:%s:%.0f', row.ends, row.epoch, row.settled, row.draining, row.seq)
+  redis.call('HSET', leases, node, text .. (row.more or ''))
 end
 
 local rows = {}

@@ -1,5 +1,6 @@
 -- What every script of saved sessions knows. Of each session there is a text, and its home: the owner (nothing
--- once it was given up), the owner's term, and the visitor (nothing where it is nobody's).
+-- once it was given up), the owner's term, the visitor (nothing where it is nobody's), and whatever a later version
+-- says behind a space, which stays as it is.
 -- KEYS: texts, homes, sessions of visitors, when each is let go of, those that ended with when that is forgotten,
 -- on which nodes they did with what lists show of them, and what lists show of the others.
 local texts, homes, of, ends, over, last, views = unpack(KEYS)
@@ -10,12 +11,13 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function home_of(id)
     local home = redis.call('HGET', homes, id)
     if not home then return nil end
-    local owner, fence, visitor = string.match(home, '^(%S*) (%d+) (%S*)$')
-    return {owner = owner, fence = fence, visitor = visitor}
+    local owner, fence, visitor, more = string.match(home, '^(%S*) (%d+) (%S*)(.*)$')
+    return {owner = owner, fence = fence, visitor = visitor, more = more}
 end
 
 local function settle(id, owner, fence, visitor)
-    redis.call('HSET', homes, id, owner .. ' ' .. fence .. ' ' .. visitor)
+    local before = home_of(id)
+    redis.call('HSET', homes, id, owner .. ' ' .. fence .. ' ' .. visitor .. (before and before.more or ''))
 end
 
 local function forget(id)
