@@ -93,6 +93,10 @@ struct Inner {
     meters: Arc<Meters>,
     pace: Pace,
     me: OnceLock<Me>,
+    /// What the first beat waits for.
+    ready: Mutex<Option<watch::Receiver<bool>>>,
+    /// Whether it may be found.
+    found: AtomicBool,
     own: Mutex<Own>,
     /// One beat at a time.
     turn: tokio::sync::Mutex<()>,
@@ -141,6 +145,8 @@ impl RedisDirectory {
             meters,
             pace,
             me: OnceLock::new(),
+            ready: Mutex::default(),
+            found: AtomicBool::new(false),
             own: Mutex::new(Own::default()),
             turn: tokio::sync::Mutex::default(),
             cut: AtomicBool::new(false),
@@ -156,6 +162,13 @@ impl RedisDirectory {
             swept: Notify::new(),
         };
         Self { inner: Arc::new(inner), tasks: Mutex::default() }
+    }
+
+    /// The node is not found by others before this becomes true: from then on it answers them.
+    #[must_use]
+    pub fn after(self, ready: watch::Receiver<bool>) -> Self {
+        *self.inner.ready.lock() = Some(ready);
+        self
     }
 
     /// Whether other nodes' visitors can be told of.

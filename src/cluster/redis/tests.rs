@@ -450,3 +450,23 @@ async fn a_draining_node_hears_its_own_absences_once_they_hold() {
     one.hears("its own word", |hint| matches!(hint, Hint::Visitor(word) if word.key() == &key("goes"))).await;
     assert!(one.told("moves").iter().all(|(state, _)| *state == State::Present));
 }
+
+#[tokio::test]
+async fn a_node_is_not_found_before_it_is_ready() {
+    let redis = Redis::start().await;
+    let other = Node::start(&redis, 1).await;
+    let (ready, is_ready) = watch::channel(false);
+    let link = Link::open(&redis.url()).await.unwrap();
+    let directory = Arc::new(RedisDirectory::new(link, &quick(), Meters::new().0).after(is_ready));
+    let late = Fake::enroll(Arc::clone(&directory) as _, 2);
+    directory.announce(NodeId(2)).await;
+    let nodes = other.fake.directory.nodes(NodeId(1)).await.unwrap();
+    assert!(nodes.is_empty(), "{nodes:?}");
+    assert!(!ask::<bool>(&redis, &["HEXISTS", "pl:{nodes}:leases", &entry::node_name(NodeId(2))]).await);
+    ready.send_replace(true);
+    until("it is found", async || {
+        other.fake.directory.nodes(NodeId(1)).await.is_ok_and(|nodes| nodes.len() == 1)
+    })
+    .await;
+    assert_eq!(late.node, NodeId(2));
+}
