@@ -1,6 +1,8 @@
 //! A session outlives its node: who was in it comes to another node and goes on, and one that nobody comes back to
 //! ends all the same.
 
+mod handed_over;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;

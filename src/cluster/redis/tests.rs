@@ -452,6 +452,24 @@ async fn a_draining_node_hears_its_own_absences_once_they_hold() {
 }
 
 #[tokio::test]
+async fn who_was_taken_over_from_a_draining_node_and_does_not_come_is_absent() {
+    let redis = Redis::start().await;
+    let (one, two, three) =
+        (Node::start(&redis, 1).await, Node::start(&redis, 2).await, Node::start(&redis, 3).await);
+    let _follow = three.follow().await;
+    one.arrive(&key("a")).await;
+    three.sees("a", State::Present).await;
+    one.draining.store(true, Atomic::Relaxed);
+    one.fake.directory.announce(NodeId(1)).await;
+    let claimed = two.fake.directory.claim(NodeId(2), &key("a")).await;
+    assert!(matches!(claimed, Ok(Home::Here(Inherited { word: Some(_), .. }))), "{claimed:?}");
+    assert_eq!(three.look("a").await, Some(State::Present), "nobody has said otherwise");
+    two.fake.directory.release(NodeId(2), &key("a"));
+    three.hears("its end", |hint| matches!(hint, Hint::Visitor(word) if word.state() == State::Absent)).await;
+    assert_eq!(three.look("a").await, Some(State::Absent));
+}
+
+#[tokio::test]
 async fn a_node_is_not_found_before_it_is_ready() {
     let redis = Redis::start().await;
     let other = Node::start(&redis, 1).await;
