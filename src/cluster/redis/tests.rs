@@ -488,3 +488,29 @@ async fn a_node_is_not_found_before_it_is_ready() {
     .await;
     assert_eq!(late.node, NodeId(2));
 }
+
+#[tokio::test]
+async fn whom_a_draining_node_told_in_greater_versions_is_taken_over_all_the_same() {
+    let redis = Redis::start().await;
+    let (one, two, three) =
+        (Node::start(&redis, 1).await, Node::start(&redis, 2).await, Node::start(&redis, 3).await);
+    let _follow = three.follow().await;
+    one.arrive(&key("a")).await;
+    let far = one.tell(&key("a"), State::Present, 1 << 52).version();
+    until("it is told", async || three.see("a").await.is_some_and(|(_, version)| version >= far)).await;
+    one.draining.store(true, Atomic::Relaxed);
+    one.fake.directory.announce(NodeId(1)).await;
+    // It came here while Redis did not answer, so that nobody was asked.
+    two.tell(&key("a"), State::Present, 0);
+    let holder = format!("{}:", entry::node_name(NodeId(2)));
+    until("it is taken over, and told above what was told", async || {
+        let held: Vec<u8> = ask(&redis, &["HGET", "pl:{g}:v", "a"]).await;
+        held.starts_with(holder.as_bytes()) && three.see("a").await.is_some_and(|(_, version)| version > far)
+    })
+    .await;
+    // What the former home says then counts for nothing.
+    one.tell(&key("a"), State::Absent, 0);
+    until("it is told so", async || one.displaced("a")).await;
+    assert_eq!(three.look("a").await, Some(State::Present));
+    assert!(three.told("a").iter().all(|(state, _)| *state == State::Present), "{:?}", three.told("a"));
+}
