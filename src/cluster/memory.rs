@@ -91,7 +91,11 @@ impl Directory for MemoryDirectory {
             return Ok(Home::There(facts.node));
         }
         let left = homes.iter().filter_map(|source| source.snapshot(key)).max_by_key(Snapshot::version);
-        let inherited = |left: Snapshot| Inherited { version: left.version(), session: left.view().session };
+        let inherited = |left: Snapshot| Inherited {
+            version: left.version(),
+            session: left.view().session,
+            word: Some(Arc::new(left)),
+        };
         Ok(Home::Here(left.map(inherited).unwrap_or_default()))
     }
 

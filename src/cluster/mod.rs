@@ -95,12 +95,14 @@ pub enum Home {
 }
 
 /// What a node takes over with a visitor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inherited {
     /// The greatest version that may have been told of it: its next one is greater, whatever the clock says.
     pub version: u64,
     /// The session it was in when its former home fell silent.
     pub session: Option<SessionId>,
+    /// How it was when its former home, which drains, let go of it: nobody was told that it is absent.
+    pub word: Option<Arc<Snapshot>>,
 }
 
 /// What cannot be said about other nodes' visitors just now.

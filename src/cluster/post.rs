@@ -79,6 +79,8 @@ pub struct JoinFacts {
     pub record: Option<Record>,
     /// Whether the session is to become events and a record.
     pub logged: bool,
+    /// The agent is in the session already, which came to this node: its page only hears of it again.
+    pub follows: bool,
 }
 
 /// Where a session's frames come from and whether they are wanted, as its home tells a node.

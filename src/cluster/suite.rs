@@ -160,7 +160,7 @@ impl Fake {
     /// A tab arrives, and is here unless its home is elsewhere. Where nobody can be asked it is here as well.
     pub(crate) async fn arrive(&self, key: &VisitorKey) -> Option<Home> {
         let home = self.directory.claim(self.node, key).await.ok();
-        match home {
+        match &home {
             Some(Home::Here(inherited)) => {
                 self.tell(key, State::Present, inherited.version);
             }
@@ -320,6 +320,12 @@ pub(crate) async fn a_draining_node_is_taken_over_from(directories: &impl AsyncF
         _ => false,
     })
     .await;
+    // Whom it claimed nobody finds absent, although it has not told anything yet.
+    assert_eq!(nodes[2].look("a").await, Some(State::Present));
+    assert_eq!(
+        inherited.word.as_ref().map(|word| (word.key(), word.state())),
+        Some((&key("a"), State::Present))
+    );
     nodes[1].tell(&key("a"), State::Present, inherited.version);
     assert!(inherited.version >= before);
     nodes[0].sees("a", State::Present).await;

@@ -319,6 +319,10 @@ impl Hub {
         if !self.is_watched(word.key()) {
             return word;
         }
+        if word.state() == State::Absent && self.is_arriving(word.key()) {
+            // It is claimed, and nothing was told yet.
+            return self.elsewhere.get(word.key()).unwrap_or(word);
+        }
         let taken = self.elsewhere.read(began, word);
         if taken.is_news && !self.is_here(taken.word.key()) {
             self.tell_here(&taken.word);
@@ -422,7 +426,7 @@ impl Hub {
 
     /// Another node speaks for a visitor: its tabs here come back through the claim, and this node forgets it
     /// without a word, since it has not gone.
-    fn displaced(self: &Arc<Self>, key: VisitorKey) {
+    pub(super) fn displaced(self: &Arc<Self>, key: VisitorKey) {
         if let Some((last, connections)) = self.tracker.forget(&key) {
             tracing::info!(group = %key.group, "a visitor has its home on another node");
             let reconnect = Text::of(&ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() });

@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod agents;
 pub mod changes;
+mod drain;
 pub mod driver;
 mod elsewhere;
 pub mod events;
@@ -32,7 +33,6 @@ pub mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -62,7 +62,6 @@ use crate::ids::{ConnectionId, GroupId, ParticipantId, VisitorKey};
 use crate::limits::{self, Limits};
 use crate::model::codes::Codes;
 use crate::model::presence::{Input, Output};
-use crate::model::session::EndReason;
 use crate::model::session_key::SessionKeys;
 use crate::model::ticket::{Chance, SECRET};
 use crate::model::visitor::{Snapshot, State, VisitorView};
@@ -99,9 +98,6 @@ pub struct Parts {
     pub public_url: Box<str>,
 }
 
-/// Steps in which a drain lets connections go.
-const DRAIN_STEPS: u32 = 50;
-
 /// Everything live on this node.
 pub struct Hub {
     clock: Clock,
@@ -133,6 +129,10 @@ pub struct Hub {
     meters: Arc<Meters>,
     limits: Arc<Limits>,
     draining: AtomicBool,
+    /// It drains, and others are there to go on with what it has.
+    hands_over: AtomicBool,
+    /// Visitors whose home is being made here, and how many of their tabs wait for that.
+    arriving: DashMap<VisitorKey, usize>,
     /// Keeps the directory's sink alive.
     sink: Mutex<Option<Arc<Sink>>>,
     /// The tasks that save sessions and look for lost ones; they end with the hub.
@@ -171,6 +171,8 @@ impl Hub {
             meters: parts.meters,
             limits: parts.limits,
             draining: AtomicBool::new(false),
+            hands_over: AtomicBool::new(false),
+            arriving: DashMap::new(),
             sink: Mutex::new(None),
             keepers: Mutex::new(None),
         });
@@ -263,37 +265,6 @@ impl Hub {
         nodes.push(self.facts());
         nodes.sort_unstable_by_key(|facts| facts.node);
         Ok(nodes)
-    }
-
-    /// Goes away: every connection is asked to come back elsewhere and closed. Few go at once; many are
-    /// spread over the grace, so that the nodes they go to are not stormed.
-    pub async fn drain(self: &Arc<Self>, grace: Duration) {
-        self.draining.store(true, Ordering::Relaxed);
-        // From now on others take over the visitors that come to them.
-        self.directory.announce(self.node).await;
-        // They live in this process alone, so whoever is in one is told that it is over, and not to wait.
-        let sessions = self.sessions.all();
-        for session in &sessions {
-            self.end_session(session, EndReason::Drained);
-        }
-        let connections = self.registry.all();
-        let mut batches =
-            connections.chunks(connections.len().div_ceil(DRAIN_STEPS as usize).max(20)).peekable();
-        while let Some(batch) = batches.next() {
-            for connection in batch {
-                // An agent of another node stays where it is; only its requests here are over.
-                if !(connection.is_stub() && connection.kind == SocketKind::Agent) {
-                    let reconnect = ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() };
-                    connection.outbox.push(Text::of(&reconnect));
-                }
-                connection.outbox.close(Close::new(CloseCode::Drain, "the node is going away"));
-            }
-            if batches.peek().is_some() {
-                tokio::time::sleep(grace / DRAIN_STEPS).await;
-            }
-        }
-        // The vault is told too, or another node would end them again.
-        self.saved(&sessions).await;
     }
 
     // ── Presence ───────────────────────────────────────────────────────────────────────────────

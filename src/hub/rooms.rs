@@ -76,6 +76,9 @@ impl Hub {
         let (participant, role, side, mut message) = match self.drive(&session, input) {
             Ok(Answer::Attached { participant, role, side, message }) => (participant, role, side, message),
             Ok(_) | Err(SessionError::NoSuchTicket) => return Err(refused()),
+            Err(error @ SessionError::Moved) => {
+                return Err(Close::told(CloseCode::Drain, error.to_string()));
+            }
             Err(SessionError::Ended(reason)) => return Err(Close::new(CloseCode::Ended, reason.as_str())),
             Err(error) => return Err(Close::told(CloseCode::Forbidden, error.to_string())),
         };

@@ -94,6 +94,11 @@ impl LiveSession {
         self.driver.read(Session::view)
     }
 
+    /// The connections of everybody who is in it.
+    pub(super) fn seats(&self) -> Vec<ConnectionId> {
+        self.driver.read(Session::seats)
+    }
+
     /// The same, with the number of steps that led to it.
     pub(super) fn word(&self) -> SessionWord {
         let step = || self.steps.load(Ordering::Relaxed);
@@ -339,6 +344,9 @@ impl Hub {
 
     /// Whether one more session may begin.
     fn has_room(&self) -> Result<(), Refusal> {
+        if self.is_draining() {
+            return Err(Refusal::new(ErrorCode::Unavailable, "the node is going away"));
+        }
         if self.sessions.len() >= limits::SESSIONS_PER_NODE {
             self.meters.refusal("sessions_per_node");
             return Err(Refusal::new(ErrorCode::TooMany, "the node has as many sessions as it may"));

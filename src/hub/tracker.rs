@@ -81,7 +81,7 @@ impl Tracker {
         mut perform: impl FnMut(Told),
     ) -> Came {
         let step = |shard: &mut Shard, out: &mut Vec<Told>| {
-            let arrival = matches!(input, Input::Arrived { .. });
+            let arrival = matches!(input, Input::Arrived { .. } | Input::Inherited { .. });
             let signal = matches!(input, Input::Signal { .. });
             if !arrival && !shard.contains_key(key) {
                 return Came { delivery: signal.then_some(Delivery::NotPresent), ..Came::default() };

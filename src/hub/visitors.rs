@@ -114,11 +114,13 @@ impl Hub {
         connection: &Arc<Connection>,
         arrival: Arrival,
     ) -> Result<VisitorSeat, Close> {
+        let _arriving = self.arriving(&arrival.key);
         match self.home_of(&arrival.key).await {
             Home::Here(inherited) => {
-                let seat = self.settle(connection, arrival, inherited)?;
+                let key = arrival.key.clone();
+                let seat = self.settle(connection, arrival, &inherited)?;
                 if let Some(session) = inherited.session {
-                    self.adopt_later(session);
+                    self.adopt_later(session, key);
                 }
                 Ok(seat)
             }
@@ -143,11 +145,12 @@ impl Hub {
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         arrival: Arrival,
-        inherited: Inherited,
+        inherited: &Inherited,
     ) -> Result<VisitorSeat, Close> {
         let Arrival { key, verified, unique, issued: fresh, visibility, facts } = arrival;
         let group = self.accounts.group(&key.group).ok_or(REFUSED)?;
         let issued = unique.then(|| self.issue_code(&key)).flatten();
+        self.inherit(&key, inherited);
         let arrived = Input::Arrived { connection: connection.id, verified, visibility, facts };
         let came = self.presence_above(inherited.version, &key, arrived);
         for reason in &came.refused {
@@ -433,8 +436,7 @@ impl Drop for VisitorSeat {
         if self.far.is_some() {
             return;
         }
-        let grace = self.hub.accounts.group(&self.key.group).map(|group| group.settings.grace());
-        let grace = grace.unwrap_or_default();
+        let grace = self.hub.grace_of(&self.key, self.hub.is_handing_over());
         self.hub.presence(&self.key, Input::Lost { connection: self.connection, grace });
     }
 }

@@ -25,6 +25,21 @@ pub const SAVE_WAIT: Duration = Duration::from_secs(1);
 /// Wait before a session is saved again when that failed.
 pub const SAVE_RETRY: Duration = Duration::from_secs(1);
 
+/// How long a session that is to be handed over may take to say what it began to say: a receipt and a save, each with
+/// a flush of a disk. After that it ends with its node.
+pub const HANDOVER_WAIT: Duration = Duration::from_secs(3);
+
+/// How often a node that drains looks whether its visitors have come to other nodes: soon enough that it does not keep
+/// its operator waiting, and a few readings at a time.
+pub const HANDOVER_LOOK: Duration = Duration::from_millis(500);
+
+/// How long a visitor who is sent to another node is not absent at the least, whatever its group says: it was asked to
+/// go, and comes back within a second.
+pub const HANDOVER_GRACE: Duration = Duration::from_secs(5);
+
+/// How often the page of an agent whose session lost its node is looked after: whether the session is somewhere again.
+pub const FOLLOW_LOOK: Duration = Duration::from_secs(1);
+
 /// How often a node looks for sessions whose node is gone. Nobody waits for it: who comes back is let in at once.
 pub const REAP: Duration = Duration::from_secs(10);
 

@@ -56,6 +56,15 @@ impl Lease {
         Self { connection, facts: Box::default(), page_bytes: 0, hidden, verified, acted: !hidden }
     }
 
+    /// One that was lost elsewhere, with its facts as they were shown there.
+    pub(super) fn shown(verified: bool, visibility: Visibility, page: &str, client: &str) -> Self {
+        let lost = Self::new(ConnectionId(0), verified, visibility);
+        // Shown facts have their bound; what is beyond it was never told by a page.
+        let page = if u16::try_from(page.len()).is_ok() { page } else { "" };
+        let (facts, page_bytes) = joined(page, client);
+        Self { facts, page_bytes, ..lost }
+    }
+
     /// The encoded page, or nothing.
     pub(super) fn page(&self) -> &str {
         &self.facts[..usize::from(self.page_bytes)]

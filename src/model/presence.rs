@@ -32,7 +32,7 @@ use super::codes::Code;
 use super::facts::{self, Facts, FactsError};
 use super::lease::{Lease, Refusal};
 use super::signal::{Delivery, Signal};
-use super::visitor::{State, VisitorView, next_version};
+use super::visitor::{Snapshot, State, VisitorView, next_version};
 pub use inout::{Input, Output};
 
 use crate::clock::{Now, Tick, Wall};
@@ -151,6 +151,7 @@ impl Presence {
             Input::Arrived { connection, verified, visibility, facts } => {
                 self.arrive(now, limits, Lease::new(connection, verified, visibility), facts, out);
             }
+            Input::Inherited { shown, grace } => self.inherit(now, &shown, grace, out),
             Input::Updated { connection, update } => self.update(now, limits, connection, update, out),
             Input::Lost { connection, grace } => self.lose(now, connection, grace, out),
             Input::Left { connection } => {
@@ -210,6 +211,28 @@ impl Presence {
         self.tell_focus(had_focus, out);
         self.publish(now, &before, changed, out);
         self.deliver_held(out);
+    }
+
+    /// Shown as it was elsewhere, as if its last connection had been lost here just now.
+    fn inherit(&mut self, now: Now, shown: &Snapshot, grace: Duration, out: &mut Vec<Output>) {
+        let view = shown.view();
+        let visibility = match view.state {
+            State::Present => Visibility::Visible,
+            State::Hidden => Visibility::Hidden,
+            State::Absent | State::Unknown => return,
+        };
+        if self.state != State::Absent {
+            return;
+        }
+        self.leases.push(Lease::shown(view.verified, visibility, view.page, view.client));
+        self.data = view.data.into();
+        if view.session.is_some() {
+            self.rare.get_or_insert_default().session = view.session;
+        }
+        (self.state, self.since) = (view.state, view.since);
+        self.grace_until = Some(now.tick.after(grace));
+        self.version = next_version(self.version.max(view.version), now.wall);
+        out.push(Output::Changed { version: self.version });
     }
 
     fn update(
@@ -410,6 +433,8 @@ impl Presence {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -566,6 +591,37 @@ mod tests {
             (lost(4), "", Present),
             (Input::Ended, "gone", Absent),
         ]);
+    }
+
+    #[test]
+    fn who_is_inherited_is_shown_as_before_until_it_comes_or_its_grace_is_over() {
+        let facts = Facts { page: Some(page("/a")), data: Some(json!({"n": 1})), ..Facts::default() };
+        let before = play([(arrived(1, Visible, facts.clone()), "+1 changed", Present)]);
+        let (key, session) = (key(), SessionId::from_u128(7));
+        let shown = Arc::new(VisitorView { session: Some(session), ..before.view(&key) }.snapshot());
+        let inherited = || Input::Inherited { shown: Arc::clone(&shown), grace: GRACE };
+        let held = || Input::Signal { signal: signal("later") };
+        let presence = play([
+            (inherited(), "changed", Present),
+            (inherited(), "", Present),
+            (held(), "held", Present),
+            (arrived(2, Visible, facts), "+2 >2 later", Present),
+            (inherited(), "", Present),
+        ]);
+        let view = presence.view(&key);
+        assert_eq!(
+            (view.page, view.data, view.session),
+            (before.view(&key).page, before.view(&key).data, Some(session))
+        );
+        assert_eq!((view.connections, view.since), (1, before.view(&key).since));
+        assert!(view.version > before.version());
+
+        let mut presence = play([(inherited(), "changed", Present)]);
+        let mut out = Vec::new();
+        presence.on_deadline(at(5_000), &mut out);
+        assert_eq!((short(&out).as_str(), presence.state()), ("gone", Absent));
+        let absent = Arc::new(VisitorView::absent(&key, Wall(1), 9).snapshot());
+        play([(Input::Inherited { shown: absent, grace: GRACE }, "", Absent)]);
     }
 
     #[test]
@@ -844,8 +900,11 @@ mod tests {
                     }
                 }
                 Input::Ended => *self = Self::default(),
-                Input::Raised { .. } | Input::Signal { .. } | Input::Session { .. } | Input::Coded { .. } => {
-                }
+                Input::Inherited { .. }
+                | Input::Raised { .. }
+                | Input::Signal { .. }
+                | Input::Session { .. }
+                | Input::Coded { .. } => {}
             }
             self.derive();
         }

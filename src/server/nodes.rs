@@ -42,12 +42,14 @@ impl Nodes {
         // Letters do not wait behind what is kept.
         let (letters, presence, link) =
             (reach.connect().await?, reach.connect().await?, reach.connect().await?);
-        let directory = RedisDirectory::new(presence, &config.limits, Arc::clone(meters));
+        let post = RedisPost::new(letters);
+        // Who finds this node may write to it at once.
+        let directory = RedisDirectory::new(presence, &config.limits, Arc::clone(meters)).after(post.ready());
         let directory = Arc::new(directory);
         let life = config.limits.session_length + limits::SAVED_MARGIN;
         Ok(Self {
             directory: Arc::clone(&directory) as _,
-            post: Arc::new(RedisPost::new(letters)),
+            post: Arc::new(post),
             vault: Arc::new(RedisVault::new(link, life)),
             shared: Some(directory),
         })

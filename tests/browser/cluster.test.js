@@ -1,9 +1,9 @@
-// Two nodes and a Redis: the visitor is on one, the agents are on the other, and one of the nodes dies.
+// Nodes that share a Redis: the visitor is on one, the agents are on another, and the visitor's node drains or dies.
 import assert from "node:assert/strict";
 import { ahead, assertMoving } from "./barcode.js";
 import { stage, until } from "./lib.js";
 
-const { scene } = stage({ nodes: 2 });
+const { scene } = stage({ nodes: 3 });
 
 /** A dead node is noticed when its lease is over, and clients come back with a pause in between. */
 const TAKEN_OVER_MS = 60_000;
@@ -31,6 +31,45 @@ scene("a visitor on one node lights the lamp, and is asked and seen, on the othe
   await bob.seesEnd();
   await visitor.close();
   await bob.light("dark");
+});
+
+scene("the visitor's node drains: the picture goes on, on the other, and nobody hears of an end", async (s) => {
+  const [, other, home] = s.nodes;
+  // Browsers say in their consoles that a server is away.
+  s.allow(/WebSocket|ERR_|Failed to load/);
+  const line = await s.line(home);
+  const visitor = await s.visitor({ path: "/demo/site/barcode.html", url: line.url });
+  const alice = await onTheOther(s, "alice");
+  await alice.joins(visitor.id);
+  await visitor.accept();
+  await visitor.shares();
+  await alice.sees("live");
+  assertMoving(await alice.readings(10), 10);
+  const lamps = await alice.watches("[data-test=join]", "data-light");
+  const requests = await alice.watches("[data-test=request-state]", "data-state");
+
+  line.to(other.port);
+  const gone = home.drain();
+  const notice = await visitor.barcode();
+  await until("the agent to see what is there now", async () => {
+    const [seen] = await alice.readings(1, 5_000);
+    return typeof seen === "number" && ahead(seen, notice) > 0;
+  }, TAKEN_OVER_MS);
+  assert.equal(await gone, 0, "it ends well");
+  // What was taken since the process ended cannot have come through it.
+  const end = await visitor.barcode();
+  await until("the agent to see what was taken after the end", async () => {
+    const [seen] = await alice.readings(1, 5_000);
+    return typeof seen === "number" && ahead(seen, end) > 0;
+  });
+  assertMoving(await alice.readings(10), 10);
+  await visitor.shares();
+  assert.equal(await visitor.dialog.isVisible(), false, "what was accepted stays accepted");
+  assert.deepEqual((await requests()).filter((state) => state !== "active"), []);
+  assert.deepEqual((await lamps()).filter((light) => light === "dark"), [], "the visitor was never away");
+
+  await alice.page.locator("[data-test=end-session]").click();
+  assert.ok(await alice.seesEnd());
 });
 
 scene("the visitor's node dies: the session goes on, on the other, and nobody is asked again", async (s) => {

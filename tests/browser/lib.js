@@ -155,6 +155,12 @@ class Server {
     await this.#exited;
   }
 
+  /** Ends it as an operator does who replaces it. Resolves with its exit code. @returns {Promise<number | string>} */
+  drain() {
+    this.#process.kill("SIGTERM");
+    return this.#exited;
+  }
+
   async stop() {
     await this.assertSecretsKept().finally(() => this.#end());
   }

@@ -1,6 +1,7 @@
 //! Sessions whose visitor, agents and sockets are on different nodes, over each way that letters may take.
 
 mod deaths;
+mod drains;
 mod frames;
 mod requests;
 mod visitors;

@@ -1,6 +1,8 @@
 //! A session outlives its node: who was in it comes to another node and goes on, and one that nobody comes back to
 //! ends all the same.
 
+mod handed_over;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -385,7 +387,7 @@ async fn a_session_goes_on_over_redis() {
 #[tokio::test]
 async fn a_session_key_leads_to_the_session_wherever_it_goes_on() {
     let redis = Redis::start().await;
-    let link = Link::open(&redis.url()).await.unwrap();
+    let link = redis.link().await;
     let vault: Arc<dyn Vault> = Arc::new(RedisVault::new(link, Duration::from_secs(3600)));
     let nodes = Nodes::start(Arc::clone(&vault), Limits::default()).await;
     let mut agent = nodes.cluster.agent(0).await;

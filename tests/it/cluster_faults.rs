@@ -4,6 +4,8 @@
 //! Nodes are processes of their own, so that they can be killed; their way to Redis is a network that can fail.
 //! How long it took is printed, and asserted nowhere.
 
+mod rolling;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;

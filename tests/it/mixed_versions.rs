@@ -112,7 +112,7 @@ async fn a_later_node_is_understood_as_far_as_it_is_known_and_harms_nobody() {
         config.limits.node_beat = Duration::from_millis(400);
     })
     .await;
-    let later = Later { link: Link::open(&redis.url()).await.unwrap(), name: format!("{NODE:032x}") };
+    let later = Later { link: redis.link().await, name: format!("{NODE:032x}") };
     let mut near = site.visitor("near").await;
     let mut agent = site.agent("alice").await;
     assert_eq!(agent.watch("far").await["state"], "absent");

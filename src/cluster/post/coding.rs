@@ -52,6 +52,7 @@ fn read(what: pb::letter::What) -> Option<Letter> {
                     visitor: VisitorId::new(&join.visitor).ok(),
                     record: serde_json::from_str(&join.record).ok(),
                     logged: join.logged,
+                    follows: join.follows,
                 })
             });
             Letter::Said { wire: WireId(said.wire), text: said.text, ask: said.ask, join }
@@ -131,6 +132,7 @@ fn write(letter: &Letter) -> pb::letter::What {
                 visitor: facts.visitor.as_ref().map(ToString::to_string).unwrap_or_default(),
                 record: facts.record.as_ref().map(json).unwrap_or_default(),
                 logged: facts.logged,
+                follows: facts.follows,
             });
             What::Said(pb::Said { wire: wire.0, text: text.clone(), ask: *ask, join })
         }
@@ -223,8 +225,8 @@ mod tests {
             name: "Alice".into(),
         };
         let participant = Door::Participant { session, attach: "{}".into(), id: Some(0) };
-        let join =
-            JoinFacts { visitor: Some(VisitorId::new("C-1").unwrap()), record: Some(record), logged: true };
+        let whom = Some(VisitorId::new("C-1").unwrap());
+        let join = JoinFacts { visitor: whom, record: Some(record), logged: true, follows: true };
         let (text, reason) = ("{}".to_owned(), "later".to_owned());
         vec![
             Letter::Open(wire, visitor),

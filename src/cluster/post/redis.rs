@@ -34,6 +34,8 @@ pub struct RedisPost {
     link: Link,
     frames: frames::Frames,
     node: OnceLock<Arc<Shared>>,
+    /// Whether the inbox is there.
+    open: watch::Sender<bool>,
 }
 
 struct Shared {
@@ -114,7 +116,13 @@ fn inbox(node: NodeId) -> String {
 impl RedisPost {
     /// A post over a connection.
     pub fn new(link: Link) -> Self {
-        Self { frames: frames::Frames::start(link.clone()), link, node: OnceLock::new() }
+        let (open, frames) = (watch::Sender::new(false), frames::Frames::start(link.clone()));
+        Self { link, frames, node: OnceLock::new(), open }
+    }
+
+    /// Becomes true when letters to this node find its inbox.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.open.subscribe()
     }
 }
 
@@ -129,7 +137,7 @@ impl Post for RedisPost {
             out: Mutex::default(),
             run: AtomicU64::new(crate::clock::wall().0),
             work: Notify::new(),
-            open: watch::Sender::new(false),
+            open: self.open.clone(),
         });
         let shared = self.node.get_or_init(|| shared);
         let tasks = [tokio::spawn(read(Arc::clone(shared))), tokio::spawn(write(Arc::clone(shared)))];

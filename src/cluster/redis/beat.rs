@@ -80,6 +80,13 @@ struct Told {
 
 /// The beat's life.
 pub(super) async fn run(inner: Arc<Inner>) {
+    let ready = inner.ready.lock().take();
+    if let Some(mut ready) = ready
+        && ready.wait_for(|ready| *ready).await.is_err()
+    {
+        return;
+    }
+    inner.found.store(true, Ordering::Relaxed);
     let mut tick = tokio::time::interval(inner.pace.beat);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -127,6 +134,9 @@ impl Inner {
     }
 
     async fn beat_in_turn(&self) {
+        if !self.found.load(Ordering::Relaxed) {
+            return;
+        }
         let (Some(me), Some(source)) = (self.me(), self.source()) else { return };
         let facts = source.facts();
         let (mut call, sent, fresh) = (BEAT.key(LEASES), Instant::now(), {

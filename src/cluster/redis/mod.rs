@@ -50,9 +50,10 @@ use self::writes::Queue;
 use super::{
     Directory, DirectoryError, Follow, Hint, Home, Inherited, Neighbour, NodeId, PresenceSource, Sight, Sink,
 };
+use crate::clock::wall;
 use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
 use crate::limits::{self, Limits};
-use crate::model::visitor::Snapshot;
+use crate::model::visitor::{Snapshot, VisitorView, next_version};
 use crate::redis::Link;
 use crate::telemetry::Meters;
 
@@ -101,6 +102,10 @@ struct Inner {
     meters: Arc<Meters>,
     pace: Pace,
     me: OnceLock<Me>,
+    /// What the first beat waits for.
+    ready: Mutex<Option<watch::Receiver<bool>>>,
+    /// Whether it may be found.
+    found: AtomicBool,
     own: Mutex<Own>,
     /// One beat at a time.
     turn: tokio::sync::Mutex<()>,
@@ -153,6 +158,8 @@ impl RedisDirectory {
             meters,
             pace,
             me: OnceLock::new(),
+            ready: Mutex::default(),
+            found: AtomicBool::new(false),
             own: Mutex::new(Own::default()),
             turn: tokio::sync::Mutex::default(),
             cut: AtomicBool::new(false),
@@ -168,6 +175,13 @@ impl RedisDirectory {
             swept: Notify::new(),
         };
         Self { inner: Arc::new(inner), said: Mutex::new(Some(to_say)), tasks: Mutex::default() }
+    }
+
+    /// The node is not found by others before this becomes true: from then on it answers them.
+    #[must_use]
+    pub fn after(self, ready: watch::Receiver<bool>) -> Self {
+        *self.inner.ready.lock() = Some(ready);
+        self
     }
 
     /// Whether other nodes' visitors can be told of.
@@ -229,15 +243,20 @@ impl Inner {
     // ── Claims ─────────────────────────────────────────────────────────────────────────────────
 
     async fn claim(&self, key: &VisitorKey) -> Result<Home, DirectoryError> {
-        let mut over = None;
+        let (mut over, mut keeps) = (None, false);
         // Who loses a race for a dead node's visitor finds the winner.
         for _ in 0..3 {
-            match self.claim_once(key, over).await? {
+            match self.claim_once(key, over, keeps).await? {
                 Claimed::Here(inherited) => {
                     self.meters.claim(if over.is_some() { "taken_over" } else { "here" });
                     return Ok(Home::Here(inherited));
                 }
-                Claimed::Held(term) if self.may_take(term, Instant::now()).await => over = Some(term),
+                Claimed::Held(term) if self.may_take(term, Instant::now()).await => {
+                    let table = self.table.read();
+                    // A node that drains has not said that its visitors are gone; one that is no more has.
+                    let is_up = matches!(table.standing(term), Standing::Sure | Standing::Doubt(_));
+                    (over, keeps) = (Some(term), is_up && table.is_draining(term.node));
+                }
                 Claimed::Held(term) => {
                     self.meters.claim("there");
                     return Ok(Home::There(term.node));
@@ -247,7 +266,13 @@ impl Inner {
         Err(DirectoryError("a visitor's home changes all the time".into()))
     }
 
-    async fn claim_once(&self, key: &VisitorKey, over: Option<Term>) -> Result<Claimed, DirectoryError> {
+    /// With `keeps` the visitor stays shown as it is until this node says otherwise.
+    async fn claim_once(
+        &self,
+        key: &VisitorKey,
+        over: Option<Term>,
+        keeps: bool,
+    ) -> Result<Claimed, DirectoryError> {
         let term = self.own.lock().term().ok_or_else(|| unreachable(Away))?;
         let keys = Keys(&key.group);
         let mut call = CLAIM.key(keys.visitors());
@@ -255,15 +280,18 @@ impl Inner {
             .arg(key.visitor.as_str())
             .arg(entry::node_name(term.node))
             .arg(term.epoch)
-            .arg(over.map(|over| over.to_string()).unwrap_or_default());
+            .arg(over.map(|over| over.to_string()).unwrap_or_default())
+            .arg(u8::from(keeps));
         let (here, found, version): (bool, Vec<u8>, String) = self.run(&call).await.map_err(|error| {
             self.trip();
             unreachable(error)
         })?;
         let found = Entry::read(&found);
         if here {
-            let session = found.and_then(|entry| entry.visitor()).and_then(|visitor| visitor.view().session);
-            return Ok(Claimed::Here(Inherited { version: version.parse().unwrap_or(0), session }));
+            let shown = found.and_then(|entry| entry.visitor());
+            let session = shown.as_ref().and_then(|visitor| visitor.view().session);
+            let word = shown.filter(|visitor| keeps && visitor.key() == key).map(Arc::new);
+            return Ok(Claimed::Here(Inherited { version: version.parse().unwrap_or(0), session, word }));
         }
         let held = found.ok_or_else(|| DirectoryError("a visitor's entry is none of ours".into()))?;
         Ok(Claimed::Held(held.home))
@@ -306,8 +334,22 @@ impl Inner {
         let keys = Keys(&key.group);
         let mut call = SWEEP.key(keys.visitors());
         call.key(keys.floor()).arg("1").arg(key.visitor.as_str()).arg(term.to_string());
-        if let Err(error) = self.run::<u64>(&call).await {
-            tracing::debug!(%error, "can't give up a claim");
+        match self.run::<u64>(&call).await {
+            Ok(0) => self.let_down(term, key).await,
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "can't give up a claim"),
+        }
+    }
+
+    /// Who was taken over as it was shown elsewhere, and did not come, is absent.
+    async fn let_down(&self, term: Term, key: &VisitorKey) {
+        let mut look = redis::pipe();
+        look.cmd("HGET").arg(Keys(&key.group).visitors()).arg(key.visitor.as_str());
+        let Ok((Some(found),)) = self.read::<(Option<Vec<u8>>,)>(&look).await else { return };
+        let Some(entry) = Entry::read(&found).filter(|entry| entry.home == term) else { return };
+        if self.source().is_some_and(|source| !source.is_home(key)) {
+            let version = next_version(entry.version, wall());
+            self.publish(&Arc::new(VisitorView::absent(key, wall(), version).snapshot()));
         }
     }
 }

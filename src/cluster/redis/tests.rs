@@ -494,3 +494,67 @@ async fn a_later_nodes_row_is_read_and_stays_as_it_is() {
     one.arrive(&key("a")).await;
     states_until(&two, "a", State::Present).await;
 }
+
+#[tokio::test]
+async fn who_was_taken_over_from_a_draining_node_and_does_not_come_is_absent() {
+    let redis = Redis::start().await;
+    let (one, two, three) =
+        (Node::start(&redis, 1).await, Node::start(&redis, 2).await, Node::start(&redis, 3).await);
+    let _follow = three.follow().await;
+    one.arrive(&key("a")).await;
+    three.sees("a", State::Present).await;
+    one.draining.store(true, Atomic::Relaxed);
+    one.fake.directory.announce(NodeId(1)).await;
+    let claimed = two.fake.directory.claim(NodeId(2), &key("a")).await;
+    assert!(matches!(claimed, Ok(Home::Here(Inherited { word: Some(_), .. }))), "{claimed:?}");
+    assert_eq!(three.look("a").await, Some(State::Present), "nobody has said otherwise");
+    two.fake.directory.release(NodeId(2), &key("a"));
+    three.hears("its end", |hint| matches!(hint, Hint::Visitor(word) if word.state() == State::Absent)).await;
+    assert_eq!(three.look("a").await, Some(State::Absent));
+}
+
+#[tokio::test]
+async fn a_node_is_not_found_before_it_is_ready() {
+    let redis = Redis::start().await;
+    let other = Node::start(&redis, 1).await;
+    let (ready, is_ready) = watch::channel(false);
+    let link = Link::open(&redis.url()).await.unwrap();
+    let directory = Arc::new(RedisDirectory::new(link, &quick(), Meters::new().0).after(is_ready));
+    let late = Fake::enroll(Arc::clone(&directory) as _, 2);
+    directory.announce(NodeId(2)).await;
+    let nodes = other.fake.directory.nodes(NodeId(1)).await.unwrap();
+    assert!(nodes.is_empty(), "{nodes:?}");
+    assert!(!ask::<bool>(&redis, &["HEXISTS", "pl:{nodes}:leases", &entry::node_name(NodeId(2))]).await);
+    ready.send_replace(true);
+    until("it is found", async || {
+        other.fake.directory.nodes(NodeId(1)).await.is_ok_and(|nodes| nodes.len() == 1)
+    })
+    .await;
+    assert_eq!(late.node, NodeId(2));
+}
+
+#[tokio::test]
+async fn whom_a_draining_node_told_in_greater_versions_is_taken_over_all_the_same() {
+    let redis = Redis::start().await;
+    let (one, two, three) =
+        (Node::start(&redis, 1).await, Node::start(&redis, 2).await, Node::start(&redis, 3).await);
+    let _follow = three.follow().await;
+    one.arrive(&key("a")).await;
+    let far = one.tell(&key("a"), State::Present, 1 << 52).version();
+    until("it is told", async || three.see("a").await.is_some_and(|(_, version)| version >= far)).await;
+    one.draining.store(true, Atomic::Relaxed);
+    one.fake.directory.announce(NodeId(1)).await;
+    // It came here while Redis did not answer, so that nobody was asked.
+    two.tell(&key("a"), State::Present, 0);
+    let holder = format!("{}:", entry::node_name(NodeId(2)));
+    until("it is taken over, and told above what was told", async || {
+        let held: Vec<u8> = ask(&redis, &["HGET", "pl:{g}:v", "a"]).await;
+        held.starts_with(holder.as_bytes()) && three.see("a").await.is_some_and(|(_, version)| version > far)
+    })
+    .await;
+    // What the former home says then counts for nothing.
+    one.tell(&key("a"), State::Absent, 0);
+    until("it is told so", async || one.displaced("a")).await;
+    assert_eq!(three.look("a").await, Some(State::Present));
+    assert!(three.told("a").iter().all(|(state, _)| *state == State::Present), "{:?}", three.told("a"));
+}

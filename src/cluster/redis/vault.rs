@@ -392,7 +392,7 @@ mod tests {
         assert_eq!(vault.put(&saved, NodeId(1), 9).await.unwrap(), Put::Foreign(Some(NodeId(2))));
         let home: String = look.query_async(&mut connection).await.unwrap();
         assert!(home.ends_with(" C-1 zone=eu more"), "{home}");
-        assert!(vault.end(&saved.group, saved.id(), NodeId(2)).await.unwrap());
+        assert!(vault.end(&saved.group, saved.id(), NodeId(2), None).await.unwrap());
         assert_eq!(vault.find(saved.id()).await.unwrap(), None);
     }
 }

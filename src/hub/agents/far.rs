@@ -5,8 +5,10 @@ use super::AgentSeat;
 use crate::cluster::NodeId;
 use crate::cluster::post::{Door, JoinFacts};
 use crate::hub::remote::edge::Far;
-use crate::ids::SessionId;
-use crate::wire::agent::FromAgent;
+use crate::ids::{SessionId, VisitorId};
+use crate::model::session::{Answer, EndReason, Input, SessionError};
+use crate::wire::agent::{FromAgent, Join, ToAgent};
+use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::message::Text;
 
@@ -74,11 +76,49 @@ impl AgentSeat {
         id: Option<u64>,
     ) -> Result<Text, Refusal> {
         match message {
+            FromAgent::Join(Join { session_id: Some(session), .. })
+                if facts.as_ref().is_some_and(|facts| facts.follows) =>
+            {
+                self.follow_far(session, id).await
+            }
             FromAgent::Join(join) => self.join_far(&join, facts.unwrap_or_default(), id),
             FromAgent::Cancel(_) | FromAgent::EndSession(_) | FromAgent::Invite(_) | FromAgent::Signal(_) => {
                 self.take_here(message, id).await
             }
             _ => Err(Refusal::new(ErrorCode::Unsupported, "another node does not take this")),
+        }
+    }
+
+    /// The session that this agent is in came here: its page hears of it again, or that it is over.
+    async fn follow_far(&mut self, wanted: SessionId, id: Option<u64>) -> Result<Text, Refusal> {
+        let Ok(found) = self.hub.adopt(wanted).await else {
+            // The agent's node looks again where it is.
+            self.connection.outbox.close(Close::new(CloseCode::Drain, "the session is not here"));
+            return Err(Refusal::not_found("session"));
+        };
+        let ended = |reason: EndReason, visitor: Option<VisitorId>| {
+            let reason = reason.as_str();
+            Ok(Text::answer(id, &ToAgent::SessionEnded { session_id: wanted, visitor_id: visitor, reason }))
+        };
+        let Some(session) = found.filter(|session| session.group == self.identity.group) else {
+            return ended(EndReason::NodeLost, None);
+        };
+        let view = session.view();
+        if let Some(reason) = view.ended {
+            return ended(reason, session.visitor.clone());
+        }
+        if !view.agents.contains(&self.identity.agent) {
+            return Err(Refusal::not_found("session"));
+        }
+        self.asked.insert(session.id);
+        match self.hub.drive(&session, Input::Follows(self.asker())) {
+            Ok(Answer::Request(state)) => Ok(self.hub.request_text(&session, state, id)),
+            Ok(_) => Err(Refusal::not_found("session")),
+            Err(SessionError::Ended(reason)) => ended(reason, session.visitor.clone()),
+            Err(error) => {
+                self.connection.outbox.close(Close::new(CloseCode::Drain, "the session moves"));
+                Err(error.into())
+            }
         }
     }
 }

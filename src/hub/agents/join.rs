@@ -86,7 +86,7 @@ impl AgentSeat {
         }
         match self.hub.visitor_elsewhere(&key).await {
             Some(node) => {
-                let facts = JoinFacts { visitor: Some(visitor), record, logged };
+                let facts = JoinFacts { visitor: Some(visitor), record, logged, follows: false };
                 self.pass_on(node, text, id, facts).map(|()| None)
             }
             None => Err(not_present()),
@@ -101,7 +101,7 @@ impl AgentSeat {
         id: Option<u64>,
     ) -> Result<Text, Refusal> {
         let group = self.group()?;
-        let JoinFacts { visitor, record, logged } = facts;
+        let JoinFacts { visitor, record, logged, follows: _ } = facts;
         match (visitor, join.session_id) {
             (Some(visitor), None) => {
                 let kind = join.kind.unwrap_or_else(|| group.settings.join_kind(false));

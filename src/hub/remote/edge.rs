@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::HOME_GONE;
+use super::follow::Page;
 use crate::cluster::NodeId;
 use crate::cluster::post::{Door, JoinFacts, Letter, WireId};
 use crate::hub::Hub;
@@ -38,7 +39,8 @@ pub(in crate::hub) struct EdgeWire {
 #[derive(Debug)]
 pub(super) enum End {
     Visitor,
-    Agent(Mutex<Asked>),
+    /// An agent's page: as it is let in, and what it has asked.
+    Agent(Door, Mutex<Asked>),
     /// A participant, and who waits for its being let in.
     Participant(Mutex<Option<oneshot::Sender<Result<Confirmed, Close>>>>),
 }
@@ -64,11 +66,11 @@ pub(super) struct Asked {
 }
 
 #[derive(Debug)]
-struct Request {
-    session: SessionId,
-    visitor: Option<VisitorId>,
-    /// Whether its session has not begun.
-    pending: bool,
+pub(super) struct Request {
+    pub(super) session: SessionId,
+    pub(super) visitor: Option<VisitorId>,
+    /// Whether the question is not answered.
+    is_asked: bool,
 }
 
 /// What is read of a message to an agent on its way through.
@@ -88,6 +90,12 @@ struct Passing<'a> {
 }
 
 impl Asked {
+    /// An agent that is in a session.
+    pub(super) fn within(request: RequestId, session: SessionId, visitor: Option<VisitorId>) -> Self {
+        let requests = HashMap::from([(request, Request { session, visitor, is_asked: false })]);
+        Self { requests, ..Self::default() }
+    }
+
     /// Learns from a message where requests stand.
     fn note(&mut self, text: &[u8]) {
         let Ok(passing) = serde_json::from_slice::<Passing<'_>>(text) else { return };
@@ -95,15 +103,10 @@ impl Asked {
             ("request", Some(request), Some(session)) => {
                 let state = passing.state.unwrap_or_default();
                 let is = |states: &[RequestState]| states.iter().any(|other| other.as_str() == state);
-                let pending = is(&[
-                    RequestState::Offered,
-                    RequestState::Displayed,
-                    RequestState::Accepted,
-                    RequestState::Connecting,
-                ]);
-                if pending || is(&[RequestState::Active]) {
+                let is_asked = is(&[RequestState::Offered, RequestState::Displayed]);
+                if is_asked || is(&[RequestState::Accepted, RequestState::Connecting, RequestState::Active]) {
                     let visitor = passing.visitor_id;
-                    self.requests.insert(request, Request { session, visitor, pending });
+                    self.requests.insert(request, Request { session, visitor, is_asked });
                 } else {
                     self.requests.remove(&request);
                 }
@@ -144,7 +147,7 @@ impl Far {
 
     /// Passes on an agent's question. It is answered later, whatever becomes of it.
     pub(in crate::hub) fn ask(&self, text: &str, id: Option<u64>, join: JoinFacts) -> Result<(), Refusal> {
-        let End::Agent(asked) = &self.wire.end else { return Err(gone()) };
+        let End::Agent(_, asked) = &self.wire.end else { return Err(gone()) };
         let ask = self.hub.wires.fresh();
         {
             let mut asked = asked.lock();
@@ -167,12 +170,18 @@ impl Far {
         Ok(())
     }
 
-    /// Whether a request of this agent is known to live at the other end.
-    pub(in crate::hub) fn knows(&self, request: RequestId) -> bool {
-        matches!(&self.wire.end, End::Agent(asked) if asked.lock().requests.contains_key(&request))
+    /// Whether a session of this agent is known to live at the other end.
+    pub(super) fn leads_to(&self, session: SessionId) -> bool {
+        let leads = |asked: &Asked| asked.requests.values().any(|request| request.session == session);
+        matches!(&self.wire.end, End::Agent(_, asked) if leads(&asked.lock()))
     }
 
-    fn send(&self, text: &str, ask: u64, join: Option<Box<JoinFacts>>) {
+    /// Whether a request of this agent is known to live at the other end.
+    pub(in crate::hub) fn knows(&self, request: RequestId) -> bool {
+        matches!(&self.wire.end, End::Agent(_, asked) if asked.lock().requests.contains_key(&request))
+    }
+
+    pub(super) fn send(&self, text: &str, ask: u64, join: Option<Box<JoinFacts>>) {
         if self.is_open() {
             let said = Letter::Said { wire: self.id, text: text.to_owned(), ask, join };
             self.hub.write_to(self.wire.node, said);
@@ -202,7 +211,7 @@ impl Hub {
         connection: &Arc<Connection>,
         door: Door,
     ) -> Far {
-        self.open_wire(node, connection, End::Agent(Mutex::default()), door)
+        self.open_wire(node, connection, End::Agent(door.clone(), Mutex::default()), door)
     }
 
     /// Opens a wire for a participant, and waits until it is let in.
@@ -220,7 +229,13 @@ impl Hub {
         }
     }
 
-    fn open_wire(self: &Arc<Self>, node: NodeId, connection: &Arc<Connection>, end: End, door: Door) -> Far {
+    pub(super) fn open_wire(
+        self: &Arc<Self>,
+        node: NodeId,
+        connection: &Arc<Connection>,
+        end: End,
+        door: Door,
+    ) -> Far {
         let id = WireId(self.wires.fresh());
         let wire = Arc::new(EdgeWire { node, connection: Arc::clone(connection), end });
         self.wires.edge.insert(id, Arc::clone(&wire));
@@ -245,7 +260,7 @@ impl Hub {
 
     pub(super) fn wire_tells(&self, from: NodeId, wire: WireId, text: Bytes, ask: u64) {
         let Some(wire) = self.edge_wire(from, wire) else { return };
-        if let End::Agent(asked) = &wire.end {
+        if let End::Agent(_, asked) = &wire.end {
             let mut asked = asked.lock();
             asked.note(&text);
             if ask != 0 && asked.waiting.remove(&ask).is_none() {
@@ -256,7 +271,7 @@ impl Hub {
         wire.connection.outbox.push(Text::from_bytes(text));
     }
 
-    pub(super) fn wire_ends(&self, from: NodeId, wire: WireId, code: u16, reason: String) {
+    pub(super) fn wire_ends(self: &Arc<Self>, from: NodeId, wire: WireId, code: u16, reason: String) {
         let Some(found) = self.edge_wire(from, wire) else { return };
         self.wires.edge.remove(&wire);
         let code = CloseCode::of(code).unwrap_or(CloseCode::Drain);
@@ -264,7 +279,7 @@ impl Hub {
     }
 
     /// A wire is over, and the client is told as its home would have told it.
-    pub(super) fn wire_lost(&self, wire: &EdgeWire, close: Close) {
+    pub(super) fn wire_lost(self: &Arc<Self>, wire: &EdgeWire, close: Close) {
         match &wire.end {
             End::Visitor => {
                 if close == HOME_GONE {
@@ -279,19 +294,24 @@ impl Hub {
                 }
                 None => wire.connection.outbox.close(close),
             },
-            End::Agent(asked) => {
+            End::Agent(door, asked) => {
                 let Asked { waiting, requests } = std::mem::take(&mut *asked.lock());
                 for id in waiting.into_values() {
                     wire.connection.outbox.push(Text::refusal(id, &gone()));
                 }
-                for (request_id, request) in requests.into_iter().filter(|(_, request)| request.pending) {
-                    wire.connection.outbox.push(Text::of(&ToAgent::Request {
-                        request_id,
-                        session_id: request.session,
-                        visitor_id: request.visitor,
-                        state: RequestState::Failed,
-                        reason: None,
-                    }));
+                for (request_id, request) in requests {
+                    if request.is_asked {
+                        wire.connection.outbox.push(Text::of(&ToAgent::Request {
+                            request_id,
+                            session_id: request.session,
+                            visitor_id: request.visitor,
+                            state: RequestState::Failed,
+                            reason: None,
+                        }));
+                    } else {
+                        // It may go on on another node.
+                        self.go_after(Page::of(door, &wire.connection, request_id, request));
+                    }
                 }
             }
         }
@@ -300,7 +320,7 @@ impl Hub {
     /// A question was to be answered by now.
     pub(in crate::hub) fn ask_due(&self, wire: u64, ask: u64) {
         let Some(wire) = self.wires.edge.get(&WireId(wire)).map(|wire| Arc::clone(&wire)) else { return };
-        if let End::Agent(asked) = &wire.end
+        if let End::Agent(_, asked) = &wire.end
             && let Some(id) = asked.lock().waiting.remove(&ask)
         {
             wire.connection.outbox.push(Text::refusal(id, &gone()));
@@ -324,9 +344,9 @@ mod tests {
         };
         tell(&mut asked, one, session, "offered");
         tell(&mut asked, two, other, "displayed");
-        assert!(asked.requests.values().all(|request| request.pending));
+        assert!(asked.requests.values().all(|request| request.is_asked));
         tell(&mut asked, one, session, "active");
-        assert!(!asked.requests[&one].pending);
+        assert!(!asked.requests[&one].is_asked);
         asked.note(serde_json::json!({"type": "sessionEnded", "sessionId": session}).to_string().as_bytes());
         tell(&mut asked, two, other, "declined");
         assert!(asked.requests.is_empty());

@@ -6,6 +6,7 @@
 
 mod ask;
 pub(super) mod edge;
+mod follow;
 pub(super) mod home;
 pub(super) mod replica;
 pub(super) mod stage;

@@ -15,6 +15,7 @@ use crate::hub::Hub;
 use crate::hub::guests::Invites;
 use crate::ids::{GroupId, SessionId, VisitorKey};
 use crate::limits;
+use crate::model::presence;
 use crate::model::session::{EndReason, Input, Session};
 use crate::wire::close::{Close, CloseCode};
 
@@ -56,6 +57,15 @@ impl Hub {
 
     /// Goes on with a session whose node is gone. None: there is no such session, or it has ended.
     pub async fn adopt(self: &Arc<Self>, id: SessionId) -> Result<Option<Arc<LiveSession>>, AdoptError> {
+        self.adopt_and(id, true).await
+    }
+
+    /// The same; a question is put again only if that is wanted.
+    async fn adopt_and(
+        self: &Arc<Self>,
+        id: SessionId,
+        asks: bool,
+    ) -> Result<Option<Arc<LiveSession>>, AdoptError> {
         let _turn = self.saves.adopting[usize::from(id.bytes()[15] % 16)].lock().await;
         if let Some(here) = self.sessions.routed(id) {
             return Ok(Some(here));
@@ -78,22 +88,28 @@ impl Hub {
         // A session lives where its visitor does.
         if let Some(visitor) = place.visitor.clone() {
             let key = VisitorKey { group: place.group.clone(), visitor };
-            if let Home::There(node) = self.home_of(&key).await {
-                return Err(AdoptError::Alive(node));
+            let _arriving = self.arriving(&key);
+            match self.home_of(&key).await {
+                Home::There(node) => return Err(AdoptError::Alive(node)),
+                Home::Here(inherited) => self.inherit(&key, &inherited),
             }
         }
         match self.saves.vault.adopt(id, place.owner, self.node).await? {
-            Some(saved) => Ok(Some(self.go_on(saved))),
+            Some(saved) => Ok(Some(self.go_on(saved, asks))),
             None => Err(AdoptError::Elsewhere),
         }
     }
 
-    /// Goes on with a session while nobody waits for it.
-    pub(in crate::hub) fn adopt_later(self: &Arc<Self>, id: SessionId) {
+    /// Goes on with a visitor's session while nobody waits for it. The visitor is not shown in one that does not
+    /// come here.
+    pub(in crate::hub) fn adopt_later(self: &Arc<Self>, id: SessionId, key: VisitorKey) {
         let hub = Arc::clone(self);
         self.runtime.spawn(async move {
             if let Err(error) = hub.adopt(id).await {
                 tracing::info!(session = %id, %error, "a session is not gone on with here");
+            }
+            if hub.sessions.of_visitor(&key).is_none() {
+                hub.presence(&key, presence::Input::Session { session: None });
             }
         });
     }
@@ -134,14 +150,22 @@ impl Hub {
 
     /// The node on which a session lives, or lived last.
     pub(in crate::hub) async fn owner_of(&self, id: SessionId) -> Result<Option<NodeId>, VaultError> {
+        Ok(self.standing_of(id).await?.and_then(|(owner, _)| owner))
+    }
+
+    /// The node on which a session lives, or ended, and whether it has ended. None: nobody knows it.
+    pub(in crate::hub) async fn standing_of(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(Option<NodeId>, bool)>, VaultError> {
         match self.saves.vault.find(id).await? {
-            Some(place) => Ok(place.owner),
-            None => self.saves.vault.ended_on(id).await,
+            Some(place) => Ok(Some((place.owner, false))),
+            None => Ok(self.saves.vault.ended_on(id).await?.map(|node| (Some(node), true))),
         }
     }
 
     /// Makes an adopted session one of this node.
-    fn go_on(self: &Arc<Self>, saved: SavedSession) -> Arc<LiveSession> {
+    fn go_on(self: &Arc<Self>, saved: SavedSession, asks: bool) -> Arc<LiveSession> {
         let visitor_key = saved.visitor_key();
         let SavedSession {
             group,
@@ -200,8 +224,9 @@ impl Hub {
         };
         self.sessions.list_open(&session);
         self.drive_with(&session, |_, _| ());
-        if !only {
-            // The visitor has begun another one here meanwhile; nobody has two.
+        if !only || (!asks && session.view().is_question()) {
+            // The visitor has begun another one here meanwhile, and nobody has two; or whoever asked was told that
+            // the question failed.
             self.end_session(&session, EndReason::NodeLost);
         } else if let Some(key) = &visitor_key {
             let focus = self.tracker.look(key, |presence| presence.focused()).flatten();
@@ -236,7 +261,7 @@ impl Hub {
                 found
             };
             for id in due {
-                match self.adopt(id).await {
+                match self.adopt_and(id, false).await {
                     Ok(_) | Err(AdoptError::Alive(_) | AdoptError::Elsewhere | AdoptError::Unsure) => {}
                     Err(AdoptError::Vault(error @ VaultError::Away(_))) => return Err(error),
                     Err(error) => tracing::warn!(session = %id, %error, "a lost session cannot be ended"),

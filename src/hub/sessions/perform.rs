@@ -120,6 +120,7 @@ impl Hub {
             Output::Publisher(connection) => self.stage_publisher(session, connection),
             Output::Happened(happened) => return self.note(session, happened),
             Output::Moved => self.moved(session),
+            Output::Departs => session.saving.departs.notify_one(),
         }
         Flow::On
     }

@@ -23,6 +23,8 @@ use crate::ids::SessionId;
 use crate::limits;
 use crate::model::session::Session;
 use crate::wire::close::{Close, CloseCode};
+use crate::wire::message::Text;
+use crate::wire::visitor::ToVisitor;
 
 /// The way to the vault.
 pub(in crate::hub) struct Saves {
@@ -50,6 +52,10 @@ pub(super) struct Saving {
     asked: watch::Sender<u64>,
     /// Whether it waits to be saved, or is being saved.
     queued: AtomicBool,
+    /// The mark up to which the vault has it.
+    kept: AtomicU64,
+    /// Everything was done that the session said before it departs.
+    pub(super) departs: Notify,
     /// The vault has it.
     pub(super) known: AtomicBool,
     /// The receipt of its consent is written.
@@ -65,6 +71,8 @@ impl Default for Saving {
             marks: AtomicU64::new(0),
             asked: watch::Sender::new(0),
             queued: AtomicBool::new(false),
+            kept: AtomicU64::new(0),
+            departs: Notify::new(),
             known: AtomicBool::new(false),
             proven: AtomicBool::new(false),
             foreign: AtomicBool::new(false),
@@ -208,16 +216,19 @@ impl Hub {
         let saving = &session.saving;
         let mark = saving.marks.load(Ordering::SeqCst);
         let told =
-            if saving.foreign.load(Ordering::Relaxed) { Ok(()) } else { self.tell_vault(session).await };
+            if saving.foreign.load(Ordering::Relaxed) { Ok(false) } else { self.tell_vault(session).await };
         let again = matches!(told, Err(VaultError::Away(_)));
         if self.saves.away.swap(again, Ordering::Relaxed) != again {
             match &told {
                 Err(error) => tracing::warn!(%error, "sessions cannot be saved"),
-                Ok(()) => tracing::info!("sessions are saved again"),
+                Ok(_) => tracing::info!("sessions are saved again"),
             }
         }
         if let (false, Err(error)) = (again, &told) {
             tracing::error!(session = %session.id, %error, "a session cannot be saved");
+        }
+        if let Ok(true) = told {
+            saving.kept.fetch_max(mark, Ordering::SeqCst);
         }
         saving.asked.send_replace(mark);
         if again {
@@ -234,7 +245,8 @@ impl Hub {
         }
     }
 
-    async fn tell_vault(self: &Arc<Self>, session: &Arc<LiveSession>) -> Result<(), VaultError> {
+    /// True where the vault has the session now as it is.
+    async fn tell_vault(self: &Arc<Self>, session: &Arc<LiveSession>) -> Result<bool, VaultError> {
         let (vault, node) = (&self.saves.vault, self.node);
         match self.word_of(session) {
             Word::Unproven => {}
@@ -248,12 +260,13 @@ impl Hub {
                         session.saving.known.store(true, Ordering::SeqCst);
                         self.keep_key(session.id).await?;
                         self.tell_saved(session).await?;
+                        return Ok(true);
                     }
                     other => self.disown(session, other),
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The other nodes' operators may want to know; again if they could not be told.
@@ -300,28 +313,75 @@ impl Hub {
     /// A session went on elsewhere, because this node was thought to be gone. What is said of it here no longer
     /// counts: whoever is in it is sent where it is now, and nothing more is written down.
     fn disown(self: &Arc<Self>, session: &Arc<LiveSession>, why: Put) {
-        if session.saving.foreign.swap(true, Ordering::Relaxed) {
+        if !self.let_go(session) {
             return;
         }
         tracing::warn!(session = %session.id, ?why, "a session is no longer this node's");
-        self.sessions.close(session);
-        self.sessions.forget(session.id);
-        self.session_keys.lock().free(session.id);
-        for connection in session.driver.read(Session::seats) {
-            if let Some(connection) = self.registry.get(connection) {
-                connection.outbox.close(Close::new(CloseCode::Drain, "the session lives on another node"));
-            }
-        }
         if let Some(key) = session.visitor_key() {
             self.presence(&key, crate::model::presence::Input::Session { session: None });
         }
+    }
+
+    /// Forgets a session that lives on, and sends whoever is in it after it. False if that was done before.
+    fn let_go(&self, session: &Arc<LiveSession>) -> bool {
+        if session.saving.foreign.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        self.sessions.close(session);
+        self.sessions.forget(session.id);
+        self.session_keys.lock().free(session.id);
+        let reconnect = ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() };
+        for connection in session.seats().into_iter().filter_map(|seat| self.registry.get(seat)) {
+            connection.outbox.push(Text::of(&reconnect));
+            connection.outbox.close(Close::new(CloseCode::Drain, "the session lives on another node"));
+        }
         self.meters.sessions_active.set(self.sessions.len() as f64);
+        true
+    }
+
+    /// Gives a session up for another node to go on with; false where it has ended instead. The vault has it as it
+    /// is before anybody is sent away, so that whoever comes to another node finds it.
+    pub(in crate::hub) async fn hand_over(self: &Arc<Self>, session: &Arc<LiveSession>) -> bool {
+        if !self.drive_with(session, Session::depart) {
+            return false;
+        }
+        // Tickets on their way, and the consent's receipt, come first.
+        let said = tokio::time::timeout(limits::HANDOVER_WAIT, session.saving.departs.notified()).await;
+        let is_kept = said.is_ok() && self.keeps(session).await;
+        if session.is_foreign() {
+            return true;
+        }
+        if !is_kept {
+            tracing::warn!(session = %session.id, "a session cannot be handed over and ends");
+            self.drive_with(session, |machine, out| machine.strand(out));
+            return false;
+        }
+        // What is not given up now is adopted once this node is gone.
+        if let Err(error) = self.saves.vault.release(session.id, self.node).await {
+            tracing::warn!(session = %session.id, %error, "a session is left for others to find");
+        }
+        tracing::info!(
+            target: "porchlight::session",
+            group = %session.group, session = %session.id, request = %session.request, happened = "handed over"
+        );
+        self.let_go(session);
+        true
+    }
+
+    /// Whether the vault has the session as it is now.
+    async fn keeps(&self, session: &Arc<LiveSession>) -> bool {
+        self.saves.mark(session);
+        let mark = session.saving.marks.load(Ordering::SeqCst);
+        if let Some(saved) = self.being_saved(session) {
+            saved.await;
+        }
+        session.saving.kept.load(Ordering::SeqCst) >= mark
     }
 }
 
 impl LiveSession {
     /// Whether it lives on another node by now.
-    pub(super) fn is_foreign(&self) -> bool {
+    pub(in crate::hub) fn is_foreign(&self) -> bool {
         self.saving.foreign.load(Ordering::Relaxed)
     }
 }

@@ -1,11 +1,13 @@
 //! What may happen to a visitor's presence, and what follows from it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::codes::Code;
 use super::super::facts::Facts;
 use super::super::lease::Refusal;
 use super::super::signal::{Delivery, Signal};
+use super::super::visitor::Snapshot;
 use crate::ids::{ConnectionId, SessionId};
 use crate::wire::visitor::{PresenceUpdate, Visibility};
 
@@ -22,6 +24,14 @@ pub enum Input {
         visibility: Visibility,
         /// What it tells.
         facts: Facts,
+    },
+    /// The visitor was on another node that let go of it, and is awaited here: it is shown as it was there. Of one
+    /// who is here: nothing.
+    Inherited {
+        /// How it was.
+        shown: Arc<Snapshot>,
+        /// How long absence is kept back.
+        grace: Duration,
     },
     /// A page tells news. Of an unknown connection: nothing.
     Updated {

@@ -140,6 +140,22 @@ impl Session {
         Ok(Answer::Request(state))
     }
 
+    /// An agent's page is where the session is by now. It is told nothing and gets no ticket: it has its place, or
+    /// the token that leads there.
+    pub(super) fn follows(&mut self, asker: Asker, out: &mut Vec<Output>) -> Answer {
+        let of_agent =
+            |p: &&mut super::Participant| p.requester.is_none() && p.agent.as_ref() == Some(&asker.agent);
+        for participant in self.participants.iter_mut().filter(of_agent) {
+            participant.requester = Some(asker.connection);
+        }
+        self.missing.retain(|agent| *agent != asker.agent);
+        if !self.askers.iter().any(|old| old.connection == asker.connection) {
+            self.askers.push(asker);
+            out.push(Output::Moved);
+        }
+        Answer::Request(self.state)
+    }
+
     /// Viewers there are or may be, without the one that a ticket for this connection would let in: its
     /// unused ticket is replaced, but those who came in from it before have their places.
     pub(super) fn viewers_but_for(&self, connection: Option<ConnectionId>) -> usize {

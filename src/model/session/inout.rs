@@ -76,6 +76,9 @@ pub struct Entrant {
 pub enum Input {
     /// An agent wants in: it is told where the request stands, or gets its ticket.
     Join(Asker),
+    /// The page of an agent that asked, or is in it, is at this connection since the session came here: it hears of
+    /// the end.
+    Follows(Asker),
     /// A guest who was let in wants its ticket.
     Guest(Entrant),
     /// An agent's connection is gone.
@@ -279,6 +282,8 @@ pub enum Output {
     Happened(Happened),
     /// Where the session stands for buttons and lists has changed.
     Moved,
+    /// It takes no more steps on this node, and all that it said before was done.
+    Departs,
 }
 
 impl Output {
@@ -431,6 +436,13 @@ pub struct View {
     pub paused: bool,
 }
 
+impl View {
+    /// Whether it is a question that was not answered.
+    pub fn is_question(&self) -> bool {
+        matches!(self.state, RequestState::Offered | RequestState::Displayed)
+    }
+}
+
 /// Why an input is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
@@ -455,6 +467,9 @@ pub enum SessionError {
     /// Input without a live grant.
     #[error("control is not granted to this participant under this epoch")]
     ControlNotGranted,
+    /// Another node goes on with it.
+    #[error("the session moves to another node")]
+    Moved,
     /// More viewers than a session may have.
     #[error("session has its {0} viewers")]
     Full(usize),
@@ -470,6 +485,7 @@ impl From<SessionError> for Refusal {
             SessionError::Forbidden(_) => ErrorCode::Forbidden,
             SessionError::WrongState(_) => ErrorCode::WrongState,
             SessionError::ControlNotGranted => ErrorCode::ControlNotGranted,
+            SessionError::Moved => ErrorCode::Unavailable,
             SessionError::Full(_) => ErrorCode::TooMany,
         };
         Self::new(code, error.to_string())

@@ -10,6 +10,7 @@
 //! [`super::relay`]) and does not know sockets: it speaks to connections by id, and the hub delivers.
 
 mod asking;
+mod departing;
 mod ending;
 mod inout;
 mod room;
@@ -146,6 +147,8 @@ pub struct Session {
     alone: Option<Tick>,
     /// Grows with each step that changes what is saved.
     revision: u64,
+    /// Another node goes on with it: it takes no more steps here.
+    departing: bool,
     focus: Option<ConnectionId>,
     /// Where the offer, and later the publisher's ticket, was sent.
     offered_to: Option<ConnectionId>,
@@ -180,6 +183,7 @@ impl Session {
             abandoned: None,
             alone: None,
             revision: 0,
+            departing: false,
             focus: setup.focus,
             offered_to: None,
             tickets: Vec::new(),
@@ -204,6 +208,9 @@ impl Session {
         chance: &mut dyn Chance,
         out: &mut Vec<Output>,
     ) -> Result<Answer, SessionError> {
+        if self.departing {
+            return Err(SessionError::Moved);
+        }
         // A deadline that has passed is acted on first: no input can sneak in behind it.
         self.on_deadline(now, out);
         if let Phase::Ended(reason) = self.phase {
@@ -228,6 +235,7 @@ impl Session {
         match input {
             Input::Join(asker) => self.join(now, asker, chance, out),
             Input::Guest(entrant) => self.guest(now, entrant, chance, out),
+            Input::Follows(asker) => Ok(self.follows(asker, out)),
             Input::AgentLost(connection) => self.agent_lost(now, connection, out),
             Input::Focus(focus) => self.refocus(now, focus, chance, out),
             Input::VisitorGone => self.visitor_gone(out),
@@ -254,6 +262,7 @@ impl Session {
     /// When [`Self::on_deadline`] has something to do.
     pub fn next_deadline(&self) -> Option<Tick> {
         let (phase, absence) = match &self.phase {
+            _ if self.departing => return None,
             Phase::Asking(request) => (Some(request.expires()), self.abandoned),
             Phase::Open(_) => (self.waiting, self.participants.iter().filter_map(|p| p.lost_until).min()),
             Phase::Ended(_) | Phase::Moving => return None,
@@ -389,7 +398,9 @@ impl Session {
             Input::Answer { .. } | Input::Displayed { .. } | Input::Cancel { .. } => {
                 Err(SessionError::RequestOver)
             }
-            Input::Join(_) | Input::Guest(_) | Input::Say { .. } => Err(SessionError::Ended(reason)),
+            Input::Join(_) | Input::Follows(_) | Input::Guest(_) | Input::Say { .. } => {
+                Err(SessionError::Ended(reason))
+            }
             Input::AgentLost(_)
             | Input::Focus(_)
             | Input::VisitorGone

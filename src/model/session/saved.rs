@@ -191,6 +191,7 @@ impl Session {
             abandoned,
             alone: Some(back_until),
             revision: 0,
+            departing: false,
             focus: None,
             offered_to: None,
             tickets: tickets.filter(|ticket| now.tick < ticket.expires).collect(),

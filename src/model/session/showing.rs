@@ -55,6 +55,7 @@ impl Session {
             abandoned: None,
             alone: None,
             revision: 0,
+            departing: false,
             focus: None,
             offered_to: None,
             tickets: vec![ticket],

@@ -4,6 +4,7 @@
 //! session says is rendered as short lines, so that a story reads as what each side sees.
 
 mod asking;
+mod departing;
 mod laws;
 mod plan;
 mod room;
@@ -439,6 +440,7 @@ impl Stage {
                     self.noted.push(happened.into());
                     continue;
                 }
+                Output::Departs => "departs".into(),
                 Output::Moved => {
                     self.moved = true;
                     continue;

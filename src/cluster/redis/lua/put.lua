@@ -24,7 +24,12 @@ for i = 6, #ARGV, 5 do
         below = known
       end
     elseif home .. ':' .. term == over then
-      if tonumber(known) >= tonumber(version) then below = known end
+      if tonumber(known) >= tonumber(version) then
+        below = known
+        -- It is taken over before it is told again: two that go on above each other would never end.
+        local told = string.match(entry, '^%x+:%d+:%d+:()')
+        redis.call('HSET', visitors, visitor, node .. ':' .. epoch .. ':' .. known .. ':' .. string.sub(entry, told))
+      end
     else
       result = home .. ':' .. term
       if not absent and tonumber(version) > tonumber(known) then

@@ -423,7 +423,8 @@ impl Trial {
                 Output::OfferEnded { .. }
                 | Output::VisitorEnded { .. }
                 | Output::Paused(_)
-                | Output::Moved => {}
+                | Output::Moved
+                | Output::Departs => {}
             }
         }
         let view = self.session.view();

@@ -8,7 +8,7 @@ const SECOND: Duration = Duration::from_secs(1);
 impl Stage {
     /// The node dies; another one, whose ticks count from elsewhere and whose clock is wrong by so many seconds,
     /// goes on after a while.
-    fn moves(&mut self, outage: Duration, wrong: i64) -> &mut Self {
+    pub(super) fn moves(&mut self, outage: Duration, wrong: i64) -> &mut Self {
         let saved = serde_json::to_string(&self.session.save(self.now).expect("it has not ended")).unwrap();
         for secret in self.seats.values().map(|seat| &seat.resume).chain(self.tickets.values()) {
             let text = Token { session: SESSION, secret: secret.clone() }.text();
