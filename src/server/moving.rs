@@ -20,7 +20,7 @@ use crate::redis::Link;
 use crate::store::migrate::Source as _;
 use crate::store::redis::{Counted, Import, RedisLog, RedisStore, Stage};
 use crate::store::sqlite::{OpenError, SqliteStore};
-use crate::store::{Store as _, StoreError};
+use crate::store::{SessionRecords as _, Store as _, StoreError};
 use crate::telemetry::Meters;
 
 /// Why a move is not made.
@@ -181,10 +181,11 @@ impl Move {
     pub async fn finish(&mut self) -> Result<u64, MoveError> {
         self.alone().await?;
         self.store.note_moved(Stage::Whole, &self.database).await?;
-        let log = RedisLog::open(Arc::clone(&self.store)).await?;
-        let lost = end_lost(&*self.store, &log).await;
-        log.close();
-        let lost = lost?;
+        let mut lost = 0;
+        if !self.store.open_session_records().await?.is_empty() {
+            let log = RedisLog::open(Arc::clone(&self.store)).await?;
+            lost = end_lost(&*self.store, &log).await?;
+        }
         self.store.note_moved(Stage::Done, &self.database).await?;
         self.stage = Some(Stage::Done);
         Ok(lost)
