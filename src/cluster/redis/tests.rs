@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering as Atomic;
 
+use super::entry::Keys;
+use super::table::Term;
 use super::*;
 use crate::clock::wall;
 use crate::cluster::suite::{Fake, gid, key, until};

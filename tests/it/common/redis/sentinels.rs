@@ -10,8 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{ask, connected, end, free_port, program, spawn, until};
 
-/// How often a server is asked whether it is the primary, and how long one may take to become it.
-const LOOK: Duration = Duration::from_millis(100);
+/// How long a server may take to become the primary.
 const PROMOTION: Duration = Duration::from_secs(30);
 
 /// What the Sentinels call the primary.
@@ -114,7 +113,7 @@ impl Sentinels {
                 if told.is_ok_and(|told| told.contains("role:master")) {
                     return;
                 }
-                tokio::time::sleep(LOOK).await;
+                tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(PROMOTION, promoted).await.expect("it is promoted");
