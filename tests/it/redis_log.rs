@@ -422,8 +422,7 @@ impl Node {
 
 /// Ends the claims of calls that are being made.
 async fn forget_claims(connection: &mut MultiplexedConnection) {
-    let claims: Vec<String> =
-        redis::cmd("KEYS").arg("pl:*:call:*").query_async(connection).await.unwrap();
+    let claims: Vec<String> = redis::cmd("KEYS").arg("pl:*:call:*").query_async(connection).await.unwrap();
     for claim in claims {
         let _: u64 = redis::cmd("DEL").arg(claim).query_async(connection).await.unwrap();
     }
