@@ -1,8 +1,8 @@
 //! The guest's door: who comes into a session by a key or by a link, without being a visitor or an agent.
 //!
-//! Decides whether a key or an invite leads anywhere, whether the page that shows it may, and what the guest
-//! becomes a lead by, on whichever node the session is. Whether there is room, and what it may do in there, the session says. Unknown, foreign,
-//! wrong and over are one answer; wrong ones are counted, and who makes too many is not listened to.
+//! Decides whether a key or an invite leads anywhere, whether the page that shows it may, and what the guest becomes a
+//! lead by, on whichever node the session is. Whether there is room, and what it may do in there, the session says.
+//! Unknown, foreign, wrong and over are one answer; wrong ones are counted, and who makes too many is not listened to.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
