@@ -17,7 +17,7 @@ use tracing_subscriber::{EnvFilter, fmt, reload};
 
 mod redis;
 
-pub use redis::RedisUse;
+pub use redis::{Listener, RedisUse};
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +138,8 @@ metrics_table! {
         "Connections made to Redis, by use; beyond the first they are reconnects.";
     REDIS_FAILURES = "porchlight_redis_failures_total", Counter, Count,
         "Commands to Redis that failed, by kind.";
+    REDIS_UNHEARD = "porchlight_redis_unheard_total", Counter, Count,
+        "Words of Redis that were dropped because a listener was too slow, by listener; what they told of is read instead.";
     REDIS_ANSWERED = "porchlight_redis_answered_timestamp_seconds", Gauge, Seconds,
         "When Redis last answered, in seconds since 1970; the time since is how long nothing was heard.";
     BUILD_INFO = "porchlight_build_info", Gauge, Count,
@@ -413,7 +415,11 @@ impl Meters {
     }
 
     fn count(&self, name: &'static str, labels: &[(&'static str, &'static str)]) {
-        self.recorder.register_counter(&labelled(name, labels), &METADATA).increment(1);
+        self.add(name, labels, 1);
+    }
+
+    fn add(&self, name: &'static str, labels: &[(&'static str, &'static str)], count: u64) {
+        self.recorder.register_counter(&labelled(name, labels), &METADATA).increment(count);
     }
 }
 
@@ -537,6 +543,7 @@ mod tests {
         meters.redis_connected(RedisUse::Commands);
         meters.redis_failed("away");
         meters.redis_answered();
+        meters.redis_unheard(Listener::Presence, 1);
         meters.file_limit(20_000);
         let text = handle.render();
         for metric in METRICS {

@@ -59,3 +59,23 @@ pub const REDIS_MEMBER: Duration = Duration::from_secs(2);
 /// Wait before a member of a Redis Cluster is asked again what it refused for the slot's sake, at first and at
 /// most. A slot is elsewhere within milliseconds; a failover takes seconds.
 pub const REDIS_REDIRECT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
+
+/// What waits at most for somebody who hears Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Most {
+    /// How many words.
+    pub words: usize,
+    /// How many bytes, names of channels included.
+    pub bytes: usize,
+}
+
+/// Changes of visitors that wait for a node. A storm of arrivals brings some ten thousand a second; who is a second
+/// behind reads what it watches faster than it hears it.
+pub const PRESENCE_HEARD: Most = Most { words: 10_000, bytes: 16 << 20 };
+
+/// Frames of other nodes that wait for the replicas that feed viewers here. They are passed on at once and dropped there
+/// by rules of their own, so that more than some only wait when this node has no time at all.
+pub const FRAMES_HEARD: Most = Most { words: 4_000, bytes: 32 << 20 };
+
+/// Words on logs, groups and agents that wait for the store. Each is a few bytes, and reading makes up for all.
+pub const STORE_HEARD: Most = Most { words: 10_000, bytes: 4 << 20 };

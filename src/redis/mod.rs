@@ -8,6 +8,7 @@
 
 mod call;
 mod cluster;
+mod ear;
 mod fit;
 pub mod lease;
 mod plan;
@@ -28,6 +29,7 @@ use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ScriptInvocation, Value,
 };
 
+pub use ear::{Ear, Heard, Said};
 pub use fit::OpenError;
 pub use plan::{Plan, Servers, Tls};
 
@@ -35,7 +37,7 @@ use self::call::Work;
 use self::cluster::Cluster;
 use self::single::Single;
 use crate::limits;
-use crate::telemetry::{Meters, RedisUse};
+use crate::telemetry::{Listener, Meters, RedisUse};
 
 /// A connection that comes back by itself. A clone is the same one.
 #[derive(Clone)]
@@ -145,8 +147,12 @@ impl Link {
     }
 
     /// A connection of its own for what Redis says by itself. In a cluster it leads to any of the primaries, which
-    /// are told whatever is published on one of them.
-    pub async fn listen(&self) -> Result<PubSub, RedisError> {
+    /// are told whatever is published on one of them. Of what the listener has not taken no more than this is kept.
+    pub async fn ear(&self, listener: Listener, most: limits::Most) -> Result<Ear, RedisError> {
+        Ok(Ear::new(self.listen().await?, listener, most, self.meters.clone()))
+    }
+
+    async fn listen(&self) -> Result<PubSub, RedisError> {
         let listening = async {
             match &self.way {
                 Way::Single(single) => single.client().await?.get_async_pubsub().await,

@@ -2,7 +2,7 @@
 
 use metrics::{Key, Recorder as _};
 
-use super::{METADATA, Meters, REDIS_ANSWERED, REDIS_CONNECTS, REDIS_FAILURES};
+use super::{METADATA, Meters, REDIS_ANSWERED, REDIS_CONNECTS, REDIS_FAILURES, REDIS_UNHEARD};
 use crate::clock::wall;
 
 /// What a connection to Redis is for.
@@ -24,7 +24,34 @@ impl RedisUse {
     }
 }
 
+/// Who hears what Redis says by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// The directory of visitors.
+    Presence,
+    /// Those who feed viewers of sessions that are elsewhere.
+    Frames,
+    /// Logs, groups and agents.
+    Store,
+}
+
+impl Listener {
+    /// The label's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Presence => "presence",
+            Self::Frames => "frames",
+            Self::Store => "store",
+        }
+    }
+}
+
 impl Meters {
+    /// Counts words of Redis that were dropped because more waited than may.
+    pub fn redis_unheard(&self, listener: Listener, words: u64) {
+        self.add(REDIS_UNHEARD, &[("listener", listener.name())], words);
+    }
+
     /// Counts a connection that was made to Redis.
     pub fn redis_connected(&self, usage: RedisUse) {
         self.count(REDIS_CONNECTS, &[("use", usage.name())]);

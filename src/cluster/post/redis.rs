@@ -116,7 +116,12 @@ fn inbox(node: NodeId) -> String {
 impl RedisPost {
     /// A post over a connection.
     pub fn new(link: Link) -> Self {
-        let (open, frames) = (watch::Sender::new(false), frames::Frames::start(link.clone()));
+        Self::hearing(link, limits::FRAMES_HEARD)
+    }
+
+    /// One that keeps so much of what it is to hear.
+    fn hearing(link: Link, most: limits::Most) -> Self {
+        let (open, frames) = (watch::Sender::new(false), frames::Frames::start(link.clone(), most));
         Self { link, frames, node: OnceLock::new(), open }
     }
 

@@ -4,14 +4,12 @@
 //! only then says that a group is followed; after every loss of the connection everything is read again. Sockets die
 //! without a word, so it must hear the own node's beats: when it does not, the connection is given up.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use redis::aio::PubSubSink;
-use redis::{Msg, RedisError};
+use redis::RedisError;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -22,10 +20,11 @@ use crate::cluster::Hint;
 use crate::ids::{GroupId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::visitor::State;
-use crate::redis::within;
+use crate::redis::{Ear, Heard, Said};
+use crate::telemetry::Listener;
 
 /// The groups that are followed.
-pub(super) type Wishes = HashMap<GroupId, Wish>;
+pub(super) type Wishes = BTreeMap<GroupId, Wish>;
 
 /// A group that is followed.
 #[derive(Debug)]
@@ -93,11 +92,11 @@ pub(super) async fn run(inner: Arc<Inner>) {
 /// One connection's life; it ends with an error.
 async fn listen(inner: &Arc<Inner>, pause: &mut Duration, again: &mut bool) -> Result<(), RedisError> {
     let Some(me) = inner.me() else { return Err(over("nobody listens")) };
-    let (mut sink, mut stream) = inner.link.listen().await?.split();
+    let mut ear = inner.link.ear(Listener::Presence, limits::PRESENCE_HEARD).await?;
     let own = entry::node_channel(me.node);
-    within(limits::REDIS_ANSWER, sink.subscribe(&[own.as_str(), beat::NEWS])).await?;
-    let mut channels = HashMap::new();
-    subscribe(inner, &mut sink, &mut channels).await?;
+    ear.subscribe(&[own.as_str(), beat::NEWS]).await?;
+    let mut channels = BTreeMap::new();
+    subscribe(inner, &mut ear, &mut channels).await?;
     *pause = limits::REDIS_RECONNECT.0;
     if std::mem::replace(again, true) {
         inner.tell(Hint::Reread(None));
@@ -107,26 +106,37 @@ async fn listen(inner: &Arc<Inner>, pause: &mut Duration, again: &mut bool) -> R
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = Instant::now();
     loop {
+        // In this order, so that what is seldom is not kept waiting by what is not.
         tokio::select! {
-            message = stream.next() => {
-                let Some(message) = message else { return Err(over("the connection ended")) };
-                if message.get_channel_name() == own {
-                    heard = Instant::now();
-                    hear_own(inner, message.get_payload_bytes());
-                } else if message.get_channel_name() == beat::NEWS {
-                    if message.get_payload_bytes() != entry::node_name(me.node).as_bytes() {
-                        inner.hurry.notify_one();
-                    }
-                } else if let Some(group) = channels.get(message.get_channel_name()) {
-                    hear(inner, group, &message);
-                }
-            }
-            () = inner.wanted.notified() => subscribe(inner, &mut sink, &mut channels).await?,
+            biased;
             _ = look.tick() => {
                 if heard.elapsed() > silence {
                     return Err(over("the own beat was not heard"));
                 }
             }
+            () = inner.wanted.notified() => subscribe(inner, &mut ear, &mut channels).await?,
+            said = ear.next() => match said {
+                None => return Err(over("the connection ended")),
+                Some(Heard::Missed) => {
+                    heard = Instant::now();
+                    inner.tell(Hint::Reread(None));
+                    inner.hurry.notify_one();
+                }
+                Some(Heard::Said(said)) if said.channel() == own => {
+                    heard = Instant::now();
+                    hear_own(inner, said.payload());
+                }
+                Some(Heard::Said(said)) if said.channel() == beat::NEWS => {
+                    if said.payload() != entry::node_name(me.node).as_bytes() {
+                        inner.hurry.notify_one();
+                    }
+                }
+                Some(Heard::Said(said)) => {
+                    if let Some(group) = channels.get(said.channel()) {
+                        hear(inner, group, &said);
+                    }
+                }
+            },
         }
     }
 }
@@ -134,20 +144,20 @@ async fn listen(inner: &Arc<Inner>, pause: &mut Duration, again: &mut bool) -> R
 /// Subscribes to what is followed by now, and leaves what is not.
 async fn subscribe(
     inner: &Inner,
-    sink: &mut PubSubSink,
-    channels: &mut HashMap<String, GroupId>,
+    ear: &mut Ear,
+    channels: &mut BTreeMap<String, GroupId>,
 ) -> Result<(), RedisError> {
     let groups: Vec<GroupId> = inner.wishes.lock().keys().cloned().collect();
     let unwanted: Vec<String> =
         channels.iter().filter(|(_, group)| !groups.contains(group)).map(|(name, _)| name.clone()).collect();
     for channel in unwanted {
-        within(limits::REDIS_ANSWER, sink.unsubscribe(&channel)).await?;
+        ear.unsubscribe(&channel).await?;
         channels.remove(&channel);
     }
     for group in groups {
         let channel = Keys(&group).presence();
         if let Entry::Vacant(vacant) = channels.entry(channel) {
-            within(limits::REDIS_ANSWER, sink.subscribe(vacant.key())).await?;
+            ear.subscribe(&[vacant.key()]).await?;
             vacant.insert(group.clone());
         }
         let late = inner.wishes.lock().get_mut(&group).is_some_and(|wish| {
@@ -179,11 +189,11 @@ fn hear_own(inner: &Inner, payload: &[u8]) {
 }
 
 /// A visitor of the group changed.
-fn hear(inner: &Inner, group: &GroupId, message: &Msg) {
-    if inner.hear_aside(group, message.get_payload_bytes()) {
+fn hear(inner: &Inner, group: &GroupId, said: &Said) {
+    if inner.hear_aside(group, said.payload()) {
         return;
     }
-    let Some(entry) = entry::Entry::read(message.get_payload_bytes()) else { return };
+    let Some(entry) = entry::Entry::read(said.payload()) else { return };
     let Some(visitor) = entry.visitor().filter(|visitor| visitor.key().group == *group) else { return };
     if inner.me().is_some_and(|me| me.node == entry.home.node) {
         // While this node drains, an absence counts only once nobody has taken the visitor over.

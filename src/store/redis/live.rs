@@ -13,10 +13,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use futures_util::StreamExt as _;
 use prost::Message as _;
 use redis::RedisError;
-use redis::aio::PubSubSink;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -29,7 +27,8 @@ use super::store::RedisStore;
 use crate::auth::random;
 use crate::ids::GroupId;
 use crate::limits;
-use crate::redis::{Policy, within};
+use crate::redis::{Ear, Heard, Policy};
+use crate::telemetry::Listener;
 
 /// All that is read here of a `SessionEvent`.
 #[derive(prost::Message)]
@@ -146,32 +145,38 @@ async fn listen(shared: Arc<Shared>) {
 
 /// One connection's life; it ends with an error.
 async fn listen_once(shared: &Shared, pause: &mut Duration) -> Result<(), StoreError> {
-    let (mut sink, mut stream) = shared.log.link.listen().await?.split();
+    let mut ear = shared.log.link.ear(Listener::Store, limits::STORE_HEARD).await?;
     let probe = format!("pl:probe:{:016x}", u64::from_be_bytes(random::bytes()));
-    for channel in [&*probe, ACCOUNTS] {
-        within(limits::REDIS_ANSWER, sink.subscribe(channel)).await?;
-    }
+    ear.subscribe(&[&probe, ACCOUNTS]).await?;
     shared.store.hear_all();
     let mut channels = HashMap::new();
-    follow(shared, &mut sink, &mut channels).await?;
+    follow(shared, &mut ear, &mut channels).await?;
     *pause = limits::REDIS_RECONNECT.0;
     let (mut heard, mut beat) = (Instant::now(), tokio::time::interval(limits::REDIS_PROBE));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            message = stream.next() => {
-                let Some(message) = message else { return Err(gone("the connection ended").into()) };
+            word = ear.next() => {
+                let Some(word) = word else { return Err(gone("the connection ended").into()) };
                 heard = Instant::now();
-                let channel = message.get_channel_name();
-                if channel == ACCOUNTS {
-                    shared.store.hear(message.get_payload_bytes());
-                } else if let Some(group) = channels.get(channel)
-                    && let Ok(Place { sequence }) = Place::decode(message.get_payload_bytes())
-                {
-                    shared.tell(group, sequence);
+                match word {
+                    Heard::Said(said) if said.channel() == ACCOUNTS => shared.store.hear(said.payload()),
+                    Heard::Said(said) => {
+                        if let Some(group) = channels.get(said.channel())
+                            && let Ok(Place { sequence }) = Place::decode(said.payload())
+                        {
+                            shared.tell(group, sequence);
+                        }
+                    }
+                    Heard::Missed => {
+                        shared.store.hear_all();
+                        // Each log is looked at anew.
+                        channels.clear();
+                        follow(shared, &mut ear, &mut channels).await?;
+                    }
                 }
             }
-            () = shared.wanted.notified() => follow(shared, &mut sink, &mut channels).await?,
+            () = shared.wanted.notified() => follow(shared, &mut ear, &mut channels).await?,
             _ = beat.tick() => {
                 if heard.elapsed() > limits::REDIS_SILENCE {
                     return Err(gone("nothing was heard").into());
@@ -186,7 +191,7 @@ async fn listen_once(shared: &Shared, pause: &mut Duration) -> Result<(), StoreE
 /// Subscribes to what is followed by now, and then looks where each log ends.
 async fn follow(
     shared: &Shared,
-    sink: &mut PubSubSink,
+    ear: &mut Ear,
     channels: &mut HashMap<String, GroupId>,
 ) -> Result<(), StoreError> {
     let groups: Vec<GroupId> = shared.groups.iter().map(|group| group.key().clone()).collect();
@@ -195,7 +200,7 @@ async fn follow(
         if channels.contains_key(&channel) {
             continue;
         }
-        within(limits::REDIS_ANSWER, sink.subscribe(&channel)).await?;
+        ear.subscribe(&[&channel]).await?;
         match shared.log.read(&group, After::End).await {
             Ok(page) => shared.tell(&group, page.cursor),
             Err(error) if error.is_passing() => return Err(error),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use prost::Message as _;
 
 use super::server::Redis;
@@ -322,6 +322,37 @@ async fn a_subscriber_that_was_cut_off_hears_of_what_it_missed() {
         log.append(events(number..=number)).await.unwrap();
         let caught_up = newest.wait_for(|newest| *newest == number);
         tokio::time::timeout(Duration::from_secs(20), caught_up).await.expect("it comes back").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_that_had_no_room_reads_what_it_missed() {
+    use crate::store::events::protobuf::encode;
+
+    let (log, redis) = fresh().await;
+    let (mut newest, mut news) = (log.newest(&group()), log.inner.store.news());
+    let told = async |newest: &mut tokio::sync::watch::Receiver<u64>, number: u64| {
+        let told = newest.wait_for(|newest| *newest == number);
+        tokio::time::timeout(Duration::from_secs(20), told).await.expect("in time").unwrap();
+    };
+    let other = open(&redis).await;
+    other.append(events(1..=1)).await.unwrap();
+    told(&mut newest, 1).await;
+    // It listens, and this it heard as it began to.
+    while news.next().now_or_never().is_some() {}
+    let link = redis.link().await;
+    let words = vec![b'x'; limits::STORE_HEARD.bytes + 1];
+    for (number, channel) in [(2, "pl:{g}:live"), (3, "pl:accounts")] {
+        // Of this one nobody is told.
+        let event =
+            crate::model::event::Logged { sequence: number, event: events(number..=number).remove(0) };
+        let mut add = ::redis::cmd("XADD");
+        add.arg("pl:{g}:events").arg(format!("{number}-0")).arg("e").arg(encode(&event).encode_to_vec());
+        let _: String = link.ask(&add).await.unwrap();
+        let _: u64 = link.ask(::redis::cmd("PUBLISH").arg(channel).arg(&words)).await.unwrap();
+        told(&mut newest, number).await;
+        let heard = tokio::time::timeout(Duration::from_secs(20), news.next()).await.expect("in time");
+        assert_eq!(heard.unwrap(), StoreNews::All);
     }
 }
 

@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use futures_util::StreamExt as _;
 use parking_lot::Mutex;
-use redis::aio::PubSubSink;
 use redis::{ErrorKind, RedisError, cmd};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -21,8 +19,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::super::{FarFrame, FrameSink, Heard, Hearing};
 use crate::auth::random;
 use crate::ids::SessionId;
-use crate::limits;
-use crate::redis::{Link, within};
+use crate::limits::{self, Most};
+use crate::redis::{Ear, Heard as Word, Link, within};
+use crate::telemetry::Listener;
 use crate::wire::frame;
 
 /// The frames of a node, both ways. The tasks do not outlive this.
@@ -33,6 +32,8 @@ pub(super) struct Frames {
 
 struct Shared {
     link: Link,
+    /// How many frames of others may wait.
+    most: Most,
     out: Mutex<HashMap<SessionId, Waiting>>,
     work: Notify,
     ears: DashMap<SessionId, Vec<(u64, Arc<FrameSink>)>>,
@@ -113,9 +114,10 @@ impl Drop for Listening {
 }
 
 impl Frames {
-    pub(super) fn start(link: Link) -> Self {
+    pub(super) fn start(link: Link, most: Most) -> Self {
         let shared = Arc::new(Shared {
             link,
+            most,
             out: Mutex::default(),
             work: Notify::new(),
             ears: DashMap::new(),
@@ -192,28 +194,36 @@ async fn listen(shared: Arc<Shared>) {
 
 /// One connection's life; it ends with an error.
 async fn listen_once(shared: &Shared, pause: &mut Duration) -> Result<(), RedisError> {
-    let (mut sink, mut stream) = shared.link.listen().await?.split();
+    let mut ear = shared.link.ear(Listener::Frames, shared.most).await?;
     let probe = format!("pl:probe:{:016x}", u64::from_be_bytes(random::bytes()));
-    within(limits::REDIS_ANSWER, sink.subscribe(&probe)).await?;
+    ear.subscribe(&[&probe]).await?;
     // Each session's channel, and the newest sink that was told that it hears.
     let mut channels = HashMap::new();
-    follow(shared, &mut sink, &mut channels).await?;
+    follow(shared, &mut ear, &mut channels).await?;
     *pause = limits::REDIS_RECONNECT.0;
     let (mut heard, mut beat) = (Instant::now(), tokio::time::interval(limits::REDIS_PROBE));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            message = stream.next() => {
-                let Some(message) = message else { return Err(gone("the connection ended")) };
+            word = ear.next() => {
+                let Some(word) = word else { return Err(gone("the connection ended")) };
                 heard = Instant::now();
-                if let Some((session, _)) = channels.get(message.get_channel_name())
-                    && let Some(frame) = unpacked(message.get_payload_bytes())
-                {
-                    let ears: Vec<_> = shared.sinks(*session, 0).into_iter().map(|(_, sink)| sink).collect();
-                    ears.iter().for_each(|sink| sink(Heard::Frame(frame.clone())));
+                match word {
+                    Word::Said(said) => {
+                        if let Some((session, _)) = channels.get(said.channel())
+                            && let Some(frame) = unpacked(said.payload())
+                        {
+                            shared.tell(*session, &Heard::Frame(frame));
+                        }
+                    }
+                    Word::Missed => {
+                        for (session, _) in channels.values() {
+                            shared.tell(*session, &Heard::Open);
+                        }
+                    }
                 }
             }
-            () = shared.changed.notified() => follow(shared, &mut sink, &mut channels).await?,
+            () = shared.changed.notified() => follow(shared, &mut ear, &mut channels).await?,
             _ = beat.tick() => {
                 if heard.elapsed() > limits::REDIS_SILENCE {
                     return Err(gone("nothing was heard"));
@@ -225,6 +235,12 @@ async fn listen_once(shared: &Shared, pause: &mut Duration) -> Result<(), RedisE
 }
 
 impl Shared {
+    /// Tells all sinks of a session.
+    fn tell(&self, session: SessionId, heard: &Heard) {
+        let ears: Vec<_> = self.sinks(session, 0).into_iter().map(|(_, sink)| sink).collect();
+        ears.iter().for_each(|sink| sink(heard.clone()));
+    }
+
     /// The sinks of a session from this one on.
     fn sinks(&self, session: SessionId, from: u64) -> Vec<(u64, Arc<FrameSink>)> {
         let ears = self.ears.get(&session);
@@ -237,24 +253,24 @@ impl Shared {
 /// Subscribes to what is to be heard by now, and no longer to what is not.
 async fn follow(
     shared: &Shared,
-    sink: &mut PubSubSink,
+    ear: &mut Ear,
     channels: &mut HashMap<String, (SessionId, u64)>,
 ) -> Result<(), RedisError> {
     let wanted: HashMap<String, SessionId> =
         shared.ears.iter().map(|ears| (channel(*ears.key()), *ears.key())).collect();
     let over: Vec<String> = channels.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
     for name in over {
-        within(limits::REDIS_ANSWER, sink.unsubscribe(&name)).await?;
+        ear.unsubscribe(&name).await?;
         channels.remove(&name);
     }
     for (name, session) in wanted {
         if !channels.contains_key(&name) {
-            within(limits::REDIS_ANSWER, sink.subscribe(&name)).await?;
+            ear.subscribe(&[&name]).await?;
         }
         let (_, told) = channels.entry(name).or_insert((session, 0));
-        for (id, ear) in shared.sinks(session, *told) {
+        for (id, sink) in shared.sinks(session, *told) {
             *told = (*told).max(id + 1);
-            ear(Heard::Open);
+            sink(Heard::Open);
         }
     }
     Ok(())

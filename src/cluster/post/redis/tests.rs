@@ -66,6 +66,22 @@ async fn connections_that_are_cut_lose_no_letter_and_tell_of_frames() {
 }
 
 #[tokio::test]
+async fn frames_that_had_no_room_are_told_of_and_later_ones_are_heard() {
+    let redis = Redis::start().await;
+    let (a, session) = (post(&redis).await, SessionId::from_u128(1));
+    let room = limits::Most { words: 100, bytes: 1_000 };
+    let b = RedisPost::hearing(redis.link().await, room);
+    let (_hearing, mut heard) = ear(&b, B, session);
+    expect_open(&mut heard).await;
+    for number in 0..3 {
+        a.send_frame(A, session, FarFrame { bytes: vec![7; 2_000].into(), ..frame(number) });
+        expect_open(&mut heard).await;
+    }
+    a.send_frame(A, session, frame(3));
+    suite::expect_frame(&mut heard, 3).await;
+}
+
+#[tokio::test]
 async fn a_redis_that_stands_still_delays_and_reorders_nothing() {
     let redis = Redis::start().await;
     let ([a, b], [mut at_a, mut at_b]) = pair(&redis).await;
