@@ -79,3 +79,11 @@ pub const FRAMES_HEARD: Most = Most { words: 4_000, bytes: 32 << 20 };
 
 /// Words on logs, groups and agents that wait for the store. Each is a few bytes, and reading makes up for all.
 pub const STORE_HEARD: Most = Most { words: 10_000, bytes: 4 << 20 };
+
+/// How often a listener sends itself a word over each connection for channels of shards. It is a word a second for each
+/// primary, which costs nothing.
+pub const SHARD_PROBE: Duration = Duration::from_secs(1);
+
+/// Without such a word for this long a connection is dead, whatever its socket says: what it would have told is read
+/// as soon as another one is there.
+pub const SHARD_SILENCE: Duration = Duration::from_secs(5);

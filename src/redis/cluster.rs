@@ -11,7 +11,7 @@ use std::sync::Arc;
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::Slot;
-use redis::{AsyncConnectionConfig, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
 
 use super::call::{Door, Work};
 use super::plan::{Plan, Servers};
@@ -106,18 +106,30 @@ impl Cluster {
 
     /// A connection of its own to the primary that a key is on.
     pub(super) async fn own(&self, key: &str) -> Result<MultiplexedConnection, RedisError> {
-        let slot = Some(Slot::for_key(key));
+        match self.places(&[key.to_owned()]).await?.swap_remove(0) {
+            Some((host, port)) => self.member(&host, port).await,
+            None => Err(RedisError::from((ErrorKind::ClusterConnectionNotFound, "the slot has no primary"))),
+        }
+    }
+
+    /// The primaries that keys, or channels of shards, are on, where there are any.
+    pub(super) async fn places(&self, keys: &[String]) -> Result<Vec<Option<Place>>, RedisError> {
         let ranges = self.ranges().await?;
-        let range =
-            ranges.into_iter().find(|range| range.slots.clone().any(|number| Slot::new(number) == slot));
-        let Some(Range { place: (host, port), .. }) = range else {
-            return Err(RedisError::from((ErrorKind::ClusterConnectionNotFound, "the slot has no primary")));
+        let place = |key: &String| {
+            let slot = Some(Slot::for_key(key));
+            let has = |range: &&Range| range.slots.clone().any(|number| Slot::new(number) == slot);
+            ranges.iter().find(has).map(|range| range.place.clone())
         };
-        self.member(&host, port).await
+        Ok(keys.iter().map(place).collect())
+    }
+
+    /// A client of a primary whose connections may subscribe to channels of shards.
+    pub(super) fn listener(&self, (host, port): &Place) -> Result<Client, RedisError> {
+        self.plan.listener(self.plan.of_server(host, *port))
     }
 
     /// Where the primaries are that have slots.
-    async fn primaries(&self) -> Result<Vec<(String, u16)>, RedisError> {
+    async fn primaries(&self) -> Result<Vec<Place>, RedisError> {
         let mut places = Vec::new();
         for Range { place, .. } in self.ranges().await? {
             if !places.contains(&place) {
@@ -147,11 +159,13 @@ impl Cluster {
     }
 }
 
+/// Host and port of a member.
+pub(super) type Place = (String, u16);
+
 /// Slots that are on one primary.
 struct Range {
     slots: RangeInclusive<u16>,
-    /// Host and port.
-    place: (String, u16),
+    place: Place,
 }
 
 /// Whether none of so many commands was begun.

@@ -55,7 +55,7 @@ impl Said {
 }
 
 /// What was said and not taken yet.
-struct Waiting {
+pub(super) struct Waiting {
     state: Mutex<State>,
     news: Notify,
     most: Most,
@@ -71,12 +71,12 @@ struct State {
 }
 
 impl Waiting {
-    fn new(most: Most, meters: Option<(Listener, Arc<Meters>)>) -> Arc<Self> {
+    pub(super) fn new(most: Most, meters: Option<(Listener, Arc<Meters>)>) -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), news: Notify::new(), most, meters })
     }
 
     /// Something was said.
-    fn push(&self, said: Msg) {
+    pub(super) fn push(&self, said: Msg) {
         let said = Said(said);
         let lost = {
             let mut state = self.state.lock();
@@ -100,13 +100,13 @@ impl Waiting {
     }
 
     /// Nothing more will be.
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.state.lock().over = true;
         self.news.notify_one();
     }
 
     /// What was said, or is missed.
-    fn take(&self) -> Option<Heard> {
+    pub(super) fn take(&self) -> Option<Heard> {
         let mut state = self.state.lock();
         if std::mem::take(&mut state.missed) {
             return Some(Heard::Missed);
@@ -120,6 +120,16 @@ impl Waiting {
     fn is_over(&self) -> bool {
         let state = self.state.lock();
         state.over && !state.missed && state.words.is_empty()
+    }
+
+    /// Whoever waits is to look again.
+    pub(super) fn wake(&self) {
+        self.news.notify_one();
+    }
+
+    /// Waits until there may be something to take.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
     }
 }
 
@@ -161,7 +171,7 @@ impl Ear {
             if self.waiting.is_over() {
                 return None;
             }
-            self.waiting.news.notified().await;
+            self.waiting.news().await;
         }
     }
 }

@@ -17,6 +17,7 @@ mod sentinel;
 #[path = "../../tests/it/common/redis.rs"]
 #[allow(dead_code, unreachable_pub, reason = "tests of whole servers use it too")]
 pub(crate) mod server;
+mod shards;
 mod single;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use redis::{
 pub use ear::{Ear, Heard, Said};
 pub use fit::OpenError;
 pub use plan::{Plan, Servers, Tls};
+pub use shards::{Shards, Told};
 
 use self::call::Work;
 use self::cluster::Cluster;
@@ -150,6 +152,11 @@ impl Link {
     /// are told whatever is published on one of them. Of what the listener has not taken no more than this is kept.
     pub async fn ear(&self, listener: Listener, most: limits::Most) -> Result<Ear, RedisError> {
         Ok(Ear::new(self.listen().await?, listener, most, self.meters.clone()))
+    }
+
+    /// The same for channels of shards, on connections to the primaries that tell of them.
+    pub fn shards(&self, listener: Listener, most: limits::Most) -> Shards {
+        Shards::new(self.clone(), listener, most)
     }
 
     async fn listen(&self) -> Result<PubSub, RedisError> {

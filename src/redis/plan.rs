@@ -6,8 +6,8 @@
 use redis::cluster::ClusterClientBuilder;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo,
-    RedisError, TlsCertificates, TlsMode,
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion,
+    RedisConnectionInfo, RedisError, TlsCertificates, TlsMode,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -126,6 +126,12 @@ impl Plan {
         let redis = credentials(RedisConnectionInfo::default(), user, password).set_skip_set_lib_name();
         let info = addr.into_connection_info().expect("an address is one");
         info.set_redis_settings(redis).set_tcp_settings(tcp())
+    }
+
+    /// A client of one server whose connections may subscribe to the channels of a shard, too.
+    pub(super) fn listener(&self, info: ConnectionInfo) -> Result<Client, RedisError> {
+        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        self.client(info.set_redis_settings(redis))
     }
 
     /// A client of one server.

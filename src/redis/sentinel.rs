@@ -6,7 +6,7 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, RedisError, ServerErrorKind};
 use secrecy::SecretString;
 
 use super::OpenError;
@@ -34,8 +34,8 @@ impl Sentinels {
         Ok(Self { plan: plan.clone(), clients, master: master.to_owned() })
     }
 
-    /// A client of the primary.
-    pub(super) async fn primary(&self) -> Result<Client, RedisError> {
+    /// Where the primary is.
+    pub(super) async fn primary(&self) -> Result<ConnectionInfo, RedisError> {
         let mut asked: FuturesUnordered<_> = self.clients.iter().map(|client| self.ask(client)).collect();
         let mut named: Vec<((String, u16), usize)> = Vec::new();
         let mut failed: Option<RedisError> = None;
@@ -64,7 +64,7 @@ impl Sentinels {
             }
         }
         match named.into_iter().max_by_key(|(_, voices)| *voices) {
-            Some(((host, port), _)) => self.plan.client(self.plan.of_server(&host, port)),
+            Some(((host, port), _)) => Ok(self.plan.of_server(&host, port)),
             None => {
                 Err(failed
                     .unwrap_or_else(|| RedisError::from((ErrorKind::EmptySentinelList, "no Sentinels"))))

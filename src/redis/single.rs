@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
+};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -22,6 +24,7 @@ use crate::telemetry::{Meters, RedisUse};
 
 /// One server's connection, while it is good.
 pub(super) struct Single {
+    plan: Plan,
     place: Place,
     held: ArcSwapOption<MultiplexedConnection>,
     /// One attempt at a time, with when and how the newest one failed.
@@ -33,7 +36,7 @@ pub(super) struct Single {
 
 /// How the server is found.
 enum Place {
-    Known(Client),
+    Known(ConnectionInfo),
     Named(Sentinels),
 }
 
@@ -44,18 +47,30 @@ impl Single {
                 Place::Named(Sentinels::new(plan, nodes, master, user.as_deref(), password.as_ref())?)
             }
             Servers::Url(url) => {
-                Place::Known(plan.client(plan.of_address(url)?).map_err(OpenError::Address)?)
+                let info = plan.of_address(url)?;
+                plan.client(info.clone()).map_err(OpenError::Address)?;
+                Place::Known(info)
             }
             Servers::Cluster(_) => unreachable!("a cluster is more than one server"),
         };
         let attempts = AtomicU64::new(0);
-        Ok(Self { place, held: ArcSwapOption::empty(), turn: Mutex::new(None), attempts, meters })
+        let plan = plan.clone();
+        Ok(Self { plan, place, held: ArcSwapOption::empty(), turn: Mutex::new(None), attempts, meters })
     }
 
     /// A client of the server.
     pub(super) async fn client(&self) -> Result<Client, RedisError> {
+        self.plan.client(self.info().await?)
+    }
+
+    /// A client of the server whose connections may subscribe.
+    pub(super) async fn listener(&self) -> Result<Client, RedisError> {
+        self.plan.listener(self.info().await?)
+    }
+
+    async fn info(&self) -> Result<ConnectionInfo, RedisError> {
         match &self.place {
-            Place::Known(client) => Ok(client.clone()),
+            Place::Known(info) => Ok(info.clone()),
             Place::Named(sentinels) => sentinels.primary().await,
         }
     }

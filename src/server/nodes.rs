@@ -39,10 +39,10 @@ impl Nodes {
                 shared: None,
             });
         };
-        // Letters do not wait behind what is kept.
-        let (letters, presence, link) =
-            (reach.connect().await?, reach.connect().await?, reach.connect().await?);
-        let post = RedisPost::new(letters);
+        // Letters do not wait behind what is kept, nor anything behind frames.
+        let (letters, frames) = (reach.connect().await?, reach.connect().await?);
+        let (presence, link) = (reach.connect().await?, reach.connect().await?);
+        let post = RedisPost::new(letters, frames);
         // Who finds this node may write to it at once.
         let directory = RedisDirectory::new(presence, &config.limits, Arc::clone(meters)).after(post.ready());
         let directory = Arc::new(directory);

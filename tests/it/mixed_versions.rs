@@ -58,7 +58,7 @@ impl Later {
         entry.extend(visitor.encode_to_vec());
         entry.extend(MORE);
         self.run(&[b"HSET", b"pl:{demo}:v", b"far", &entry]).await;
-        self.run(&[b"PUBLISH", b"pl:{demo}:presence", &entry]).await;
+        self.run(&[b"SPUBLISH", b"pl:{demo}:presence", &entry]).await;
     }
 
     async fn writes_to(&self, inbox: &str, first: u64, letters: &[Vec<u8>]) {
@@ -131,9 +131,15 @@ async fn a_later_node_is_understood_as_far_as_it_is_known_and_harms_nobody() {
     let nodes: Vec<String> = later.link.ask(redis::cmd("HKEYS").arg("pl:{nodes}:leases")).await.unwrap();
     let own = nodes.iter().find(|node| **node != later.name).unwrap();
     let (node, inbox) = (format!("pl:node:{own}"), format!("pl:inbox:n{own}"));
-    for channel in ["pl:{demo}:presence", "pl:{demo}:live", "pl:accounts", "pl:{nodes}:news", &node] {
+    for (say, channel) in [
+        ("SPUBLISH", "pl:{demo}:presence"),
+        ("PUBLISH", "pl:{demo}:live"),
+        ("PUBLISH", "pl:accounts"),
+        ("PUBLISH", "pl:{nodes}:news"),
+        ("PUBLISH", &node),
+    ] {
         for word in [&b"zone eu demo far 7"[..], &[0xff, 0xfe], b"", &MORE] {
-            later.run(&[b"PUBLISH", channel.as_bytes(), word]).await;
+            later.run(&[say.as_bytes(), channel.as_bytes(), word]).await;
         }
     }
     // Letters of unknown kinds, a door that is not known, a question that is not known.

@@ -114,14 +114,14 @@ fn inbox(node: NodeId) -> String {
 }
 
 impl RedisPost {
-    /// A post over a connection.
-    pub fn new(link: Link) -> Self {
-        Self::hearing(link, limits::FRAMES_HEARD)
+    /// A post over a connection, with another one for frames: letters do not wait behind them.
+    pub fn new(link: Link, frames: Link) -> Self {
+        Self::hearing(link, frames, limits::FRAMES_HEARD)
     }
 
     /// One that keeps so much of what it is to hear.
-    fn hearing(link: Link, most: limits::Most) -> Self {
-        let (open, frames) = (watch::Sender::new(false), frames::Frames::start(link.clone(), most));
+    fn hearing(link: Link, frames: Link, most: limits::Most) -> Self {
+        let (open, frames) = (watch::Sender::new(false), frames::Frames::start(frames, most));
         Self { link, frames, node: OnceLock::new(), open }
     }
 

@@ -32,7 +32,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut said: mpsc::Receiver<Said>) {
 
 impl Inner {
     async fn say(&self, channel: &str, payload: &[u8]) -> Result<(), redis::RedisError> {
-        let mut publish = redis::cmd("PUBLISH");
+        let mut publish = redis::cmd("SPUBLISH");
         publish.arg(channel).arg(payload);
         let told = self.link.ask::<u64>(&publish);
         crate::redis::within(limits::DIRECTORY_ANSWER, told).await.map(drop)

@@ -27,7 +27,7 @@ impl Keys<'_> {
         format!("pl:{{{}}}:v:floor", self.0)
     }
 
-    /// The channel of changes.
+    /// The channel of changes, which is one of the shard that the keys are on.
     pub(super) fn presence(&self) -> String {
         format!("pl:{{{}}}:presence", self.0)
     }

@@ -1,11 +1,12 @@
-//! What other nodes tell, on a connection of its own.
+//! What other nodes tell, on connections of its own.
 //!
 //! Channels lose whatever is said while nobody listens. So the task here subscribes, waits for the confirmation and
-//! only then says that a group is followed; after every loss of the connection everything is read again. Sockets die
-//! without a word, so it must hear the own node's beats: when it does not, the connection is given up.
+//! only then says that a group is followed. Groups are heard from the primaries that their slots are on, each apart from
+//! the others: a group that was not heard for a while, whatever for, is read again once it is. What concerns the node
+//! itself, and all nodes, comes over another connection. Sockets die without a word, so it must hear the own node's beats:
+//! when it does not, all connections are given up.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::cluster::Hint;
 use crate::ids::{GroupId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::visitor::State;
-use crate::redis::{Ear, Heard, Said};
+use crate::redis::{Heard, Said, Shards, Told};
 use crate::telemetry::Listener;
 
 /// The groups that are followed.
@@ -31,16 +32,19 @@ pub(super) type Wishes = BTreeMap<GroupId, Wish>;
 pub(super) struct Wish {
     count: usize,
     confirmed: watch::Sender<bool>,
-    /// Somebody was told that it is followed before it was.
-    late: bool,
+    /// Somebody was told that it is followed while it was not heard.
+    missed: bool,
 }
+
+/// The channels of the groups that are followed, and which of them are heard.
+type Channels = BTreeMap<String, (GroupId, bool)>;
 
 impl Inner {
     /// Follows a group. Returns when it is subscribed, or when that takes long: then it is read again later.
     pub(super) async fn follow(&self, group: &GroupId) {
         let mut confirmed = {
             let mut wishes = self.wishes.lock();
-            let fresh = || Wish { count: 0, confirmed: watch::Sender::new(false), late: false };
+            let fresh = || Wish { count: 0, confirmed: watch::Sender::new(false), missed: false };
             let wish = wishes.entry(group.clone()).or_insert_with(fresh);
             wish.count += 1;
             wish.confirmed.subscribe()
@@ -50,7 +54,7 @@ impl Inner {
         if tokio::time::timeout(limits::CLAIM_WAIT, confirmed).await.is_err()
             && let Some(wish) = self.wishes.lock().get_mut(group)
         {
-            wish.late = true;
+            wish.missed |= !*wish.confirmed.borrow();
         }
     }
 
@@ -67,22 +71,39 @@ impl Inner {
         }
     }
 
+    /// A group is heard from here on; `anew` if it is so since just now.
+    fn confirm(&self, group: &GroupId, anew: bool) {
+        let missed = self.wishes.lock().get_mut(group).is_some_and(|wish| {
+            let known = wish.confirmed.send_replace(true);
+            std::mem::take(&mut wish.missed) || (known && anew)
+        });
+        if missed {
+            self.tell(Hint::Reread(Some(group.clone())));
+        }
+    }
+
     /// Whether what is told of a group now is heard.
     pub(super) fn hears(&self, group: &GroupId) -> bool {
         self.wishes.lock().get(group).is_some_and(|wish| *wish.confirmed.borrow())
     }
 }
 
+impl Wish {
+    /// It is not heard any more.
+    fn deny(&mut self) {
+        self.missed |= self.confirmed.send_replace(false);
+    }
+}
+
 /// The listener's life: one connection after the other.
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut pause = limits::REDIS_RECONNECT.0;
-    let mut again = false;
     loop {
-        if let Err(error) = listen(&inner, &mut pause, &mut again).await {
+        if let Err(error) = listen(&inner, &mut pause).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "lost touch with other nodes");
         }
-        for wish in inner.wishes.lock().values() {
-            wish.confirmed.send_replace(false);
+        for wish in inner.wishes.lock().values_mut() {
+            wish.deny();
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(limits::REDIS_RECONNECT.1);
@@ -90,17 +111,15 @@ pub(super) async fn run(inner: Arc<Inner>) {
 }
 
 /// One connection's life; it ends with an error.
-async fn listen(inner: &Arc<Inner>, pause: &mut Duration, again: &mut bool) -> Result<(), RedisError> {
+async fn listen(inner: &Arc<Inner>, pause: &mut Duration) -> Result<(), RedisError> {
     let Some(me) = inner.me() else { return Err(over("nobody listens")) };
     let mut ear = inner.link.ear(Listener::Presence, limits::PRESENCE_HEARD).await?;
     let own = entry::node_channel(me.node);
     ear.subscribe(&[own.as_str(), beat::NEWS]).await?;
-    let mut channels = BTreeMap::new();
-    subscribe(inner, &mut ear, &mut channels).await?;
+    let mut shards = inner.link.shards(Listener::Presence, limits::PRESENCE_HEARD);
+    let mut channels = Channels::new();
+    follow(inner, &shards, &mut channels);
     *pause = limits::REDIS_RECONNECT.0;
-    if std::mem::replace(again, true) {
-        inner.tell(Hint::Reread(None));
-    }
     let silence = inner.pace.silence().max(limits::DIRECTORY_ANSWER);
     let mut look = tokio::time::interval(inner.pace.beat);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -114,7 +133,7 @@ async fn listen(inner: &Arc<Inner>, pause: &mut Duration, again: &mut bool) -> R
                     return Err(over("the own beat was not heard"));
                 }
             }
-            () = inner.wanted.notified() => subscribe(inner, &mut ear, &mut channels).await?,
+            () = inner.wanted.notified() => follow(inner, &shards, &mut channels),
             said = ear.next() => match said {
                 None => return Err(over("the connection ended")),
                 Some(Heard::Missed) => {
@@ -126,14 +145,29 @@ async fn listen(inner: &Arc<Inner>, pause: &mut Duration, again: &mut bool) -> R
                     heard = Instant::now();
                     hear_own(inner, said.payload());
                 }
-                Some(Heard::Said(said)) if said.channel() == beat::NEWS => {
+                Some(Heard::Said(said)) => {
                     if said.payload() != entry::node_name(me.node).as_bytes() {
                         inner.hurry.notify_one();
                     }
                 }
-                Some(Heard::Said(said)) => {
-                    if let Some(group) = channels.get(said.channel()) {
+            },
+            told = shards.next() => match told {
+                Told::Said(said) => {
+                    if let Some((group, _)) = channels.get(said.channel()) {
                         hear(inner, group, &said);
+                    }
+                }
+                Told::Missed => inner.tell(Hint::Reread(None)),
+                Told::Open(channel) => {
+                    if let Some((group, open)) = channels.get_mut(&channel) {
+                        *open = true;
+                        inner.confirm(group, true);
+                    }
+                }
+                Told::Closed(channel) => {
+                    if let Some((group, open)) = channels.get_mut(&channel) {
+                        *open = false;
+                        inner.wishes.lock().get_mut(group).into_iter().for_each(Wish::deny);
                     }
                 }
             },
@@ -141,34 +175,28 @@ async fn listen(inner: &Arc<Inner>, pause: &mut Duration, again: &mut bool) -> R
     }
 }
 
-/// Subscribes to what is followed by now, and leaves what is not.
-async fn subscribe(
-    inner: &Inner,
-    ear: &mut Ear,
-    channels: &mut BTreeMap<String, GroupId>,
-) -> Result<(), RedisError> {
-    let groups: Vec<GroupId> = inner.wishes.lock().keys().cloned().collect();
-    let unwanted: Vec<String> =
-        channels.iter().filter(|(_, group)| !groups.contains(group)).map(|(name, _)| name.clone()).collect();
-    for channel in unwanted {
-        ear.unsubscribe(&channel).await?;
-        channels.remove(&channel);
-    }
+/// Follows what is wished by now, and leaves what is not.
+fn follow(inner: &Inner, shards: &Shards, channels: &mut Channels) {
+    let groups: BTreeSet<GroupId> = inner.wishes.lock().keys().cloned().collect();
+    channels.retain(|channel, (group, _)| {
+        let is_wished = groups.contains(group);
+        if !is_wished {
+            shards.leave(channel);
+        }
+        is_wished
+    });
     for group in groups {
         let channel = Keys(&group).presence();
-        if let Entry::Vacant(vacant) = channels.entry(channel) {
-            ear.subscribe(&[vacant.key()]).await?;
-            vacant.insert(group.clone());
-        }
-        let late = inner.wishes.lock().get_mut(&group).is_some_and(|wish| {
-            wish.confirmed.send_replace(true);
-            std::mem::take(&mut wish.late)
-        });
-        if late {
-            inner.tell(Hint::Reread(Some(group)));
+        match channels.get(&channel) {
+            // Somebody may wish it anew.
+            Some((_, open)) if *open => inner.confirm(&group, false),
+            Some(_) => {}
+            None => {
+                shards.follow(&channel);
+                channels.insert(channel, (group, false));
+            }
         }
     }
-    Ok(())
 }
 
 /// The own node's channel: its beat, or a greater version of a visitor of this node than it has.

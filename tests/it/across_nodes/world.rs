@@ -127,8 +127,8 @@ impl World {
         let () = quick.query_async(&mut redis.connect().await).await.unwrap();
         let mut posts = Vec::new();
         for _ in 0..nodes {
-            let link = redis.link().await;
-            posts.push(Arc::new(RedisPost::new(link)) as Arc<dyn Post>);
+            let post = RedisPost::new(redis.link().await, redis.link().await);
+            posts.push(Arc::new(post) as Arc<dyn Post>);
         }
         Self::over(posts, Some(redis)).await
     }

@@ -70,7 +70,8 @@ impl Redis {
         }
     }
 
-    async fn alone() -> Self {
+    /// One server.
+    pub async fn alone() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let shape = Shape::Alone(spawn_in(folder.path()));
         let redis = Self { folder, shape };

@@ -1,26 +1,27 @@
 //! Frames through the pub/sub of Redis, on connections that carry nothing else.
 //!
-//! A channel for each session, heard by the nodes with viewers of it. Frames may be lost: on the way, while Redis
-//! is away, or here, where more wait than may. Their numbers tell, and [`Heard::Open`] tells that some may be.
+//! A channel of a shard for each session, heard by the nodes with viewers of it and only as long as they have any, so
+//! that no server of a cluster but the one that the channel is on has to do with it. Frames may be lost: on the way,
+//! while Redis is away, or here, where more wait than may. Their numbers tell, and [`Heard::Open`] tells that some may
+//! be. A session whose server is slow or away keeps those of others waiting for nothing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
-use redis::{ErrorKind, RedisError, cmd};
+use redis::Pipeline;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior};
 
 use super::super::{FarFrame, FrameSink, Heard, Hearing};
-use crate::auth::random;
 use crate::ids::SessionId;
 use crate::limits::{self, Most};
-use crate::redis::{Ear, Heard as Word, Link, within};
+use crate::redis::{Link, Shards, Told};
 use crate::telemetry::Listener;
 use crate::wire::frame;
 
@@ -141,143 +142,139 @@ impl Frames {
     }
 }
 
+/// Sends what waits, of each session at once, and of one after the other.
 async fn write(shared: Arc<Shared>) {
-    let mut pause = limits::REDIS_RECONNECT.0;
+    let (mut sending, mut busy) = (FuturesUnordered::new(), HashSet::new());
     loop {
-        if let Err(error) = write_once(&shared, &mut pause).await {
-            tracing::debug!(%error, "frames for other nodes are lost");
+        for (session, frames) in shared.take(&busy) {
+            busy.insert(session);
+            let link = &shared.link;
+            sending.push(async move { (session, link.ask_all::<()>(&frames).await) });
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(limits::REDIS_RECONNECT.1);
-    }
-}
-
-async fn write_once(shared: &Shared, pause: &mut Duration) -> Result<(), RedisError> {
-    // Any member of a cluster publishes to all of it.
-    let mut connection = shared.link.own("pl:frames").await?;
-    *pause = limits::REDIS_RECONNECT.0;
-    loop {
-        let mut sending = redis::pipe();
-        {
-            let mut out = shared.out.lock();
-            for (session, waiting) in out.iter_mut() {
-                let channel = channel(*session);
-                while let Some(frame) = waiting.pop() {
-                    sending.cmd("PUBLISH").arg(&channel).arg(packed(&frame)).ignore();
+        tokio::select! {
+            () = shared.work.notified() => {}
+            Some((session, sent)) = sending.next() => {
+                busy.remove(&session);
+                if let Err(error) = sent {
+                    tracing::debug!(%error, %session, "frames for other nodes are lost");
                 }
             }
-            out.clear();
         }
-        if sending.is_empty() {
-            shared.work.notified().await;
-            continue;
-        }
-        let () = within(limits::REDIS_ANSWER, sending.query_async(&mut connection)).await?;
     }
 }
 
-/// The listening task's life: one connection after the other.
+/// The listening task's life.
 async fn listen(shared: Arc<Shared>) {
-    let mut pause = limits::REDIS_RECONNECT.0;
     loop {
         // Nobody listens where nothing is to be heard.
         while shared.ears.is_empty() {
             shared.changed.notified().await;
         }
-        if let Err(error) = listen_once(&shared, &mut pause).await {
-            tracing::debug!(%error, "frames of other nodes are not heard");
+        let mut shards = shared.link.shards(Listener::Frames, shared.most);
+        let mut channels = HashMap::new();
+        let mut is_wanted = shared.follow(&shards, &mut channels);
+        while is_wanted {
+            tokio::select! {
+                told = shards.next() => shared.hear(told, &mut channels),
+                () = shared.changed.notified() => is_wanted = shared.follow(&shards, &mut channels),
+            }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(limits::REDIS_RECONNECT.1);
     }
 }
 
-/// One connection's life; it ends with an error.
-async fn listen_once(shared: &Shared, pause: &mut Duration) -> Result<(), RedisError> {
-    let mut ear = shared.link.ear(Listener::Frames, shared.most).await?;
-    let probe = format!("pl:probe:{:016x}", u64::from_be_bytes(random::bytes()));
-    ear.subscribe(&[&probe]).await?;
-    // Each session's channel, and the newest sink that was told that it hears.
-    let mut channels = HashMap::new();
-    follow(shared, &mut ear, &mut channels).await?;
-    *pause = limits::REDIS_RECONNECT.0;
-    let (mut heard, mut beat) = (Instant::now(), tokio::time::interval(limits::REDIS_PROBE));
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            word = ear.next() => {
-                let Some(word) = word else { return Err(gone("the connection ended")) };
-                heard = Instant::now();
-                match word {
-                    Word::Said(said) => {
-                        if let Some((session, _)) = channels.get(said.channel())
-                            && let Some(frame) = unpacked(said.payload())
-                        {
-                            shared.tell(*session, &Heard::Frame(frame));
-                        }
-                    }
-                    Word::Missed => {
-                        for (session, _) in channels.values() {
-                            shared.tell(*session, &Heard::Open);
-                        }
-                    }
-                }
-            }
-            () = shared.changed.notified() => follow(shared, &mut ear, &mut channels).await?,
-            _ = beat.tick() => {
-                if heard.elapsed() > limits::REDIS_SILENCE {
-                    return Err(gone("nothing was heard"));
-                }
-                let _heard: u64 = shared.link.ask(cmd("PUBLISH").arg(&probe).arg("")).await?;
-            }
-        }
-    }
+/// A session's channel.
+struct Channel {
+    session: SessionId,
+    is_open: bool,
+    /// The newest sink that was told that it hears.
+    told: u64,
 }
 
 impl Shared {
-    /// Tells all sinks of a session.
-    fn tell(&self, session: SessionId, heard: &Heard) {
-        let ears: Vec<_> = self.sinks(session, 0).into_iter().map(|(_, sink)| sink).collect();
-        ears.iter().for_each(|sink| sink(heard.clone()));
+    /// What is to be sent of sessions of which nothing is being sent.
+    fn take(&self, busy: &HashSet<SessionId>) -> Vec<(SessionId, Pipeline)> {
+        let mut taken = Vec::new();
+        self.out.lock().retain(|session, waiting| {
+            if busy.contains(session) {
+                return true;
+            }
+            let (channel, mut frames) = (channel(*session), redis::pipe());
+            while let Some(frame) = waiting.pop() {
+                frames.cmd("SPUBLISH").arg(&channel).arg(packed(&frame)).ignore();
+            }
+            taken.push((*session, frames));
+            false
+        });
+        taken
     }
 
-    /// The sinks of a session from this one on.
-    fn sinks(&self, session: SessionId, from: u64) -> Vec<(u64, Arc<FrameSink>)> {
-        let ears = self.ears.get(&session);
-        let later =
-            |ears: &Vec<(u64, Arc<FrameSink>)>| ears.iter().filter(|(id, _)| *id >= from).cloned().collect();
-        ears.map(|ears| later(&ears)).unwrap_or_default()
-    }
-}
-
-/// Subscribes to what is to be heard by now, and no longer to what is not.
-async fn follow(
-    shared: &Shared,
-    ear: &mut Ear,
-    channels: &mut HashMap<String, (SessionId, u64)>,
-) -> Result<(), RedisError> {
-    let wanted: HashMap<String, SessionId> =
-        shared.ears.iter().map(|ears| (channel(*ears.key()), *ears.key())).collect();
-    let over: Vec<String> = channels.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
-    for name in over {
-        ear.unsubscribe(&name).await?;
-        channels.remove(&name);
-    }
-    for (name, session) in wanted {
-        if !channels.contains_key(&name) {
-            ear.subscribe(&[&name]).await?;
+    fn hear(&self, told: Told, channels: &mut HashMap<String, Channel>) {
+        match told {
+            Told::Said(said) => {
+                if let Some(Channel { session, .. }) = channels.get(said.channel())
+                    && let Some(frame) = unpacked(said.payload())
+                {
+                    self.tell(*session, 0, &Heard::Frame(frame));
+                }
+            }
+            Told::Missed => {
+                for channel in channels.values().filter(|channel| channel.is_open) {
+                    self.tell(channel.session, 0, &Heard::Open);
+                }
+            }
+            Told::Open(name) => {
+                if let Some(channel) = channels.get_mut(&name) {
+                    (channel.is_open, channel.told) = (true, 0);
+                    self.open(channel);
+                }
+            }
+            Told::Closed(name) => {
+                if let Some(channel) = channels.get_mut(&name) {
+                    channel.is_open = false;
+                }
+            }
         }
-        let (_, told) = channels.entry(name).or_insert((session, 0));
-        for (id, sink) in shared.sinks(session, *told) {
-            *told = (*told).max(id + 1);
-            sink(Heard::Open);
+    }
+
+    /// Tells the sinks of a channel that they hear, unless they were told.
+    fn open(&self, channel: &mut Channel) {
+        if let Some(newest) = self.tell(channel.session, channel.told, &Heard::Open) {
+            channel.told = newest + 1;
         }
     }
-    Ok(())
-}
 
-fn gone(why: &'static str) -> RedisError {
-    RedisError::from((ErrorKind::Io, why))
+    /// Tells the sinks of a session from this one on; returns the newest.
+    fn tell(&self, session: SessionId, from: u64, heard: &Heard) -> Option<u64> {
+        let sinks: Vec<_> = {
+            let ears = self.ears.get(&session)?;
+            ears.iter().filter(|(id, _)| *id >= from).cloned().collect()
+        };
+        sinks.iter().for_each(|(_, sink)| sink(heard.clone()));
+        sinks.iter().map(|(id, _)| *id).max()
+    }
+
+    /// Follows what is to be heard by now, and no longer what is not. False when nothing is.
+    fn follow(&self, shards: &Shards, channels: &mut HashMap<String, Channel>) -> bool {
+        let wanted: HashMap<String, SessionId> =
+            self.ears.iter().map(|ears| (channel(*ears.key()), *ears.key())).collect();
+        channels.retain(|name, _| {
+            let is_wanted = wanted.contains_key(name);
+            if !is_wanted {
+                shards.leave(name);
+            }
+            is_wanted
+        });
+        for (name, session) in wanted {
+            let channel = channels.entry(name).or_insert_with_key(|name| {
+                shards.follow(name);
+                Channel { session, is_open: false, told: 0 }
+            });
+            if channel.is_open {
+                self.open(channel);
+            }
+        }
+        !channels.is_empty()
+    }
 }
 
 #[cfg(test)]

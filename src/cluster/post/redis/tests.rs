@@ -7,9 +7,10 @@ use crate::cluster::post::suite::{self, A, B, ear, expect, expect_lost, expect_o
 use crate::cluster::post::{Heard, Mail};
 
 use crate::redis::server::Redis;
+use crate::redis::server::cluster::RedisCluster;
 
 async fn post(redis: &Redis) -> Arc<RedisPost> {
-    Arc::new(RedisPost::new(redis.link().await))
+    Arc::new(RedisPost::new(redis.link().await, redis.link().await))
 }
 
 /// Two nodes that have spoken to each other.
@@ -70,7 +71,7 @@ async fn frames_that_had_no_room_are_told_of_and_later_ones_are_heard() {
     let redis = Redis::start().await;
     let (a, session) = (post(&redis).await, SessionId::from_u128(1));
     let room = limits::Most { words: 100, bytes: 1_000 };
-    let b = RedisPost::hearing(redis.link().await, room);
+    let b = RedisPost::hearing(redis.link().await, redis.link().await, room);
     let (_hearing, mut heard) = ear(&b, B, session);
     expect_open(&mut heard).await;
     for number in 0..3 {
@@ -79,6 +80,50 @@ async fn frames_that_had_no_room_are_told_of_and_later_ones_are_heard() {
     }
     a.send_frame(A, session, frame(3));
     suite::expect_frame(&mut heard, 3).await;
+}
+
+#[tokio::test]
+async fn in_a_cluster_frames_are_a_matter_of_their_own_shard_and_only_while_somebody_hears() {
+    let all = RedisCluster::start(3).await;
+    let link = async || Link::open(&all.url()).await.unwrap();
+    let post = async || RedisPost::new(link().await, link().await);
+    let (a, b) = (post().await, post().await);
+    let session = SessionId::from_u128(1);
+    let home = all.home(&format!("pl:frames:{session}")).await.1;
+    let listened = async || {
+        let mut listened = Vec::new();
+        for at in 0..3 {
+            let mut look = cmd("PUBSUB");
+            look.arg("SHARDCHANNELS").arg("pl:frames:*");
+            let channels: Vec<String> = look.query_async(&mut all.connect(at).await).await.unwrap();
+            listened.push(channels.len());
+        }
+        listened
+    };
+    a.send_frame(A, session, frame(0));
+    assert_eq!(listened().await, [0, 0, 0], "nobody hears");
+    let (hearing, mut heard) = ear(&b, B, session);
+    expect_open(&mut heard).await;
+    let mut there = vec![0; 3];
+    there[home] = 1;
+    assert_eq!(listened().await, there);
+    for number in 1..100 {
+        a.send_frame(A, session, frame(number));
+    }
+    for number in 1..100 {
+        suite::expect_frame(&mut heard, number).await;
+    }
+    for at in 0..3 {
+        let told: String = cmd("CLUSTER").arg("INFO").query_async(&mut all.connect(at).await).await.unwrap();
+        assert!(!told.contains("messages_publish"), "members tell each other nothing: {told}");
+    }
+    drop(hearing);
+    let over = async {
+        while listened().await != [0, 0, 0] {
+            tokio::task::yield_now().await;
+        }
+    };
+    suite::within("nobody hears any more", over).await;
 }
 
 #[tokio::test]

@@ -48,12 +48,12 @@ for i = 6, #ARGV, 5 do
   elseif result == '' then
     if absent then
       redis.call('HDEL', visitors, visitor)
-      redis.call('PUBLISH', channel, entry)
+      redis.call('SPUBLISH', channel, entry)
     elseif below then
       result = '>' .. below
     else
       redis.call('HSET', visitors, visitor, entry)
-      redis.call('PUBLISH', channel, entry)
+      redis.call('SPUBLISH', channel, entry)
     end
     if tonumber(version) > tonumber(floor) then floor = version end
   end

@@ -5,6 +5,7 @@
 use std::process::Child;
 
 use redis::aio::MultiplexedConnection;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{ask, connected, end, free_port, spawn, until};
 
@@ -161,6 +162,21 @@ impl RedisCluster {
             let heard = |told: &str| epoch(told).as_ref() == Some(&own);
             until(&mut self.connect(at).await, "CLUSTER NODES", heard).await;
         }
+    }
+
+    /// Makes a member stand still.
+    pub fn pause(&self, at: usize) {
+        self.signal(at, Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self, at: usize) {
+        self.signal(at, Signal::CONT);
+    }
+
+    fn signal(&self, at: usize, signal: Signal) {
+        let child = self.members[at].child.as_ref().expect("it lives");
+        kill_process(Pid::from_child(child), signal).unwrap();
     }
 
     /// Kills a member.
