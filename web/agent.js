@@ -225,13 +225,21 @@ export class AgentClient extends Emitter {
   // --- Records -------------------------------------------------------------------------------------------------
 
   /**
-   * Opens a record: its buttons now and, as `record`, at each change until {@link closeRecord}.
+   * Opens a record: its buttons now and, as `record`, at each change until {@link closeRecord}. Where the record's
+   * object has Auto Join, a running session of its visitor is joined: `request` and `ready` follow.
    * @param {RecordInput} input
    * @returns {Promise<OpenRecord>}
    */
   async openRecord(input) {
     const message = { type: "openRecord", fields: {}, parents: {}, ...input };
     const answer = await this.#stand(recordKey(input.record), message, (record) => this.#deliverRecord(record));
+    // Only here: who comes back after a lost connection is in it already, or has left it.
+    if (answer.autoJoin) {
+      this.join({ sessionId: answer.sessionId }).then(
+        (request) => this.emit("request", request),
+        (error) => this.#report(error),
+      );
+    }
     return /** @type {any} */ (answer);
   }
 

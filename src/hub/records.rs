@@ -54,6 +54,7 @@ impl Hub {
             visitor: known.as_deref().map(raw),
             buttons: &encoded,
             session_id: known.as_deref().and_then(|known| known.view().session),
+            auto_join: shown.auto_join,
             reason,
         };
         Text::answer(id, &message)

@@ -26,6 +26,9 @@ pub struct Buttons {
     /// Why there are no buttons at all: the answer's own `reason`, beside the buttons.
     #[serde(skip)]
     pub reason: Option<Reason>,
+    /// Whether opening the record joins the visitor's running session: the answer's own `autoJoin`.
+    #[serde(skip)]
+    pub auto_join: bool,
 }
 
 /// One button, as on the wire.
@@ -179,11 +182,14 @@ pub fn buttons(
         profile: profile.and_then(|name| settings.profile(name)),
         object: settings.object(object),
     };
+    let join = join(settings, &gate, visitor);
+    let wanted = gate.object.is_some_and(|object| object.auto_join);
     Buttons {
         show: gate.button(|profile| profile.show, |object| object.show),
-        join: join(settings, &gate, visitor),
+        join,
         view: gate.button(|profile| profile.view, |object| object.view),
         reason: gate.closed(),
+        auto_join: wanted && join.enabled && join.light == Some(Light::InSession),
     }
 }
 
@@ -350,6 +356,30 @@ mod tests {
         ] {
             let got = buttons(&settings(), USER, Some("Support"), "Case", Ok(Sight { state, in_session }));
             assert_eq!((got.join.light, got.join.enabled), (Some(light), enabled), "{state:?} {in_session}");
+        }
+    }
+
+    #[test]
+    fn a_running_session_is_joined_where_the_object_wants_it_and_join_is_on() {
+        let sight = |in_session| Ok(Sight { state: PresenceState::Present, in_session });
+        let auto = |settings: &Settings, permissions, visitor| {
+            buttons(settings, permissions, Some("Support"), "Case", visitor).auto_join
+        };
+        let mut settings = settings();
+        settings.objects[0].auto_join = true;
+        assert!(auto(&settings, USER, sight(true)));
+        assert!(!auto(&settings, USER, sight(false)), "no session");
+        assert!(!auto(&settings, USER, Err(Reason::NoVisitorId)), "no visitor");
+        assert!(!auto(&settings, Permissions { user: false, ..USER }, sight(true)), "no permission");
+        for off in [
+            |settings: &mut Settings| settings.objects[0].auto_join = false,
+            |settings: &mut Settings| settings.objects[0].join = false,
+            |settings: &mut Settings| settings.profiles[0].join = false,
+            |settings: &mut Settings| settings.presence_enabled = false,
+        ] {
+            let mut settings = settings.clone();
+            off(&mut settings);
+            assert!(!auto(&settings, USER, sight(true)), "{settings:?}");
         }
     }
 

@@ -285,7 +285,9 @@ impl Default for Settings {
             agent_origins: Vec::new(),
             loopback_origins: false,
             grace_seconds: seconds(limits::GRACE),
-            objects: ["Case", "Contact", "Lead", "Opportunity"].map(ObjectButtons::all_on).into(),
+            objects: ["Case", "Contact", "Lead", "Opportunity"]
+                .map(|name| ObjectButtons { auto_join: name == "Case", ..ObjectButtons::all_on(name) })
+                .into(),
             profiles: Vec::new(),
             permission_set: PermissionSet::default(),
         }
@@ -506,8 +508,9 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_contract() {
         let written = serde_json::to_value(Settings::default()).unwrap();
-        let object =
-            |name: &str| json!({"object": name, "show": true, "join": true, "view": true, "autoJoin": false});
+        let object = |name: &str, auto_join: bool| {
+            json!({"object": name, "show": true, "join": true, "view": true, "autoJoin": auto_join})
+        };
         assert_eq!(
             written,
             json!({
@@ -518,7 +521,9 @@ mod tests {
                 "terms": {"version": "", "deadlineSeconds": 60},
                 "visitorIdentity": "signed", "visitorOrigins": [], "agentOrigins": [],
                 "loopbackOrigins": false, "graceSeconds": 5,
-                "objects": [object("Case"), object("Contact"), object("Lead"), object("Opportunity")],
+                "objects": [
+                    object("Case", true), object("Contact", false), object("Lead", false), object("Opportunity", false)
+                ],
                 "profiles": [],
                 "permissionSet": {"user": [], "admin": [], "agentVideo": []}
             })

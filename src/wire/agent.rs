@@ -358,6 +358,9 @@ pub enum ToAgent<'a> {
         /// The running session of the visitor.
         #[serde(skip_serializing_if = "Option::is_none")]
         session_id: Option<SessionId>,
+        /// Whether who opens the record joins that session without a click.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        auto_join: bool,
         /// Why there are no buttons at all.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,

@@ -223,7 +223,7 @@ scene("a record without a visitor ID asks for a session key, and an unknown one 
   assert.equal(await alice.viewer.count(), 0);
 });
 
-scene("an agent whose page is loaded again joins the running session without asking", async (s) => {
+scene("an agent whose page is loaded again joins the running session without asking or a click", async (s) => {
   const visitor = await s.visitor();
   const alice = await s.agent();
   await alice.joins(visitor.id);
@@ -233,10 +233,29 @@ scene("an agent whose page is loaded again joins the running session without ask
   await alice.page.reload();
   await alice.online();
   await alice.opens(visitor.id);
+  await alice.sees("live");
+  assert.equal(await visitor.dialog.count(), 0);
+
+  // Who leaves stays out, and comes back by the button.
+  await alice.page.locator("[data-test=leave]").click();
   await alice.light("in_session");
   await alice.page.getByRole("button", { name: "Join session" }).click();
   await alice.sees("live");
-  assert.equal(await visitor.dialog.count(), 0);
+});
+
+scene("where the object has no Auto Join, a running session is joined by the button", async (s) => {
+  const visitor = await s.visitor();
+  const alice = await s.agent();
+  await alice.joins(visitor.id);
+  await visitor.accept();
+  await visitor.shares();
+  await alice.sees("live");
+  const bob = await s.agent("bob");
+  await bob.simulates({ object: "Contact", id: visitor.id });
+  await bob.light("in_session");
+  await bob.page.getByRole("button", { name: "Join session" }).click();
+  await bob.sees("live");
+  await visitor.bar.getByText("Alice and Bob").waitFor();
 });
 
 scene("words go both ways", async (s) => {

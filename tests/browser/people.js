@@ -128,9 +128,13 @@ export class AgentPage {
     await this.page.locator(`[data-test=join][data-light=${light}]`).waitFor({ state: "attached" });
   }
 
-  /** Opens the visitor's record and presses Join. @param {string} id @param {{ control?: boolean }} [wish] */
+  /**
+   * Opens the visitor's record and presses Join; a running session is joined by the opening alone.
+   * @param {string} id @param {{ control?: boolean }} [wish]
+   */
   async joins(id, { control = false } = {}) {
     await this.opens(id);
+    if ((await this.join.getAttribute("data-light")) === "in_session") return;
     await this.page.locator("[name=control]").setChecked(control);
     await this.join.click();
   }

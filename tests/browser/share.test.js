@@ -41,9 +41,7 @@ scene("every picture arrives whole, in order and fresh, also for who joins late"
   assert.deepEqual([width, height], [1280, 720]);
 
   const bob = await s.agent("bob");
-  await bob.opens(visitor.id);
-  await bob.light("in_session");
-  await bob.join.click();
+  await bob.joins(visitor.id);
   await bob.sees("live");
   assertMoving(await bob.readings(10), 10);
   await assertFresh(visitor, bob);

@@ -354,6 +354,14 @@ async fn a_record_shows_its_buttons_and_leads_to_its_visitor() {
     visitor.accept(&offer).await;
     let busy = agent.expect_where("record", light("in_session")).await;
     assert_eq!(busy["sessionId"], offer["sessionId"]);
+    let mut colleague = site.agent("bob").await;
+    let opened = colleague.ask(case("500", json!("C-1")), "record").await;
+    assert_eq!((&opened["sessionId"], &opened["autoJoin"]), (&offer["sessionId"], &json!(true)));
+    let mut contact = case("501", json!("C-1"));
+    contact["record"]["object"] = json!("Contact");
+    contact["fields"] = json!({"visitorId": "C-1"});
+    let opened = colleague.ask(contact, "record").await;
+    assert_eq!((&opened["sessionId"], opened.get("autoJoin")), (&offer["sessionId"], None));
     agent.ask(json!({"type": "endSession", "sessionId": offer["sessionId"]}), "ok").await;
     let over = agent.expect_where("record", light("dim")).await;
     assert!(over.get("sessionId").is_none());

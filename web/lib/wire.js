@@ -64,6 +64,7 @@
  * @property {Visitor} [visitor]
  * @property {{ show: RecordButton, join: RecordButton, view: RecordButton }} buttons
  * @property {string} [sessionId]
+ * @property {true} [autoJoin] opening the record joins that session
  * @property {string} [reason]
  */
 

@@ -290,6 +290,24 @@ describe("presence", () => {
     assert.equal(lists.length, 2);
   });
 
+  it("joins a running session where the record says so, once for each opening", async () => {
+    const { client, ws } = await online();
+    const requests = collect(client, "request");
+    const opening = client.openRecord({ record: RECORD });
+    const record = { type: "record", record: RECORD, buttons: BUTTONS, sessionId: "s-1", autoJoin: true };
+    ws.push({ ...record, id: (await ws.next()).id });
+    await opening;
+    const join = await ws.expect("join");
+    assert.equal(join.sessionId, "s-1");
+    ws.push({ type: "request", id: join.id, requestId: "r-1", sessionId: "s-1", state: "active" });
+    await turn();
+    assert.deepEqual(requests.map(({ requestId }) => requestId), ["r-1"]);
+    // That it is running is no reason to come back for whoever has left.
+    ws.push(record);
+    await turn();
+    assert.deepEqual(ws.sent, []);
+  });
+
   it("does not deliver a record that was closed meanwhile", async () => {
     const { client, ws } = await online();
     const records = collect(client, "record");
