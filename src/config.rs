@@ -68,7 +68,6 @@ pub struct Public {
     pub addr: SocketAddr,
     /// What browsers reach this listener by, `https://help.example.com`: stands in the links that guests are
     /// sent, and its pages may let guests in. Absent: links are paths, and each page knows its own host.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Serves plain text beyond loopback. Only behind a proxy that terminates TLS.
     pub insecure: bool,

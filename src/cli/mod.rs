@@ -9,7 +9,9 @@
 
 mod admin;
 mod dev;
+mod healthcheck;
 pub mod load;
+mod manager;
 mod migrate;
 mod secret;
 mod serve;
@@ -51,6 +53,8 @@ enum Command {
     CheckConfig(settings::SettingsArgs),
     /// Prints the settings as the server would use them, secrets hidden.
     PrintConfig(settings::SettingsArgs),
+    /// Asks a server on this machine whether it is well; ends with 0 if it is.
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Prints the completions of this command line for a shell.
     Completions {
         /// The shell.
@@ -113,6 +117,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::VerifyReceipts(args) => args.run(),
         Command::CheckConfig(args) => args.check(),
         Command::PrintConfig(args) => args.print(),
+        Command::Healthcheck(args) => args.run(),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "porchlight", &mut text);
@@ -200,6 +205,8 @@ mod tests {
             "token admin-key --data-dir /tmp/x",
             "check-config --config porchlight.toml",
             "print-config",
+            "healthcheck --config porchlight.toml --ready",
+            "healthcheck --addr 127.0.0.1:7401",
             "completions bash",
             "completions zsh",
             "completions fish",

@@ -1,12 +1,13 @@
 //! `porchlight serve`: one server until it is told to stop.
 //!
 //! Decides what the signals mean: SIGTERM and SIGINT drain, a second one forces, SIGHUP reads the
-//! settings again and takes what can change without a restart (the log filter).
+//! settings again and takes what can change without a restart (the log filter). The service manager is told.
 
 use anyhow::Context as _;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::manager::Manager;
 use super::settings::{self, SettingsArgs};
 use super::{Failure, block_on};
 use crate::config::Config;
@@ -54,15 +55,20 @@ pub(super) async fn run(
     let mut hangup = signal(SignalKind::hangup()).context("can't listen for SIGHUP")?;
     let mut running = Server::start(config, Options::default()).await?;
     announce(&running)?;
+    let mut manager = Manager::of_process();
+    manager.ready();
     let mut draining = false;
     loop {
         tokio::select! {
             ended = running.wait() => return Ok(ended?),
+            () = manager.sign() => continue,
             _ = hangup.recv() => {
+                manager.reloading();
                 match reload {
                     Some(settings) => read_again(settings, &log),
                     None => tracing::info!("there is no settings file to read again"),
                 }
+                manager.ready();
                 continue;
             }
             _ = terminate.recv() => {}
@@ -73,6 +79,7 @@ pub(super) async fn run(
             running.force();
         } else {
             tracing::info!("draining; a second signal stops at once");
+            manager.stopping();
             running.drain();
             draining = true;
         }

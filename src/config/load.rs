@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn flags_beat_the_environment_beats_the_file_beats_the_defaults() {
         let (_dir, path) = file(
-            "[public]\naddr = \"127.0.0.1:1\"\n[limits]\nheartbeat = \"11s\"\nviewers = 5\n\
+            "[public]\naddr = \"127.0.0.1:1\"\nurl = \"https://a.example\"\n[limits]\nheartbeat = \"11s\"\nviewers = 5\n\
              [limits.visitor_rate]\nper_second = 7\nburst = 9\n",
         );
         let loaded = load(&Sources {
@@ -239,6 +239,11 @@ mod tests {
         .unwrap();
         let config = loaded.config;
         assert_eq!(config.public.addr, "127.0.0.1:3".parse().unwrap());
+        assert_eq!(
+            config.public.url.as_deref(),
+            Some("https://a.example"),
+            "what is absent by default is a key"
+        );
         assert!(config.public.insecure && config.admin.reflection && config.demo.enabled);
         assert_eq!(config.limits.viewers, 6);
         assert_eq!(config.limits.connections, Some(1234));

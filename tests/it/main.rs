@@ -56,6 +56,7 @@ mod replay;
 mod resume;
 mod retention;
 mod secrets;
+mod service_manager;
 mod sessions;
 mod shared_store;
 mod sinks;
