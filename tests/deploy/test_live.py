@@ -1,0 +1,286 @@
+"""Two nodes on a Redis, behind the nginx and HAProxy that deploy/proxy describes, scraped by a Prometheus with the alerts
+of deploy/prometheus and asked what the dashboard asks."""
+
+import json
+import re
+import shutil
+import signal
+import tomllib
+import unittest
+import urllib.parse
+
+from stage import BIN, DEPLOY, Place, clean_environment, fetch, free_port, good, master_secret, metrics_in, run, wait_for
+from test_rules import alerts, dashboard_expressions
+from visitor import Visitor
+
+# The heartbeat of the nodes here, in place of 25 s: every time in the proxies' files is shortened alike.
+HEARTBEAT = 1.0
+SHORTER = HEARTBEAT / 25
+
+
+def shorten(text, factor=SHORTER):
+    """A proxy's configuration with all its patience shortened."""
+    units = {"s": 1, "m": 60, "h": 3600}
+
+    def line(match):
+        return f"{match[1]}{max(1, round(int(match[2]) * units[match[3]] * 1000 * factor))}ms"
+
+    return re.sub(r"(?m)^(\s*(?:timeout [\w-]+|proxy_\w+_timeout|grpc_\w+_timeout) )(\d+)([smh])", line, text)
+
+
+def replaced(text, pairs):
+    for old, new in pairs:
+        assert old in text, f"{old} is not there any more"
+        text = text.replace(old, str(new))
+    return text
+
+
+class Patience(unittest.TestCase):
+    """The times as they are shipped."""
+
+    def test_proxies_wait_longer_than_the_heartbeat(self):
+        limits = tomllib.loads(good(BIN, "print-config", env={}))["limits"]
+        self.assertEqual((limits["heartbeat"], limits["dead_after"]), ("25s", "1m"))
+        told = {}
+        for file in [*sorted((DEPLOY / "proxy").iterdir()), DEPLOY / "cluster/haproxy.cfg"]:
+            text = file.read_text()
+            kept = re.findall(r"(?m)^\s*(timeout tunnel|proxy_read_timeout|proxy_send_timeout) (\d+)s", text)
+            self.assertTrue(kept, file)
+            for name, seconds in kept:
+                # The server gives up a silent peer first, and says why.
+                self.assertGreater(int(seconds), 60, f"{file.name}: {name}")
+            told[file.name] = len(kept)
+        self.assertEqual(len(told), 5)
+
+    def test_what_is_shortened_keeps_its_proportions(self):
+        text = shorten("  timeout tunnel 120s\n  proxy_read_timeout 50s;\n  grpc_read_timeout 1h;\n  keepalive 32;\n")
+        self.assertEqual(text, "  timeout tunnel 4800ms\n  proxy_read_timeout 2000ms;\n  grpc_read_timeout 144000ms;\n  keepalive 32;\n")
+
+
+class Live(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.place = Place()
+        cls.addClassCleanup(cls.place.close)
+        place = cls.place
+        place.certificates()
+        cls.redis, redis_url = place.redis()
+        cls.secret = master_secret()
+        shared = {
+            "PORCHLIGHT__REDIS__URL": redis_url,
+            "PORCHLIGHT__AUTH__MASTER_SECRET": cls.secret,
+            "PORCHLIGHT__LIMITS__HEARTBEAT": f"{round(HEARTBEAT * 1000)}ms",
+        }
+        secured = {
+            "PORCHLIGHT__ADMIN__TLS_CERT": place.dir / "own.pem",
+            "PORCHLIGHT__ADMIN__TLS_KEY": place.dir / "own.key",
+        }
+        cls.a, cls.facts_a = place.node("a", **shared, **secured)
+        cls.b, cls.facts_b = place.node("b", **shared, **secured)
+        cls.one, cls.facts_one = place.node("one", PORCHLIGHT__LIMITS__HEARTBEAT=shared["PORCHLIGHT__LIMITS__HEARTBEAT"])
+
+    # ── Proxies ──────────────────────────────────────────────────────────────────────────────────
+
+    def nginx(self, name, change=lambda text: text):
+        """nginx with a file of ours: the ports for browsers and for operators."""
+        public, admin = free_port(), free_port()
+        text = change(shorten((DEPLOY / "proxy" / f"nginx-{name}.conf").read_text()))
+        folder = self.place.dir
+        pairs = [
+            ("listen 443 ssl;", f"listen 127.0.0.1:{public} ssl;"),
+            ("listen 7443 ssl http2;", f"listen 127.0.0.1:{admin} ssl http2;"),
+            ("/etc/ssl/help.example.com.pem", folder / "own.pem"),
+            ("/etc/ssl/help.example.com.key", folder / "own.key"),
+        ]
+        if name == "one":
+            pairs += [("127.0.0.1:7400", self.facts_one["public"]), ("127.0.0.1:7402", self.facts_one["admin"])]
+        else:
+            pairs += [
+                ("10.0.0.11:7400", self.facts_a["public"]), ("10.0.0.12:7400", self.facts_b["public"]),
+                ("10.0.0.11:7402", self.facts_a["admin"]), ("10.0.0.12:7402", self.facts_b["admin"]),
+                ("/etc/ssl/porchlight-admin-ca.pem", folder / "ca.pem"),
+            ]  # fmt: skip
+        work = folder / f"nginx-{name}-{public}"
+        work.mkdir()
+        (work / "site.conf").write_text(replaced(text, pairs))
+        paths = "".join(f"  {kind}_temp_path {work}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        user = "user root;\n" if shutil.os.geteuid() == 0 else ""
+        (work / "nginx.conf").write_text(
+            f"{user}daemon off;\npid {work}/pid;\nerror_log stderr warn;\nworker_processes 1;\n"
+            f"events {{ worker_connections 512; }}\nhttp {{\n  access_log off;\n{paths}  include {work}/site.conf;\n}}\n"
+        )
+        good("nginx", "-t", "-q", "-p", work, "-c", work / "nginx.conf")
+        process = self.place.start(work.name, "nginx", "-p", work, "-c", work / "nginx.conf")
+        self.place.listening(work.name, process, public)
+        return public, admin
+
+    def haproxy(self, name, change=lambda text: text):
+        """HAProxy with a file of ours: the ports for browsers and for operators."""
+        public, admin = free_port(), free_port()
+        file = self.place.dir / f"haproxy-{name}-{public}.cfg"
+        file.write_text(change(shorten((DEPLOY / "proxy" / f"haproxy-{name}.cfg").read_text())))
+        told = {
+            "PORCHLIGHT_LISTEN": f"127.0.0.1:{public}",
+            "PORCHLIGHT_ADMIN_LISTEN": f"127.0.0.1:{admin}",
+            "PORCHLIGHT_CERT": self.place.dir / "both.pem",
+            "PORCHLIGHT_NODE": self.facts_one["public"],
+            "PORCHLIGHT_NODE_ADMIN": self.facts_one["admin"],
+            "PORCHLIGHT_ADMIN_CA": self.place.dir / "ca.pem",
+            "PORCHLIGHT_ADMIN_NAME": "admin.example",
+        }
+        for letter, facts in (("A", self.facts_a), ("B", self.facts_b)):
+            told |= {
+                f"PORCHLIGHT_NODE_{letter}": facts["public"],
+                f"PORCHLIGHT_NODE_{letter}_OPS": facts["ops"].rsplit(":", 1)[1],
+                f"PORCHLIGHT_NODE_{letter}_ADMIN": facts["admin"],
+            }
+        env = clean_environment() | {key: str(value) for key, value in told.items()}
+        good("haproxy", "-c", "-q", "-f", file, env=env)
+        process = self.place.start(file.stem, "haproxy", "-f", file, **told)
+        self.place.listening(file.stem, process, public)
+        return public, admin
+
+    def admin(self, port, *words, facts):
+        # The address of a name, so that the certificate's name is looked at.
+        env = clean_environment() | {"PORCHLIGHT_ADMIN_KEY": facts["adminKey"]}
+        return run(BIN, "admin", *words, "--addr", f"https://localhost:{port}", "--ca", self.place.dir / "ca.pem", env=env)
+
+    def behind(self, ports, facts):
+        """Pages, scripts, sign-in, a WebSocket and gRPC through a proxy."""
+        public, admin = ports
+        trust = self.place.trust()
+        base = f"https://localhost:{public}"
+
+        def ready():
+            return fetch(f"{base}/readyz", trust) == (200, "ok")
+
+        wait_for("the proxy to find a node", ready)
+        self.assertEqual(fetch(f"{base}/demo/agent", trust)[0], 200)
+        status, script = fetch(f"{base}/porchlight.js", trust)
+        self.assertEqual(status, 200)
+        self.assertIn("Porchlight", script)
+        self.assertEqual(fetch(f"{base}/metrics", trust)[0], 404)
+        self.assertIn(self.plain(public), (400, None), "plain text is answered")
+
+        visitor = Visitor(f"wss://localhost:{public}/v1/visitor", trust, f"C-{public}")
+        self.addCleanup(visitor.close)
+        welcome = visitor.texts[0]
+        self.assertEqual((welcome["type"], welcome["visitorId"]), ("connected", f"C-{public}"))
+
+        def called():
+            done = self.admin(admin, "lookup", "--group", "demo", f"C-{public}", "--json", facts=facts)
+            if done.returncode:
+                raise ValueError(done.stdout)
+            return json.loads(done.stdout)
+
+        told = wait_for("an operator's call", called)
+        self.assertIn("PRESENT", json.dumps(told).upper())
+        return visitor
+
+    def plain(self, port):
+        """What a proxy answers who comes without TLS; nothing, if it hangs up."""
+        try:
+            return fetch(f"http://localhost:{port}/livez")[0]
+        except OSError:
+            return None
+
+    def stays(self, visitor):
+        """The connection outlives every time of the proxy, by pings alone."""
+        visitor.read_until(lambda: visitor.pings >= 6)
+        self.assertFalse(visitor.closed)
+        self.assertGreaterEqual(visitor.pings, 6)
+
+    def test_one_node_behind_nginx(self):
+        self.stays(self.behind(self.nginx("one"), self.facts_one))
+
+    def test_one_node_behind_haproxy(self):
+        self.stays(self.behind(self.haproxy("one"), self.facts_one))
+
+    def test_nodes_behind_nginx(self):
+        self.stays(self.behind(self.nginx("nodes"), self.facts_a))
+
+    def test_nodes_behind_haproxy(self):
+        self.stays(self.behind(self.haproxy("nodes"), self.facts_a))
+
+    def test_an_impatient_proxy_cuts_visitors_off(self):
+        """What the two tests above look at can be seen: with times below the heartbeat the connection goes."""
+        hasty = {
+            "nginx": lambda text: re.sub(r"(proxy_\w+_timeout) \d+ms", r"\1 300ms", text),
+            "haproxy": lambda text: re.sub(r"(timeout tunnel) \d+ms", r"\1 300ms", text),
+        }
+        for name, change in hasty.items():
+            public, _ = getattr(self, name)("one", change)
+            visitor = Visitor(f"wss://localhost:{public}/v1/visitor", self.place.trust(), f"C-{public}")
+            self.addCleanup(visitor.close)
+            visitor.read_until(lambda: visitor.closed)
+            self.assertTrue(visitor.closed, name)
+
+    # ── Metrics ──────────────────────────────────────────────────────────────────────────────────
+
+    def ask(self, expression):
+        query = urllib.parse.urlencode({"query": expression})
+        status, body = fetch(f"http://127.0.0.1:{self.prometheus}/api/v1/query?{query}")
+        self.assertEqual(status, 200, f"{expression}: {body}")
+        return json.loads(body)["data"]["result"]
+
+    def fires(self, alert):
+        _, body = fetch(f"http://127.0.0.1:{self.prometheus}/api/v1/alerts")
+        return [found for found in json.loads(body)["data"]["alerts"] if found["labels"]["alertname"] == alert]
+
+    def start_prometheus(self):
+        self.prometheus = free_port()
+        folder = self.place.dir / "prometheus"
+        folder.mkdir()
+        shutil.copy(DEPLOY / "prometheus/rules.yml", folder)
+        text = replaced((DEPLOY / "prometheus/prometheus.yml").read_text(), [
+            ("_interval: 15s", "_interval: 500ms"),
+            ("node-a:7401", self.facts_a["ops"]),
+            ("node-b:7401", self.facts_b["ops"]),
+        ])  # fmt: skip
+        (folder / "prometheus.yml").write_text(text)
+        process = self.place.start(
+            "prometheus", "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+            f"--web.listen-address=127.0.0.1:{self.prometheus}", "--log.level=warn",
+        )  # fmt: skip
+        self.place.listening("prometheus", process, self.prometheus)
+
+    def test_zz_dashboard_and_alerts(self):
+        """Last, for it ends a node and Redis."""
+        self.start_prometheus()
+        visitor = Visitor(f"ws://{self.facts_b['public']}/v1/visitor", None, "C-metrics")
+        self.addCleanup(visitor.close)
+        wait_for("both nodes to be scraped", lambda: len(self.ask('up{job="porchlight"} == 1')) == 2)
+
+        def evaluated():
+            _, body = fetch(f"http://127.0.0.1:{self.prometheus}/api/v1/rules")
+            [group] = json.loads(body)["data"]["groups"]
+            self.assertEqual({rule["health"] for rule in group["rules"]}, {"ok"}, group)
+            return len(group["rules"]) == len(alerts())
+
+        wait_for("every alert to be evaluated", evaluated)
+
+        # What is scraped here must come out of every expression that asks for nothing else.
+        scraped = "".join(fetch(f"http://{facts['ops']}/metrics")[1] for facts in (self.facts_a, self.facts_b))
+        there = set(re.findall(r"(?m)^(porchlight_\w+?)(?:_bucket|_sum|_count)?[{ ]", scraped))
+        answered = 0
+        for expression in dashboard_expressions():
+            query = expression.replace("$__rate_interval", "5s").replace("$instance", ".*")
+            if metrics_in(expression) <= there:
+                wait_for(query, lambda query=query: self.ask(query))
+                answered += 1
+            else:
+                self.ask(query)
+        self.assertGreater(answered, 30, "too little is scraped to tell")
+        self.assertGreater(float(self.ask("sum(porchlight_visitors_present)")[0]["value"][1]), 0)
+        self.assertEqual(self.fires("PorchlightRedisAway"), [])
+
+        # A node drains: its visitor is sent elsewhere, which is told of for the first time.
+        self.b.send_signal(signal.SIGTERM)
+        visitor.read_until(lambda: visitor.closed)
+        self.assertIn("reconnect", [text["type"] for text in visitor.texts])
+        wait_for("the drain to be told of", lambda: self.fires("PorchlightDrains"))
+        # Redis is killed.
+        self.redis.kill()
+        away = wait_for("the loss of Redis to be told of", lambda: self.fires("PorchlightRedisAway"))
+        self.assertTrue(all(alert["labels"]["severity"] == "critical" for alert in away))
+        self.assertEqual(fetch(f"http://{self.facts_a['ops']}/livez")[0], 200)
