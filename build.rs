@@ -1,6 +1,8 @@
-//! Generates the protobuf code without `protoc`, and rebuilds the crate when a served file changes.
+//! Generates the protobuf code without `protoc`, takes in what pages are recorded and shown with, and rebuilds the
+//! crate when a served file changes.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs, io};
 
 use prost::Message as _;
@@ -13,6 +15,14 @@ const INTERNAL: &[&str] = &["porchlight/cluster/v1/cluster.proto", "porchlight/w
 
 /// What is embedded of `web/`; the rest of it (packages, tests) may change without a rebuild.
 const WEB: &[&str] = &["lib", "pages", "share", "style", "view"];
+
+/// The library that records and shows pages: its package, its file there, and what it gives out. It is no part of
+/// this tree: npm brings it, and where npm is missing the server is built without.
+const LIBRARIES: &[(&str, &str, &str)] =
+    &[("@rrweb/record", "umd/record.min.js", "record"), ("@rrweb/replay", "umd/replay.min.js", "Replayer")];
+
+/// Names the npm to use; `none` builds without.
+const NPM: &str = "PORCHLIGHT_NPM";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(PROTOS, [PROTO_ROOT])?;
@@ -29,7 +39,100 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={PROTO_ROOT}");
     watch_web(Path::new("web"))?;
+    take_libraries(&out)?;
     Ok(())
+}
+
+/// Writes a module for each library, and the list of them that `http::assets` embeds.
+fn take_libraries(out: &Path) -> io::Result<()> {
+    println!("cargo:rerun-if-env-changed={NPM}");
+    let modules = match packages(out)? {
+        Some(packages) => {
+            LIBRARIES.iter().map(|library| module(&packages, library, out)).collect::<io::Result<Vec<_>>>()?
+        }
+        None => Vec::new(),
+    };
+    fs::write(out.join("libraries.rs"), format!("&[{}]", modules.concat()))
+}
+
+/// The folder of packages that has the libraries as `web/package-lock.json` names them: that of the tree if
+/// somebody filled it, or else one that npm fills here.
+fn packages(out: &Path) -> io::Result<Option<PathBuf>> {
+    let lock = Path::new("web/package-lock.json");
+    let npm = env::var(NPM).unwrap_or_else(|_| "npm".to_owned());
+    if npm == "none" || !lock.is_file() {
+        return Ok(None);
+    }
+    println!("cargo:rerun-if-changed={}", lock.display());
+    let locked = fs::read_to_string(lock)?;
+    let tree = Path::new("web/node_modules");
+    if is_there(tree, &locked) {
+        return Ok(Some(tree.canonicalize()?));
+    }
+    let own = out.join("npm");
+    let packages = own.join("node_modules");
+    if is_there(&packages, &locked) {
+        return Ok(Some(packages));
+    }
+    fs::create_dir_all(&own)?;
+    for file in ["package.json", "package-lock.json"] {
+        fs::copy(Path::new("web").join(file), own.join(file))?;
+    }
+    let ended = Command::new(&npm)
+        .args(["ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+        .args(["--fetch-timeout=30000", "--fetch-retries=1"])
+        .current_dir(&own)
+        .output();
+    let why = match ended {
+        Ok(ended) if ended.status.success() && is_there(&packages, &locked) => return Ok(Some(packages)),
+        Ok(ended) => String::from_utf8_lossy(&ended.stderr).lines().next().unwrap_or("npm failed").to_owned(),
+        Err(error) => error.to_string(),
+    };
+    println!("cargo:warning=built without cobrowse, all else works: {npm} brought no recorder ({why})");
+    Ok(None)
+}
+
+/// Whether a folder has the libraries in the versions that are locked.
+fn is_there(packages: &Path, locked: &str) -> bool {
+    LIBRARIES.iter().all(|(package, file, _)| {
+        let version = version(packages, package);
+        let at = locked.find(&format!("\"node_modules/{package}\""));
+        packages.join(package).join(file).is_file()
+            && version.zip(at).is_some_and(|(version, at)| {
+                let entry = locked[at..].split('}').next().unwrap_or_default();
+                entry.contains(&format!("\"version\": \"{version}\""))
+            })
+    })
+}
+
+fn version(packages: &Path, package: &str) -> Option<String> {
+    let facts = fs::read_to_string(packages.join(package).join("package.json")).ok()?;
+    let line = facts.lines().find_map(|line| line.trim().strip_prefix("\"version\": \""))?;
+    Some(line.split('"').next()?.to_owned())
+}
+
+/// Makes a module of a classic script that thinks it is loaded by Node.
+fn module(packages: &Path, (package, file, export): &(&str, &str, &str), out: &Path) -> io::Result<String> {
+    let source = fs::read_to_string(packages.join(package).join(file))?;
+    let source: String = source.lines().filter(|line| !line.starts_with("//# sourceMappingURL")).fold(
+        String::with_capacity(source.len()),
+        |mut text, line| {
+            text.push_str(line);
+            text.push('\n');
+            text
+        },
+    );
+    let version = version(packages, package).unwrap_or_default();
+    let name = format!("{}.js", package.rsplit('/').next().unwrap_or(package));
+    let text = format!(
+        "/*! {package} {version}, MIT License, copyright its contributors: https://github.com/rrweb-io/rrweb */\n\
+         const module = {{ exports: {{}} }};\nconst exports = module.exports;\n{source}\
+         export const {{ {export} }} = module.exports;\n"
+    );
+    let path = out.join(&name);
+    fs::write(&path, text)?;
+    println!("cargo:rerun-if-changed={}", packages.join(package).join(file).display());
+    Ok(format!("(\"rrweb/{name}\", include_bytes!({path:?}) as &[u8]),"))
 }
 
 /// A path that is missing would make every build start afresh, hence only those that exist.

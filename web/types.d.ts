@@ -10,3 +10,8 @@ interface EncodedVideoChunkMetadata {
   /** Scalable coding: which temporal layer a chunk belongs to. */
   svc?: { temporalLayerId: number };
 }
+
+// The library that records and shows pages: npm brings it, the server serves it (build.rs, http/assets.rs).
+declare module "*/rrweb/replay.js" {
+  export const Replayer: any;
+}

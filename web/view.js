@@ -1,4 +1,4 @@
-// The viewer: one session seen on a canvas (protocol, section 6).
+// The viewer: one session seen on a canvas, or a page below one (protocol, section 6).
 //
 //   const viewer = new Viewer({ canvas, ticket });
 //   viewer.on("state", ({ state, detail }) => show(state, detail));
@@ -6,7 +6,7 @@
 //
 // Decides: what state the picture is in, when to ask for a key frame, when to tell the relay what was drawn, and that
 // a joining viewer shows nothing older than the live edge. Does not decide which frame may be decoded (lib/gate.js),
-// how it is decoded (lib/decoder.js) or placed (lib/stage.js), nor whether control is granted: the server does, and
+// how it is decoded (lib/decoder.js, view/page.js) or placed (lib/stage.js), nor whether control is granted: the server does, and
 // drops input without a grant whatever is sent here.
 
 import { decodableFamilies, PictureDecoder } from "./lib/decoder.js";
@@ -17,6 +17,7 @@ import { Gate } from "./lib/gate.js";
 import { serverUrl } from "./lib/post.js";
 import { RequestError, Socket } from "./lib/socket.js";
 import { Stage } from "./lib/stage.js";
+import { MOST_QUEUED, PageView } from "./view/page.js";
 
 /** @import { Frame } from "./lib/frame.js" */
 /** @import { Attached, Control, InputEvent, Participant } from "./lib/wire.js" */
@@ -73,6 +74,9 @@ const RESUME_MS = 60_000;
 export class Viewer extends Emitter {
   #canvas;
   #context;
+  #server;
+  /** Shows the page of a session of kind `cobrowse`. @type {PageView | null} */
+  #page = null;
   #socket;
   #ticket;
   #resumeToken;
@@ -127,6 +131,7 @@ export class Viewer extends Emitter {
   constructor({ canvas, ticket, resumeToken = "", server, env }) {
     super();
     this.#canvas = canvas;
+    this.#server = serverUrl("/", server);
     this.#context = canvas.getContext("2d", { alpha: false });
     this.#ticket = ticket;
     this.#resumeToken = resumeToken;
@@ -323,6 +328,7 @@ export class Viewer extends Emitter {
   /** Frees the canvas and its listeners once the host no longer shows it. */
   close() {
     this.#end("left");
+    this.#page?.close();
     this.stage.close();
   }
 
@@ -366,12 +372,15 @@ export class Viewer extends Emitter {
 
   /** @param {Frame} frame */
   #admit(frame) {
-    if (frame.encrypted || (frame.type !== FrameType.VIDEO && frame.type !== FrameType.IMAGE)) {
+    const page = frame.type === FrameType.DOM;
+    const agreed = page === (this.attached?.kind === "cobrowse");
+    if (frame.encrypted || !agreed || !(page || frame.type === FrameType.VIDEO || frame.type === FrameType.IMAGE)) {
       this.#cannotShow(
         frame.encrypted ? "the picture is end-to-end encrypted" : `frames of type ${frame.type} are no pictures`,
       );
       return;
     }
+    if (page) return this.#admitPage(frame);
     const verdict = this.#gate.admit(frame, this.#decoder.queued);
     if (verdict.decode) {
       if (frame.config) this.#codec = frame.config.codec;
@@ -381,6 +390,32 @@ export class Viewer extends Emitter {
       this.#askForKeyFrame();
       this.#show();
     }
+  }
+
+  /** @param {Frame} frame */
+  #admitPage(frame) {
+    this.#page ??= new PageView(this.#canvas, this.#server, {
+      onDrawn: (drawn) => this.#pageDrawn(drawn),
+      onFailure: (message) => this.#decodingFailed(new Error(message)),
+      onBlocked: () => this.#cannotShow("this page’s site may not show pages of visitors"),
+    });
+    this.stage.onPlace = () => this.#page?.place();
+    // Too far behind: the next snapshot is the page as it is now.
+    if (this.#page.queued > MOST_QUEUED) this.#gate.lose();
+    if (this.#gate.admit(frame).decode) {
+      this.#codec = "dom";
+      this.#page.apply(frame);
+    } else if (this.#gate.waiting) {
+      this.#askForKeyFrame();
+      this.#show();
+    }
+  }
+
+  /** @param {{ key: boolean, sequence: number, time: number, width: number, height: number }} drawn */
+  #pageDrawn({ key, sequence, time, width, height }) {
+    if (this.#shown.state === "ended") return;
+    this.#resize(width, height);
+    this.#drew(key, sequence, time);
   }
 
   /** Says once in a session that there is something this viewer has no way to show. @param {string} why */
@@ -417,19 +452,28 @@ export class Viewer extends Emitter {
       image.close();
       return;
     }
-    const canvas = this.#canvas;
-    if (canvas.width !== width || canvas.height !== height) {
-      canvas.width = width;
-      canvas.height = height;
-      this.stage.frameChanged();
-      this.emit("size", { width, height });
-    }
+    this.#resize(width, height);
     this.#context?.drawImage(image, 0, 0);
     image.close();
+    this.#drew(frame.key, frame.sequence, frame.time);
+  }
+
+  /** @param {number} width @param {number} height */
+  #resize(width, height) {
+    const canvas = this.#canvas;
+    if (canvas.width === width && canvas.height === height) return;
+    canvas.width = width;
+    canvas.height = height;
+    this.stage.frameChanged();
+    this.emit("size", { width, height });
+  }
+
+  /** @param {boolean} key @param {number} sequence @param {number} time */
+  #drew(key, sequence, time) {
     this.#painted = true;
-    if (frame.key) this.#lagging = false;
-    this.#drawnSeq = frame.sequence;
-    this.#figures.drew(performance.now(), Date.now(), frame.time);
+    if (key) this.#lagging = false;
+    this.#drawnSeq = sequence;
+    this.#figures.drew(performance.now(), Date.now(), time);
     this.#acknowledge();
     this.#show();
   }

@@ -15,9 +15,10 @@ use hyper::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap,
     HeaderName, HeaderValue, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use rust_embed::{EmbeddedFile, RustEmbed};
+use rust_embed::RustEmbed;
 
 use super::error::ApiError;
+use crate::auth::signing::sha256;
 
 /// What is served: code, styles, pages and pictures. Sources of types, tests and packages are not.
 #[derive(RustEmbed)]
@@ -34,10 +35,25 @@ use super::error::ApiError;
 #[exclude = "test/*"]
 struct Web;
 
+/// The library that records and shows pages, as the build found it: nothing where npm was missing.
+static LIBRARIES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/libraries.rs"));
+
+/// Whether visitors can share their pages: what records and shows them was built in.
+pub fn has_cobrowse() -> bool {
+    !LIBRARIES.is_empty()
+}
+
 /// Nothing from elsewhere, nothing inline, no frame around our pages.
 const PAGE_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; \
                            style-src 'self'; script-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
                            object-src 'none'";
+
+/// The page inside the console that shows a visitor's page: what it shows brings styles of its own, and its pictures
+/// come with it. It loads nothing from anywhere, runs our modules alone, and stands in our own pages only. The frame
+/// in it, where the visitor's page is rebuilt, inherits all of it and may run nothing.
+const REPLAY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                             img-src data: blob:; font-src data: blob:; base-uri 'none'; form-action 'none'; \
+                             frame-ancestors 'self'; object-src 'none'";
 
 /// A year, which is as good as for ever.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -54,18 +70,34 @@ pub(super) enum Use {
     Shared,
     /// Shown as a page of our own.
     Page,
+    /// Shown inside a page of our own, with a page of somebody else's in it.
+    Replay,
 }
 
 /// Answers with a file below `web/`. `version` is what the address asks for, if it does.
 pub(super) fn serve(path: &str, used: Use, version: Option<&str>, request: &HeaderMap) -> Response {
     let page = path.ends_with(".html");
-    if !is_plain(path) || page != (used == Use::Page) {
+    if !is_plain(path) || page != (used != Use::Shared) {
         return ApiError::not_found().respond();
     }
-    match Web::get(path) {
+    match find(path) {
         Some(file) => respond(path, file, used, version, request),
         None => ApiError::not_found().respond(),
     }
+}
+
+/// A file and its hash.
+struct File {
+    data: Cow<'static, [u8]>,
+    hash: [u8; 32],
+}
+
+fn find(path: &str) -> Option<File> {
+    if let Some((_, data)) = LIBRARIES.iter().find(|(name, _)| *name == path) {
+        return Some(File { data: Cow::Borrowed(data), hash: sha256(data) });
+    }
+    let file = Web::get(path)?;
+    Some(File { hash: file.metadata.sha256_hash(), data: file.data })
 }
 
 /// Whether a path names a file downwards only. The embedded table needs no such care, the source tree of
@@ -75,14 +107,8 @@ fn is_plain(path: &str) -> bool {
         && !path.contains(['\\', '\0', ':'])
 }
 
-fn respond(
-    path: &str,
-    file: EmbeddedFile,
-    used: Use,
-    version: Option<&str>,
-    request: &HeaderMap,
-) -> Response {
-    let hash = short_hash(&file.metadata.sha256_hash());
+fn respond(path: &str, file: File, used: Use, version: Option<&str>, request: &HeaderMap) -> Response {
+    let hash = short_hash(&file.hash);
     let tag = format!("\"{hash}\"");
     let fresh = request.get_all(IF_NONE_MATCH).iter().any(|sent| names_tag(sent, &tag));
     let mut response = if fresh {
@@ -100,6 +126,9 @@ fn respond(
     match used {
         Use::Page => {
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+        }
+        Use::Replay => {
+            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(REPLAY_POLICY));
         }
         Use::Shared => {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -149,13 +178,11 @@ fn bytes_of(data: Cow<'static, [u8]>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rust_embed::Metadata;
 
     const HASH: &str = "abababababababab";
 
-    fn file() -> EmbeddedFile {
-        let metadata = Metadata::__rust_embed_new([0xab; 32], None, None);
-        EmbeddedFile { data: Cow::Borrowed(b"export {};"), metadata }
+    fn file() -> File {
+        File { data: Cow::Borrowed(b"export {};"), hash: [0xab; 32] }
     }
 
     fn answer(path: &str, used: Use, version: Option<&str>, none_match: Option<&str>) -> Response {
@@ -184,6 +211,35 @@ mod tests {
         assert_eq!(headers[CONTENT_TYPE], "text/html; charset=utf-8");
         assert_eq!(headers[CONTENT_SECURITY_POLICY], PAGE_POLICY);
         assert!(!headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
+    }
+
+    #[test]
+    fn what_shows_pages_of_others_may_load_nothing_and_stand_nowhere_else() {
+        let response = answer("pages/replay/index.html", Use::Replay, None, None);
+        let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        assert_eq!(policy, REPLAY_POLICY);
+        for (part, there) in [
+            ("default-src 'none'", true),
+            ("script-src 'self';", true),
+            ("frame-ancestors 'self'", true),
+            ("form-action 'none'", true),
+            ("unsafe-eval", false),
+            ("http", false),
+            ("*", false),
+        ] {
+            assert_eq!(policy.contains(part), there, "{part}");
+        }
+        assert!(!policy.split(';').any(|rule| rule.contains("script-src") && rule.contains("unsafe")));
+        assert!(!response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
+    }
+
+    #[test]
+    fn libraries_are_there_whole_or_not_at_all() {
+        assert_eq!(LIBRARIES.len(), if has_cobrowse() { 2 } else { 0 });
+        for (path, data) in LIBRARIES {
+            assert_eq!(serve(path, Use::Shared, None, &HeaderMap::new()).status(), StatusCode::OK, "{path}");
+            assert!(data.len() > 10_000 && data.starts_with(b"/*! @rrweb/"), "{path}");
+        }
     }
 
     #[test]

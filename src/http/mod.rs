@@ -26,6 +26,7 @@ use hyper::{Request, Response};
 use crate::telemetry::SocketKind;
 
 pub use admission::{Admission, Ceilings, ConnectionGuard, Refused};
+pub use assets::has_cobrowse;
 pub use error::ApiError;
 pub use guest::guest_router;
 pub use health::{Health, PartState};

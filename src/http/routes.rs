@@ -49,6 +49,7 @@ pub fn public_router(state: PublicState) -> Router {
         .route("/s/{session}", get(|headers: HeaderMap| async move { page("session", "index", &headers) }))
         .route("/join", get(|headers: HeaderMap| async move { page("join", "index", &headers) }))
         .route("/settings", get(|headers: HeaderMap| async move { page("settings", "index", &headers) }))
+        .route("/replay", get(|headers: HeaderMap| async move { replay(&headers) }))
         .route("/history", get(|headers: HeaderMap| async move { page("history", "index", &headers) }));
     for script in SCRIPTS {
         let serve = move |RawQuery(query): RawQuery, headers: HeaderMap| async move {
@@ -105,6 +106,11 @@ async fn web(Path(path): Path<String>, RawQuery(query): RawQuery, headers: Heade
 fn page(folder: &str, name: &str, headers: &HeaderMap) -> Response {
     let name = name.strip_suffix(".html").unwrap_or(name);
     assets::serve(&format!("pages/{folder}/{name}.html"), Use::Page, None, headers)
+}
+
+/// What stands in a viewer's page and shows the page of a visitor.
+fn replay(headers: &HeaderMap) -> Response {
+    assets::serve("pages/replay/index.html", Use::Replay, None, headers)
 }
 
 /// Whether a probe asks for the parts one by one.
@@ -171,6 +177,7 @@ mod tests {
             "/history",
             "/join",
             "/join?group=demo",
+            "/replay",
             "/s/00000000-0000-0000-0000-000000000000",
             "/demo/site",
             "/demo/site/cart.html",

@@ -74,6 +74,8 @@ export class Stage {
   interactive = true;
   /** Called after each change of mode or scale. @type {() => void} */
   onChange = () => {};
+  /** Called whenever the canvas was placed: for what stands where it does. @type {() => void} */
+  onPlace = () => {};
 
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
@@ -176,6 +178,7 @@ export class Stage {
     canvas.style.width = `${canvas.width * scale}px`;
     canvas.style.height = `${canvas.height * scale}px`;
     canvas.style.transform = `translate(${x}px, ${y}px)`;
+    this.onPlace();
     this.onChange();
   }
 
