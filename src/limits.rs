@@ -5,6 +5,7 @@
 
 mod cluster;
 mod cluster_wires;
+mod cobrowse;
 mod configured;
 mod guests;
 mod kept;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 pub use cluster::*;
 pub use cluster_wires::*;
+pub use cobrowse::*;
 pub use configured::{Limits, Rate};
 pub use guests::*;
 pub use kept::*;

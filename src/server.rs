@@ -21,7 +21,7 @@ use crate::clock::{Clock, wall};
 use crate::config::{Config, TlsError};
 use crate::http::{
     Admission, ApiError, BindError, Ceilings, Edge, Health, Listener, PublicState, Timing, UpgradeHook, bind,
-    guest_router, ops_router, public_router,
+    guest_router, has_cobrowse, ops_router, public_router,
 };
 use crate::hub::accounts::{Accounts, Demo};
 use crate::hub::events::{Events, end_lost};
@@ -54,6 +54,8 @@ use self::redis::Reach;
 pub struct Options {
     /// Where the store lies.
     pub store: StorePlace,
+    /// Whether visitors may share their pages; absent: where that was built in.
+    pub cobrowse: Option<bool>,
 }
 
 /// Where the store lies.
@@ -231,6 +233,7 @@ impl Server {
             meters: Arc::clone(&meters),
             limits: Arc::new(config.limits.clone()),
             public_url: config.public_url(public_addr).into(),
+            cobrowse: options.cobrowse.unwrap_or_else(has_cobrowse),
         });
         let ceilings = Ceilings::of(&config, files);
         let sockets = Sockets::new(Arc::clone(&hub), ceilings.sockets());
@@ -514,7 +517,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_starts_answers_drains_and_ends() {
-        let options = Options { store: StorePlace::Memory };
+        let options = Options { store: StorePlace::Memory, ..Options::default() };
         let mut running = Server::start(config(), options).await.unwrap();
         assert!(get(running.public, "/livez").await.ends_with("ok"));
         assert!(get(running.ops, "/readyz?verbose").await.contains(r#""status":"ok""#));
@@ -533,7 +536,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_open_is_cut_off_when_forced() {
-        let options = Options { store: StorePlace::Memory };
+        let options = Options { store: StorePlace::Memory, ..Options::default() };
         let mut running = Server::start(config(), options).await.unwrap();
         // A request without its body holds the drain up.
         let mut open = TcpStream::connect(running.public).await.unwrap();
@@ -573,7 +576,9 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut config = config();
         config.public.addr = taken.local_addr().unwrap();
-        let error = Server::start(config, Options { store: StorePlace::Memory }).await.unwrap_err();
+        let error = Server::start(config, Options { store: StorePlace::Memory, ..Options::default() })
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains(&taken.local_addr().unwrap().to_string()), "{error}");
     }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::settings::{self, AddrArgs, Flag, LogArgs};
 use super::{Failure, block_on, serve};
 use crate::config::Sources;
+use crate::http::has_cobrowse;
 use crate::hub::accounts::{Demo, DemoAgent};
 use crate::limits;
 use crate::server::Running;
@@ -160,6 +161,11 @@ impl DevFile {
         for (name, value) in lines {
             text.push_str(format!("  {name:<14} {value}").trim_end());
             text.push('\n');
+        }
+        if !has_cobrowse() {
+            text.push_str(
+                "\nBuilt without cobrowse, as npm was missing: Join shares screens instead of pages.\n",
+            );
         }
         text.push_str("\nPress Ctrl+C to stop.\n");
         text

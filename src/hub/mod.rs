@@ -96,6 +96,8 @@ pub struct Parts {
     pub limits: Arc<Limits>,
     /// How browsers reach the public listener, `https://help.example.com`; empty where that is not known.
     pub public_url: Box<str>,
+    /// Whether there is what visitors share their pages with.
+    pub cobrowse: bool,
 }
 
 /// Everything live on this node.
@@ -115,6 +117,8 @@ pub struct Hub {
     session_keys: Mutex<SessionKeys>,
     /// What stands before the path in links for people; empty where the server does not know.
     public_url: Box<str>,
+    /// Whether pages may be shared: what records and shows them was built in.
+    cobrowse: bool,
     codes: DashMap<GroupId, Arc<Mutex<Codes>>>,
     timers: Timers,
     directory: Arc<dyn Directory>,
@@ -158,6 +162,7 @@ impl Hub {
             saves: Saves::new(parts.vault),
             session_keys: Mutex::new(session_keys),
             public_url: parts.public_url,
+            cobrowse: parts.cobrowse,
             codes: DashMap::new(),
             timers: Timers::default(),
             directory: parts.directory,

@@ -20,9 +20,10 @@ use crate::model::session::{Answer, Input, Say, SessionError};
 use crate::model::ticket::Token;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
-use crate::wire::frame;
+use crate::wire::frame::{self, FrameType};
 use crate::wire::message::{Text, clip};
 use crate::wire::session::{Attach, Codec, FromParticipant, Role, Side, ToParticipant};
+use crate::wire::visitor::SessionKind;
 
 /// A participant's connection. Dropping it is the loss of the connection.
 pub struct Participant {
@@ -199,6 +200,7 @@ impl Participant {
         }
         let header =
             frame::parse(&bytes).map_err(|error| Close::told(CloseCode::BadMessage, error.to_string()))?;
+        self.only_what_was_agreed(header.kind)?;
         let meters = &self.hub.meters;
         meters.frames_in.increment(1);
         meters.frame_bytes_in.increment(bytes.len() as u64);
@@ -220,6 +222,17 @@ impl Participant {
                 Err(Close::told(CloseCode::BadMessage, format!("session exceeds {limit} streams")))
             }
         }
+    }
+
+    /// Who agreed to share a page shares nothing else, and nobody shares a page unasked. Where the session lives on
+    /// another node, viewers hold to it alone.
+    fn only_what_was_agreed(&self, frame: FrameType) -> Result<(), Close> {
+        let Room::Here(session, _) = &self.room else { return Ok(()) };
+        if (frame == FrameType::Dom) == (session.kind == SessionKind::Cobrowse) {
+            return Ok(());
+        }
+        let kind = session.kind.as_str();
+        Err(Close::told(CloseCode::BadMessage, format!("no such frames in a session of kind {kind}")))
     }
 
     /// Passes a message on if the session lives on another node, which answers it; false where it is to be taken

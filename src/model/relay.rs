@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::clock::Tick;
 use crate::limits::{self, Limits};
-use crate::wire::frame::FrameHeader;
+use crate::wire::frame::{FrameHeader, FrameType};
 
 /// One frame as it came, shared by everybody who still needs it.
 #[derive(Debug, Clone)]
@@ -31,7 +31,8 @@ pub struct Frame {
 ///
 /// Keeps the newest group from its key frame on, up to [`Limits::cache_bytes`] and
 /// [`Limits::cache_span`], and older frames as long as a slow viewer may still take them. The span is
-/// counted between frames, not up to now: the picture of a still page stays good for ever.
+/// counted between frames, not up to now: the picture of a still page stays good for ever. Changes of a page
+/// ([`FrameType::Dom`]) are bounded in number and not in time: they are applied at once, however old they are.
 #[derive(Debug)]
 pub struct Stream {
     limits: Arc<Limits>,
@@ -104,6 +105,10 @@ impl Stream {
     pub fn cache(&self, now: Tick) -> Cache {
         let Some(key) = self.key else { return Cache::Empty };
         let (Some(first), Some(last)) = (self.get(key), self.kept.back()) else { return Cache::Empty };
+        if is_dom(first) {
+            let changes = self.bytes_from(key) - first.bytes.len();
+            return if changes <= limits::DOM_FRESH_BYTES { Cache::Fresh } else { Cache::Stale };
+        }
         let short = last.frame.at.since(first.at) <= limits::FRESH_SPAN
             && self.bytes_from(key) <= limits::FRESH_BYTES;
         let still = now.since(last.frame.at) >= limits::FRESH_SPAN;
@@ -129,24 +134,52 @@ impl Stream {
     }
 
     fn trim(&mut self) {
-        let Some(newest) = self.kept.back().map(|last| last.frame.at) else { return };
+        let Some((newest, dom)) = self.kept.back().map(|last| (last.frame.at, is_dom(&last.frame))) else {
+            return;
+        };
         if let Some(key) = self.key
             && key + 1 < self.end()
             && (self.bytes_from(key) > self.limits.cache_bytes
-                || self.get(key).is_some_and(|first| newest.since(first.at) > self.limits.cache_span))
+                || if dom {
+                    self.end() - key > limits::DOM_CHANGES
+                } else {
+                    self.get(key).is_some_and(|first| newest.since(first.at) > self.limits.cache_span)
+                })
         {
             // The group is too long to be a cache. From here on it only feeds viewers that keep up.
             self.key = None;
         }
+        let patience = Patience::with(dom, &self.limits);
         // What lies before the newest key frame, or everything when there is none, is for slow viewers.
         while self.kept.len() > 1 && self.key != Some(self.first) {
             let spare = self.bytes() - self.key.map_or(0, |key| self.bytes_from(key));
-            let old = newest.since(self.kept[0].frame.at) > self.limits.outbox_age;
-            if !old && spare <= self.limits.outbox_bytes {
+            let old = newest.since(self.kept[0].frame.at) > patience.age;
+            if !old && spare <= patience.bytes {
                 break;
             }
             self.kept.pop_front();
             self.first += 1;
+        }
+    }
+}
+
+fn is_dom(frame: &Frame) -> bool {
+    frame.header.kind == FrameType::Dom
+}
+
+/// How far a viewer may be behind before it waits for a key frame.
+struct Patience {
+    age: Duration,
+    acknowledged: Duration,
+    bytes: usize,
+}
+
+impl Patience {
+    fn with(dom: bool, limits: &Limits) -> Self {
+        if dom {
+            Self { age: limits::DOM_LATE, acknowledged: limits::DOM_LATE, bytes: limits.cache_bytes }
+        } else {
+            Self { age: limits.outbox_age, acknowledged: ACK_LOST, bytes: limits.outbox_bytes }
         }
     }
 }
@@ -358,9 +391,10 @@ impl Cursor {
     }
 
     fn is_lost(&self, stream: &Stream, frame: &Frame, now: Tick) -> bool {
-        self.waited(frame, now) > stream.limits.outbox_age
-            || self.unacknowledged_for(now) > ACK_LOST
-            || self.waiting_bytes(stream) > stream.limits.outbox_bytes
+        let patience = Patience::with(is_dom(frame), &stream.limits);
+        self.waited(frame, now) > patience.age
+            || self.unacknowledged_for(now) > patience.acknowledged
+            || self.waiting_bytes(stream) > patience.bytes
     }
 
     fn is_late(&self, stream: &Stream, frame: &Frame, now: Tick) -> bool {
@@ -575,6 +609,53 @@ mod tests {
         assert!(cursor.in_flight.is_empty());
     }
 
+    fn change(sequence: u32, group: u32, key: bool, size: usize, at: u64) -> Frame {
+        let mut frame = frame(sequence, group, key, 0, size, at);
+        frame.header.kind = FrameType::Dom;
+        frame
+    }
+
+    #[test]
+    fn changes_of_a_page_are_a_cache_however_old_the_snapshot_is() {
+        let mut stream = Stream::new(Arc::default());
+        stream.push(change(0, 1, true, 300_000, 0));
+        for n in 1..600 {
+            stream.push(change(n, 1, false, 100, u64::from(n) * 100));
+        }
+        assert_eq!(stream.cache(Tick(60_000)), Cache::Fresh);
+        let mut late = Cursor::join(&stream, Tick(60_000));
+        assert_eq!(sent(&mut late, &stream, 60_000).len(), 600);
+        // Until they are more than a new snapshot would be.
+        stream.push(change(600, 1, false, limits::DOM_FRESH_BYTES, 60_100));
+        assert_eq!(stream.cache(Tick(90_000)), Cache::Stale);
+    }
+
+    #[test]
+    fn changes_of_a_page_are_bounded_in_number() {
+        let mut stream = Stream::new(Arc::default());
+        stream.push(change(0, 1, true, 10, 0));
+        for n in 1..=(limits::DOM_CHANGES as u32) {
+            stream.push(change(n, 1, false, 1, u64::from(n)));
+        }
+        assert_eq!(stream.cache(Tick(10_000)), Cache::Empty);
+    }
+
+    #[test]
+    fn a_slow_viewer_of_a_page_gets_every_change_while_it_fetches_the_snapshot() {
+        let mut stream = Stream::new(Arc::default());
+        let mut cursor = Cursor::join(&stream, Tick(0));
+        stream.push(change(0, 1, true, 3 * 1024 * 1024, 0));
+        assert!(matches!(cursor.next(&stream, Tick(0)), Step::Send(_)));
+        for n in 1..80 {
+            stream.push(change(n, 1, false, 1_000, u64::from(n) * 100));
+        }
+        assert_eq!(sent(&mut cursor, &stream, 8_000).len(), 79, "nothing was dropped in 8 s");
+        cursor.ack(79, Tick(8_100));
+        stream.push(change(80, 1, false, 10, 9_000));
+        let late = 9_000 + limits::DOM_LATE.as_millis() as u64;
+        assert!(matches!(cursor.next(&stream, Tick(late + 1)), Step::Lost));
+    }
+
     #[test]
     fn paused_means_nothing_is_left() {
         let mut stream = Stream::new(Arc::default());
@@ -690,5 +771,6 @@ mod tests {
         assert!(
             ACK_SHED.as_millis() < ACK_LOST.as_millis() && ACK_LOST.as_millis() < limits::STUCK.as_millis()
         );
+        assert!(limits::DOM_LATE.as_millis() < limits::STUCK.as_millis());
     };
 }

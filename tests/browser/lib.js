@@ -144,6 +144,12 @@ class Server {
     return answer.json();
   }
 
+  /** @param {string} kind */
+  async joinStarts(kind) {
+    const { version } = await this.admin("GetSettings");
+    await this.admin("UpdateSettings", { settings: { joinStarts: kind }, updateMask: "joinStarts", expectedVersion: version });
+  }
+
   /** Signs in anew next time, as after a token was revoked. @param {string} address */
   forget(address) {
     this.#tokens.delete(address);
@@ -193,9 +199,10 @@ async function launch() {
 
 /**
  * Gives a test file its server (or several that share a Redis) and browser, and returns what declares its scenes: `scene`, one after another, and
- * `meanwhile`, which begins with the file and is declared last, for what mostly waits.
+ * `meanwhile`, which begins with the file and is declared last, for what mostly waits. `starts`: what Join shares, empty
+ * for what a new group has.
  */
-export function stage({ nodes = 1 } = {}) {
+export function stage({ nodes = 1, starts = "SESSION_KIND_SCREEN" } = {}) {
   /** @type {Server[]} */
   let servers = [];
   /** @type {RedisServer | undefined} */
@@ -208,6 +215,7 @@ export function stage({ nodes = 1 } = {}) {
     if (nodes > 1) redis = await new RedisServer().started();
     // One after the other: the first makes the demo group.
     for (let node = 0; node < nodes; node += 1) servers.push(await new Server(redis?.settings).started());
+    if (starts) await servers[0].joinStarts(starts);
     launched = await launch();
     for (const begin of beginnings) begin();
   }, { timeout: 120_000 });

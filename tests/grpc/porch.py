@@ -216,7 +216,7 @@ class Server:
     def engage(self, name):
         """A session of this visitor with Alice: page, agent, publisher, viewer."""
         visitor, agent = self.visitor(name), self.agent("alice")
-        agent.send({"type": "join", "visitorId": name})
+        agent.send({"type": "join", "visitorId": name, "kind": "screen"})
         offer = visitor.expect("offer")
         for answer in ("offerDisplayed", "terms"):
             version = offer["terms"]["version"]

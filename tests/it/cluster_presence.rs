@@ -91,6 +91,7 @@ impl Cluster {
                     meters: Arc::clone(&meters),
                     limits: Arc::new(limits),
                     public_url: "".into(),
+                    cobrowse: false,
                 });
                 let node = Node::start(Arc::clone(&hub), accounts, meters);
                 (hub, node)

@@ -104,7 +104,7 @@ struct Met {
 impl Met {
     async fn at([here, there]: &[Site; 2]) -> Self {
         let (mut visitor, mut agent) = (here.visitor("shown").await, there.agent("alice").await);
-        let join = json!({"type": "join", "visitorId": "shown"});
+        let join = json!({"type": "join", "visitorId": "shown", "kind": "screen"});
         agent.ask(join, "request").await;
         let offer = visitor.expect("offer").await;
         visitor.accept(&offer).await;

@@ -279,6 +279,7 @@ async fn join_is_refused_for_who_is_not_here_and_for_what_is_not_offered() {
     };
     assert_eq!(agent.refused(join(json!({"visitorId": "C-1"}))).await, "visitor_not_present");
     let _visitor = site.visitor("C-1").await;
+    // This one was built without what pages are recorded with.
     for kind in ["cobrowse", "view", "show"] {
         let join = join(json!({"visitorId": "C-1", "kind": kind}));
         assert_eq!(agent.refused(join).await, "unsupported", "{kind}");

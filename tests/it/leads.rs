@@ -113,7 +113,7 @@ async fn a_thousand_guests_with_ten_emails_are_ten_leads_across_a_restart() {
         // They wait for one another before any of them speaks.
         config.limits.http_header = Duration::from_secs(60);
         config.limits.drain = Duration::from_secs(5);
-        let options = Options { store: StorePlace::DataDir };
+        let options = Options { store: StorePlace::DataDir, ..Options::default() };
         let running = within("a server", Server::start(config, options)).await.unwrap();
         Site { running, transcript: Transcript::new() }
     };

@@ -23,6 +23,7 @@ mod cli_process;
 mod cluster_faults;
 mod cluster_presence;
 mod cluster_script;
+mod cobrowse;
 mod drain;
 mod event_api;
 mod events;

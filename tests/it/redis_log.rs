@@ -356,7 +356,8 @@ async fn a_redis_that_may_let_events_go_is_refused() {
         set.arg("SET").arg("maxmemory-policy").arg("allkeys-lfu").query_async(&mut connection).await.unwrap();
     let mut config = config();
     config.redis.url = Some(Secret::from(redis.url()));
-    let refused = Server::start(config, Options { store: StorePlace::Memory }).await.unwrap_err();
+    let refused =
+        Server::start(config, Options { store: StorePlace::Memory, ..Options::default() }).await.unwrap_err();
     let error = anyhow::Error::from(refused);
     let text = format!("{error:#}");
     assert!(text.contains("allkeys-lfu") && text.contains("noeviction"), "{text}");

@@ -194,7 +194,7 @@ async fn a_node_with_another_master_secret_is_refused() {
         let mut config = config();
         config.redis.url = Some(Secret::from(redis.url()));
         config.auth.master_secret = secret.map(|text| Secret::from(text.to_owned()));
-        Server::start(config, Options { store: StorePlace::Memory }).await
+        Server::start(config, Options { store: StorePlace::Memory, ..Options::default() }).await
     };
     for secret in [Some("11".repeat(32)), None] {
         let refused = with(secret.as_deref()).await.expect_err("it is another one");

@@ -369,7 +369,7 @@ async fn a_letter_that_was_taken_and_not_noted_comes_again_under_its_name() {
         // What is acknowledged survives the process, which is all that dies here.
         config.store.flush = Flush::Checkpoint;
         config.sinks.allow = vec!["127.0.0.0/8".parse().unwrap()];
-        let options = Options { store: StorePlace::DataDir };
+        let options = Options { store: StorePlace::DataDir, ..Options::default() };
         within("a server", Server::start(config, options)).await.unwrap()
     };
     // A receiver that takes the letter and whose answer is never read.

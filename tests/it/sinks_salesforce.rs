@@ -437,7 +437,7 @@ async fn a_post_that_was_taken_when_the_process_died_is_found() {
         config.store.data_dir = dir.path().join("data");
         config.store.flush = Flush::Checkpoint;
         allow(&mut config, file.clone());
-        let options = Options { store: StorePlace::DataDir };
+        let options = Options { store: StorePlace::DataDir, ..Options::default() };
         within("a server", Server::start(config, options)).await.unwrap()
     };
     let mut running = start().await;

@@ -75,7 +75,7 @@ impl Node {
         let mut config = config();
         config.store.data_dir = dir.join("data");
         config.sinks.dir = Some(dir.join("files"));
-        let options = Options { store: StorePlace::DataDir };
+        let options = Options { store: StorePlace::DataDir, ..Options::default() };
         let running = within("a server", Server::start(config, options)).await.unwrap();
         let key = running.demo.as_ref().unwrap().admin_key.clone();
         canary::learn_text(&key);

@@ -125,6 +125,7 @@ impl Cluster {
                 meters: Arc::clone(&meters),
                 limits: Arc::clone(&limits),
                 public_url: "".into(),
+                cobrowse: false,
             });
             nodes.push(Some(Node::start(hub, Arc::clone(&accounts), meters)));
         }

@@ -63,11 +63,7 @@ impl AgentSeat {
         let (whom, object) = self.whom(&group, &join)?;
         let press = if whom.is_somebody() { Press::Join } else { Press::Watch };
         self.may_press(&group, press, object.as_deref())?;
-        let kind = match join.kind {
-            None => group.settings.join_kind(false),
-            Some(SessionKind::Screen) => SessionKind::Screen,
-            Some(_) => return Err(unsupported("this kind of session")),
-        };
+        let kind = self.kind_of(&group, join.kind)?;
         let asker = self.asker();
         let visitor = match whom {
             Whom::Session(wanted, _) => {
@@ -104,7 +100,7 @@ impl AgentSeat {
         let JoinFacts { visitor, record, logged, follows: _ } = facts;
         match (visitor, join.session_id) {
             (Some(visitor), None) => {
-                let kind = join.kind.unwrap_or_else(|| group.settings.join_kind(false));
+                let kind = self.kind_of(&group, join.kind)?;
                 let key = self.key(&visitor);
                 if !self.is_here(&key) {
                     return Err(not_present());
@@ -123,6 +119,17 @@ impl AgentSeat {
                 Ok(self.hub.request_text(&session, state, id))
             }
             _ => Err(Refusal::new(ErrorCode::BadMessage, "another node asked for nobody")),
+        }
+    }
+
+    /// What a Join shares: what it asks for, or else what the group's settings say.
+    fn kind_of(&self, group: &Group, wanted: Option<SessionKind>) -> Result<SessionKind, Refusal> {
+        match wanted {
+            None => Ok(group.settings.join_kind(self.hub.cobrowse)),
+            Some(SessionKind::Screen) => Ok(SessionKind::Screen),
+            Some(SessionKind::Cobrowse) if self.hub.cobrowse => Ok(SessionKind::Cobrowse),
+            Some(SessionKind::Cobrowse) => Err(unsupported("cobrowse, which this server was built without,")),
+            Some(_) => Err(unsupported("joining in this kind of session")),
         }
     }
 

@@ -69,7 +69,7 @@ impl Cluster {
         let record = json!({"object": "Contact", "id": "1"});
         let fields = json!({"visitorId": visitor.id()});
         agent.ask(json!({"type": "openRecord", "record": record, "fields": fields}), "record").await;
-        agent.ask(json!({"type": "join", "record": record}), "request").await;
+        agent.ask(json!({"type": "join", "record": record, "kind": "screen"}), "request").await;
         let offer = visitor.expect("offer").await;
         visitor.accept(&offer).await;
         let (ready, ticket) = (visitor.expect("ready").await, agent.expect("ready").await);

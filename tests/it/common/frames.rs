@@ -5,6 +5,7 @@ use porchlight::wire::frame::{FrameHeader, FrameType, flag};
 
 /// A publisher's picture: counts sequence and group as the contract asks.
 pub struct Picture {
+    pub kind: FrameType,
     pub stream: u32,
     pub sequence: u32,
     pub group: u32,
@@ -12,11 +13,16 @@ pub struct Picture {
 
 impl Picture {
     pub fn new() -> Self {
-        Self { stream: 0, sequence: 0, group: 0 }
+        Self { kind: FrameType::Image, stream: 0, sequence: 0, group: 0 }
     }
 
     pub fn of_stream(stream: u32) -> Self {
         Self { stream, ..Self::new() }
+    }
+
+    /// A page instead: snapshots and changes.
+    pub fn of_page() -> Self {
+        Self { kind: FrameType::Dom, ..Self::new() }
     }
 
     /// The next frame, a key frame.
@@ -37,7 +43,7 @@ impl Picture {
 
     fn next(&mut self, flags: u8, layer: u8, size: usize) -> Bytes {
         let header = FrameHeader {
-            kind: FrameType::Image,
+            kind: self.kind,
             flags,
             layer,
             stream: self.stream,

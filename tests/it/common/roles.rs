@@ -105,7 +105,7 @@ impl AgentClient {
     }
 
     pub async fn join(&mut self, visitor: &str) -> Value {
-        self.ask(json!({"type": "join", "visitorId": visitor}), "request").await
+        self.ask(json!({"type": "join", "visitorId": visitor, "kind": "screen"}), "request").await
     }
 }
 

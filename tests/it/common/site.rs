@@ -94,10 +94,19 @@ impl Site {
 
     /// The same with other settings of the process.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::built(false, change).await
+    }
+
+    /// A server that was built with what visitors share their pages with.
+    pub async fn with_cobrowse() -> Self {
+        Self::built(true, |_| ()).await
+    }
+
+    async fn built(cobrowse: bool, change: impl FnOnce(&mut Config)) -> Self {
         canary::listen();
         let mut config = config();
         change(&mut config);
-        let starting = Server::start(config, Options { store: StorePlace::Memory });
+        let starting = Server::start(config, Options { store: StorePlace::Memory, cobrowse: Some(cobrowse) });
         let running = within("the start of a server", starting).await.unwrap();
         if let Some(demo) = &running.demo {
             for secret in [&demo.admin_key, &demo.api_key.1] {
