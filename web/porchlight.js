@@ -478,10 +478,10 @@
     if (ready.role !== "publisher") return;
     const asked = offer && offer.requestId === ready.requestId ? offer : null;
     if (asked) offer = null;
-    const { ticket, sessionId } = ready;
+    const { ticket, sessionId, kind } = ready;
     const dialog = asked?.dialog;
     try {
-      await begin({ ticket, sessionId, agentName: asked?.agent.name, dialog });
+      await begin({ ticket, sessionId, kind, agentName: asked?.agent.name, dialog });
     } catch (error) {
       if (dialog) dialog.ended("failed");
       throw error;
@@ -500,8 +500,8 @@
       strings,
       nonce,
       onControl: (/** @type {any} */ wish) => {
-        if (handlers.get("controlRequest")?.size) emit("controlRequest", wish);
-        else wish.reject();
+        if (!handlers.get("controlRequest")?.size) return false;
+        emit("controlRequest", wish);
       },
       onEvent: (/** @type {string} */ name, /** @type {any} */ detail) => {
         if (name === "ended" && share === mine) share = null;

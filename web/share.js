@@ -1,11 +1,14 @@
-// The publisher: one participant of a session who shows a screen, from the browser's picker to the last frame.
+// The publisher: one participant of a session who shows a screen or a page, from the beginning to the last frame.
 //
 // Decides the course of a share: attach, choose, publish, pause, come back after a loss, end, and what the visitor
 // sees of it. Does not decide whether it may start: a ticket says so. Encoding is share/publisher.js, capture
-// share/capture.js, the bar share/bar.js. Called by porchlight.js, and by any page that holds a ticket.
+// share/capture.js, the bar share/bar.js; a session of kind `cobrowse` shows the page itself, by share/page.js, and
+// asks nothing more. Called by porchlight.js, and by any page that holds a ticket.
 import { Socket } from "./lib/socket.js";
 import { openBar } from "./share/bar.js";
 import { pickScreen, readPictures } from "./share/capture.js";
+import { Hands } from "./share/hands.js";
+import { PagePublisher } from "./share/page.js";
 import { Publisher } from "./share/publisher.js";
 import { openDialog } from "./terms.js";
 
@@ -33,6 +36,7 @@ const RESUME_MS = 60_000;
  * @property {string} [ticket] single use
  * @property {string} [resumeToken] instead of a ticket: comes back into a session
  * @property {string} [sessionId]
+ * @property {string} [kind] `cobrowse`: the page is shown, and no screen is chosen
  * @property {string} [agentName] who asked, until the participants are known
  * @property {import("./share/capture.js").CaptureWish} [capture]
  * @property {boolean} [av1] try AV1 first: a slow uplink and a fast processor
@@ -43,7 +47,8 @@ const RESUME_MS = 60_000;
  * @property {boolean} [bar] false: the page shows by itself what is shared, and has buttons to pause and stop
  * @property {string} [keepAs] where the next page of the tab finds the session, if not where porchlight.js looks
  * @property {unknown} [note] what the next page of the tab finds with it
- * @property {(request: ControlRequest) => void} [onControl] without it every request for control is rejected
+ * @property {(request: ControlRequest) => boolean | void} [onControl] false: not answered. Then the visitor is asked where
+ *   a page is shown, and else the request is rejected
  * @property {(name: string, detail: any) => void} [onEvent] `share participants participant control input chat
  *   permission steps ended`
  */
@@ -85,11 +90,19 @@ export class Share {
   #publisher;
   /** @type {MediaStreamTrack | null} */
   #track = null;
+  /** What is shown is known: a screen was chosen, or the page is recorded. */
+  #begun = false;
   /** @type {ReturnType<typeof readPictures> | null} */
   #reader = null;
   /** @type {ReturnType<typeof openBar> | null} */
   #bar = null;
   #dialog;
+  /** Asks for control. @type {import("./terms.js").TermsDialog | null} */
+  #wish = null;
+  /** Of the agent that has control of this page. @type {Hands | null} */
+  #hands = null;
+  /** Whose they are. */
+  #controller = "";
   /** @type {string | undefined} */
   #resumeToken;
   /** @type {Map<string, Participant>} */
@@ -114,19 +127,16 @@ export class Share {
       onState: (state, closing) => this.#socketState(state, closing?.name),
       giveUpMs: RESUME_MS,
     });
-    this.#publisher = new Publisher({
-      send: (frame) => this.#socket.sendBinary(frame),
-      buffered: () => this.#socket.bufferedAmount,
-      refresh: () => this.#reader?.refresh(),
-      av1: options.av1,
-    });
+    /** @type {(frame: Uint8Array<ArrayBuffer>) => void} */
+    const send = (frame) => void this.#socket.sendBinary(frame);
+    const buffered = () => this.#socket.bufferedAmount;
+    const page = options.kind === "cobrowse" ? new PagePublisher({ send, buffered, onFailure: (why) => this.#failed(why) }) : null;
+    this.#publisher = page ?? new Publisher({ send, buffered, refresh: () => this.#reader?.refresh(), av1: options.av1 });
     addEventListener("pagehide", this.#pageHides);
     document.addEventListener("visibilitychange", this.#visibilityChanged);
     this.#socket.open();
-    this.#capture().catch((error) => {
-      console.warn("Porchlight: screen share failed", error);
-      this.stop("failed");
-    });
+    const beginning = page ? page.start().then(() => this.#begin()) : this.#capture();
+    beginning.catch((error) => this.#failed(error));
   }
 
   /** Everybody else in the session. @returns {Participant[]} */
@@ -211,11 +221,12 @@ export class Share {
     this.#me = message.participantId;
     this.#participants = new Map(message.participants?.map((/** @type {Participant} */ one) => [one.participantId, one]));
     this.#emit("participants", { participants: this.participants });
-    if (message.kind === "cobrowse") return this.stop("failed"); // its publisher is the page, not the screen
+    if ((message.kind === "cobrowse") !== (this.#options.kind === "cobrowse")) return this.stop("failed");
     this.#keep();
     this.#publisher.setDecodable(message.codecs);
     if (!!message.paused !== this.#paused) this.#socket.send({ type: this.#paused ? "pause" : "resume" });
     this.#publisher.connected();
+    this.#controlled(message.control ?? {});
     this.#show();
   }
 
@@ -236,6 +247,8 @@ export class Share {
         this.#finish(message.reason);
         return this.#socket.close();
       case "input":
+        if (this.state === "sharing") this.#hands?.apply(message.events);
+        return this.#emit(message.type, message);
       case "chat":
       case "permission":
       case "steps":
@@ -258,13 +271,41 @@ export class Share {
   /** @param {Message} message */
   #control(message) {
     const { participantId } = message;
-    if (message.state !== "requested") return this.#emit("control", message);
+    if (message.state !== "requested") {
+      this.#controlled(message);
+      this.#show();
+      return this.#emit("control", message);
+    }
     const { onControl } = this.#options;
     const answer = (/** @type {string} */ type) => () => void this.#socket.send({ type, participantId });
     const reject = answer("rejectControl");
-    if (!onControl) return reject();
     const name = this.#participants.get(participantId)?.name ?? "";
-    onControl({ participantId, name, grant: answer("grantControl"), reject });
+    const wish = { participantId, name, grant: answer("grantControl"), reject };
+    if (onControl && onControl(wish) !== false) return;
+    if (this.#options.kind === "cobrowse") this.#askControl(wish).catch((error) => console.warn("Porchlight:", error));
+    else reject();
+  }
+
+  /** @param {ControlRequest} wish */
+  async #askControl({ name, grant, reject }) {
+    this.#wish?.close();
+    const { strings, nonce } = this.#options;
+    const dialog = (this.#wish = openDialog({ agentName: name, strings, nonce }));
+    const yes = await dialog.choose("control");
+    dialog.close();
+    if (yes) grant();
+    else reject();
+  }
+
+  /** Control was given, taken back or never granted; each ends what was before. @param {{ [field: string]: any }} control */
+  #controlled({ state, participantId = "" }) {
+    this.#wish?.close();
+    this.#wish = null;
+    this.#hands?.close();
+    this.#hands = null;
+    if (state !== "granted" || this.#options.kind !== "cobrowse") return;
+    this.#controller = this.#participants.get(participantId)?.name ?? "";
+    this.#hands = new Hands({ name: this.#controller, nonce: this.#options.nonce });
   }
 
   /** @param {import("./lib/socket.js").SocketState} state @param {string} [reason] */
@@ -324,16 +365,30 @@ export class Share {
     if (this.#ended()) return track.stop();
     this.#track = track;
     track.onended = () => this.stop(); // the browser's own "stop sharing"
-    this.#reader = readPictures(track, (picture) => this.#publisher.picture(picture));
+    const publisher = /** @type {Publisher} */ (this.#publisher);
+    this.#reader = readPictures(track, (picture) => publisher.picture(picture));
+    this.#begin();
+  }
+
+  /** From now on something is shown. */
+  #begin() {
+    if (this.#ended()) return;
+    this.#begun = true;
     this.#dialog?.close();
     this.#dialog = undefined;
     const { strings, nonce, bar } = this.#options;
     if (bar !== false) {
       const onPause = () => (this.#paused ? this.resume() : this.pause());
-      this.#bar = openBar({ strings, nonce, onPause, onStop: () => this.stop() });
+      this.#bar = openBar({ strings, nonce, onPause, onStop: () => this.stop(), onTakeBack: () => this.revokeControl() });
     }
     this.#keep();
     this.#show();
+  }
+
+  /** @param {unknown} error */
+  #failed(error) {
+    console.warn("Porchlight: sharing failed", error);
+    this.stop("failed");
   }
 
   /** A session may end while the picker is open. */
@@ -356,10 +411,10 @@ export class Share {
   #show() {
     if (this.#ended()) return;
     const before = this.state;
-    if (!this.#track) this.state = "choosing";
+    if (!this.#begun) this.state = "choosing";
     else if (this.#socket.state !== "online") this.state = "reconnecting";
     else this.state = this.#paused ? "paused" : "sharing";
-    if (this.state !== "choosing") this.#bar?.update(this.state, this.#names());
+    if (this.state !== "choosing") this.#bar?.update(this.state, this.#names(), this.#hands && this.#controller);
     if (before !== this.state) this.#emit("share", { state: this.state, sessionId: this.sessionId });
   }
 
@@ -375,6 +430,7 @@ export class Share {
       this.#track.stop();
     }
     this.#publisher.close();
+    this.#controlled({});
     const here = [this.#ownEnd, "capture_denied", "guest_left"].includes(reason);
     if (here) this.#dialog?.close();
     else this.#dialog?.ended(reason === "failed" ? "failed" : "ended");
@@ -390,11 +446,11 @@ export class Share {
 
   /** Keeps the newest resume token where the tab's next page finds it. @param {number} [lostAt] */
   #keep(lostAt) {
-    const { server, agentName, capture, note, resumeToken: handedOver } = this.#options;
-    if (!this.#resumeToken || this.#ended() || !(this.#track || handedOver)) return;
+    const { server, kind, agentName, capture, note, resumeToken: handedOver } = this.#options;
+    if (!this.#resumeToken || this.#ended() || !(this.#begun || handedOver)) return;
     const { sessionId } = this;
     const name = this.#names()[0] ?? agentName;
-    this.#store({ server, sessionId, resumeToken: this.#resumeToken, agentName: name, capture, note, lostAt });
+    this.#store({ server, sessionId, kind, resumeToken: this.#resumeToken, agentName: name, capture, note, lostAt });
   }
 
   /** @param {Record<string, unknown> | null} value */

@@ -37,6 +37,10 @@ export const STRINGS = Object.freeze({
   againTitle: "Nothing is shared yet",
   againText: "No tab, window or screen was chosen. You can choose again, or leave it.",
   again: "Choose again",
+  controlTitle: "{agent} would like to click and type on this page",
+  controlText: "Not into passwords or anything that is covered. You see every move, and can take it back at any time.",
+  control: "Allow",
+  controlNot: "Don’t allow",
   unsupportedTitle: "This browser can’t share its screen",
   cancelled: "{agent} has taken the request back.",
   expired: "The request has expired.",
@@ -106,7 +110,7 @@ const CSS = `
  * @property {string} [nonce]
  */
 
-/** @typedef {"choose" | "continue" | "again"} Step */
+/** @typedef {"choose" | "continue" | "again" | "control"} Step */
 
 /**
  * Opens the dialog over the page.
@@ -238,13 +242,13 @@ export class TermsDialog {
   }
 
   /**
-   * One click that opens the browser's picker. Resolves with false when the visitor would rather not.
+   * One click that opens the browser's picker, or lets an agent click and type. Resolves with false when the visitor would rather not.
    * @param {Step} step
    * @returns {Promise<boolean>}
    */
   choose(step) {
     const yes = this.#button(step, "primary");
-    const no = this.#button(step === "continue" ? "continueNot" : "chooseNot");
+    const no = this.#button(step === "continue" || step === "control" ? `${step}Not` : "chooseNot");
     this.#render(`${step}Title`, [element("p", { id: "text" }, this.#text(`${step}Text`))], [no, yes]);
     // Only a visitor who is in the middle of choosing expects a button under their finger.
     if (step === "again") yes.focus();

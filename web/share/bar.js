@@ -11,6 +11,7 @@ export const STRINGS = Object.freeze({
   barLabel: "Screen share",
   barNobody: "You’re sharing. Waiting for an agent",
   barOne: "You’re sharing with {names}",
+  barControl: "{name} clicks and types on this page",
   barPaused: "Paused. {names} can’t see your screen",
   barPausedNobody: "Sharing is paused",
   barReconnecting: "Connection lost. Reconnecting…",
@@ -18,6 +19,7 @@ export const STRINGS = Object.freeze({
   someone: "an agent",
   and: " and ",
   others: "{count} others",
+  takeBack: "Take back",
   pause: "Pause",
   resume: "Resume",
   stop: "Stop",
@@ -57,23 +59,26 @@ const CSS = `
  * @property {string} [nonce]
  * @property {() => void} onPause pressed "Pause" or "Resume"
  * @property {() => void} onStop
+ * @property {() => void} [onTakeBack] pressed "Take back"
  */
 
 /**
  * Puts the bar at the bottom of the page.
  * @param {BarOptions} options
  */
-export function openBar({ strings, nonce, onPause, onStop }) {
+export function openBar({ strings, nonce, onPause, onStop, onTakeBack }) {
   const texts = { ...STRINGS, ...strings };
   const { host, root } = addHost("bar", CSS, nonce);
   const text = element("span", { class: "text", role: "status", part: "bar-text" });
   const pause = element("button", { type: "button", part: "button pause", "data-action": "pause" });
   const stop = element("button", { type: "button", part: "button stop", class: "stop", "data-action": "stop" }, texts.stop);
+  const back = element("button", { type: "button", part: "button take-back", "data-action": "takeBack", hidden: "" }, texts.takeBack);
   const dot = element("span", { class: "dot", "aria-hidden": "true" });
-  const bar = element("div", { part: "bar", role: "region", "aria-label": texts.barLabel }, dot, text, pause, stop);
+  const bar = element("div", { part: "bar", role: "region", "aria-label": texts.barLabel }, dot, text, back, pause, stop);
   root.append(bar);
   pause.onclick = onPause;
   stop.onclick = onStop;
+  back.onclick = () => onTakeBack?.();
 
   /** @param {string} value */
   const say = (value) => {
@@ -83,20 +88,22 @@ export function openBar({ strings, nonce, onPause, onStop }) {
   };
 
   return {
-    /** @param {BarState} state @param {readonly string[]} names of the agents who watch */
-    update(state, names) {
+    /** @param {BarState} state @param {readonly string[]} names of the agents who watch @param {string | null} [hands] of whom control was given to */
+    update(state, names, hands = null) {
       bar.className = `bar ${state}`;
       pause.hidden = state === "reconnecting";
+      back.hidden = hands === null || state !== "sharing";
       pause.textContent = state === "paused" ? texts.resume : texts.pause;
       if (state === "reconnecting") return say(texts.barReconnecting);
       const who = joinNames(names, texts);
       if (state === "paused") return say(who ? fill(texts.barPaused, { names: who }) : texts.barPausedNobody);
+      if (hands !== null) return say(fill(texts.barControl, { name: hands || texts.someone }));
       say(who ? fill(texts.barOne, { names: who }) : texts.barNobody);
     },
     /** Says that it is over, then goes. */
     ended() {
       bar.className = "bar ended";
-      pause.hidden = stop.hidden = true;
+      pause.hidden = stop.hidden = back.hidden = true;
       say(texts.barEnded);
       setTimeout(() => host.remove(), ENDED_MS);
     },

@@ -603,17 +603,17 @@ test("without terms it waits for ready and asks nothing", async () => {
   assert.equal(seen.shares[0].options.agentName, "Alice");
 });
 
-test("requests for control are rejected unless the site listens", async () => {
+test("requests for control are left to the share unless the site listens", async () => {
   const seen = fakeModules();
   const api = await welcomed();
   net.last().say({ type: "ready", sessionId: "s1", role: "publisher", ticket: "t" });
   await settle();
   const asked = [];
   const wish = { reject: () => asked.push("rejected"), grant: () => asked.push("granted") };
-  seen.shares[0].options.onControl(wish);
+  assert.equal(seen.shares[0].options.onControl(wish), false);
   api.on("controlRequest", ({ grant }) => grant());
-  seen.shares[0].options.onControl(wish);
-  assert.deepEqual(asked, ["rejected", "granted"]);
+  assert.notEqual(seen.shares[0].options.onControl(wish), false);
+  assert.deepEqual(asked, ["granted"]);
 });
 
 test("a session of the page before goes on in this tab, not in a copy of it", async () => {
