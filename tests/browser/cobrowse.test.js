@@ -72,16 +72,16 @@ function said(frame) {
   return frame[32] === 1 ? zlib.inflateRawSync(frame.subarray(33)).toString() : frame.subarray(33).toString();
 }
 
-/** @param {Scene} s @param {string} id @param {{ server?: string }} [options] */
-async function shop(s, id, { server = s.server.url } = {}) {
-  const opened = await openShop(`<script async src="${server}/porchlight.js" data-group="demo" data-visitor-id="${id}" data-capture="tab"></script>`);
+/** @param {Scene} s @param {string} id @param {{ server?: string, policy?: string }} [options] */
+async function shop(s, id, { server = s.server.url, policy } = {}) {
+  const opened = await openShop(`<script async src="${server}/porchlight.js" data-group="demo" data-visitor-id="${id}" data-capture="tab"></script>`, policy);
   s.closes(opened);
   return opened.url;
 }
 
 /**
  * A visitor of the shop, whose page an agent sees.
- * @param {Scene} s @param {{ server?: string, control?: boolean }} [options]
+ * @param {Scene} s @param {{ server?: string, control?: boolean, policy?: string }} [options]
  */
 async function sharing(s, { control, ...options } = {}) {
   const id = s.newVisitorId;
@@ -353,6 +353,18 @@ scene("an agent with control clicks and types on the page, and without it does n
   await page.fill("[name=note]", "after");
   await until("what came after", async () => (await (await replayOf(alice)).evaluate(marked)).fields.some(([, text]) => text === "after"));
   assert.equal(await page.locator("[data-marked=added]").count(), 1, "a click after the revoke went nowhere");
+});
+
+scene("a site under a strict policy is shown, with the pictures that can be read off its page", async (s) => {
+  const { url } = s.server;
+  s.allow(/Content Security Policy/);
+  const policy = `default-src 'self'; script-src 'self' ${url}; connect-src ${url.replace("http", "ws")}; style-src 'self' 'unsafe-inline'; object-src 'none'`;
+  const { visitor, alice } = await sharing(s, { policy });
+  const photo = (await replayOf(alice)).locator("[data-marked=photo]");
+  await until("the picture", () => photo.evaluate((/** @type {HTMLImageElement} */ one) => one.naturalWidth === 200 && one.src.startsWith("blob:")));
+  const [there, seen] = [await visitor.page.evaluate(marked), await (await replayOf(alice)).evaluate(marked)];
+  // Its font could not be fetched.
+  for (const name of ["title", "photo", "cart", "canvas", "stars", "footer"]) assert.deepEqual(seen.found[name], there.found[name], name);
 });
 
 scene("what a minute costs, beside pixels", async (s) => {

@@ -144,8 +144,9 @@ const TWO = `<main><section class="card"><h1 data-marked="title">Wall lamps</h1>
 /**
  * Opens the shop.
  * @param {string} tag of the presence script
+ * @param {string} [policy] of its pages
  */
-export async function openShop(tag) {
+export async function openShop(tag, policy) {
   /** @type {Record<string, [string, string | Buffer]>} */
   const files = {
     "/": ["text/html", page("Lamps", tag, HOME)],
@@ -159,6 +160,7 @@ export async function openShop(tag) {
   const server = http.createServer(({ url = "/" }, response) => {
     const file = files[url.split("?")[0]];
     if (!file) return response.writeHead(url === "/favicon.ico" ? 204 : 404).end();
+    if (policy) response.setHeader("content-security-policy", policy);
     response.writeHead(200, { "content-type": file[0], "cache-control": "max-age=60" }).end(file[1]);
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));

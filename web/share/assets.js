@@ -102,10 +102,9 @@ export class Assets {
       const answer = await fetch(url, { credentials: same ? "same-origin" : "omit", cache: "force-cache" });
       if (!answer.ok) return null;
       blob = await answer.blob();
-    } catch (error) {
+    } catch {
       // A strict policy of the site may forbid to fetch what it allows to show.
-      if (!(shownBy instanceof HTMLImageElement)) throw error;
-      return { data: drawn(shownBy) };
+      return { data: drawn(shownBy instanceof HTMLImageElement ? shownBy : await loaded(url)) };
     }
     const type = blob.type.split(";")[0].trim().toLowerCase();
     if (type === "text/css") return { text: await blob.text() };
@@ -128,6 +127,15 @@ function dataUrl(blob) {
     reader.onerror = () => reject(reader.error);
     reader.readAsDataURL(blob);
   });
+}
+
+/** A picture as the page may show it; what is none rejects. @param {string} url */
+async function loaded(url) {
+  const image = new Image();
+  image.crossOrigin = "anonymous";
+  image.src = url;
+  await image.decode();
+  return image;
 }
 
 /** What an image shows, if it is not of another origin. @param {HTMLImageElement} image */
