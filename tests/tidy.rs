@@ -336,6 +336,7 @@ fn modules_say_what_they_decide() {
 fn limits_give_reasons() {
     let text = read("src/limits.rs")
         + &read("src/limits/process.rs")
+        + &read("src/limits/cobrowse.rs")
         + &read("src/limits/redis.rs")
         + &read("src/limits/sinks.rs")
         + &read("src/limits/vault.rs");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 #[cfg(doc)]
-use super::{CACHE_BYTES, FRESH_BYTES, OUTBOX_AGE, STUCK};
+use super::{CACHE_BYTES, OUTBOX_AGE, STUCK};
 
 /// How late a viewer may be with changes of a page before it waits for a snapshot: longer than [`OUTBOX_AGE`],
 /// since a snapshot with its pictures takes 6 s at 4 Mbit/s, and what happens meanwhile must not cost another
