@@ -598,7 +598,6 @@ mod tests {
         // A slot goes elsewhere: its primary says so.
         let (slot, _) = all.home(one).await;
         all.move_slot(slot, 0, 1).await;
-        closes(&mut shards, one).await;
         opens(&mut shards, one).await;
         say(&link, one, "moved").await;
         hears_at_last(&mut shards, one, "moved").await;
