@@ -1,4 +1,4 @@
-//! `POST /v1/guest`: a session key or an invite for a ticket.
+//! `POST /v1/guest`: a session key or an invite for a ticket. `GET /v1/at/{address}`: whose page that is.
 //!
 //! Decides how the request is read and how refusals look. Whether a key or an invite leads anywhere, `hub::guests`
 //! says. Unknown, foreign, wrong and over get the same answer, byte for byte; so does a page of an origin that
@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::post;
-use axum::{Json, Router};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
 use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -18,16 +18,17 @@ use serde::{Deserialize, Serialize};
 use super::Peer;
 use super::auth::{is_json, no_store, preflight_of, read, with_cors};
 use super::error::ApiError;
+use super::routes::parameter;
 use crate::clock::Wall;
 use crate::hub::Hub;
-use crate::hub::guests::{Knock, LetIn, NotLetIn, Way};
-use crate::ids::{GroupId, ParticipantId, SessionId};
+use crate::hub::guests::{self, Knock, LetIn, NotLetIn, Way, Welcome};
+use crate::ids::{GroupId, ParticipantId, RequestId, SessionId};
 use crate::limits;
 use crate::model::lead::Guest;
 use crate::model::origin::Origin;
 use crate::model::settings::Audience;
 use crate::wire::session::Role;
-use crate::wire::visitor::SessionKind;
+use crate::wire::visitor::{AgentName, SessionKind, TermsAnswer, TermsShown};
 
 /// Whose pages let guests in, beside the server's own.
 const GUESTS: &[Audience] = &[Audience::Visitor, Audience::Agent];
@@ -50,6 +51,9 @@ struct Asked {
     device_id: Option<String>,
     #[serde(default)]
     platform: Option<String>,
+    /// The answer to the terms, when they were asked.
+    #[serde(default)]
+    terms: Option<TermsAnswer>,
 }
 
 /// The answer.
@@ -84,13 +88,70 @@ impl From<LetIn> for Answer {
     }
 }
 
+/// The answer to who has to accept the terms first, and then asks again with its own.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Question {
+    session_id: SessionId,
+    role: Role,
+    kind: SessionKind,
+    request_id: RequestId,
+    agent: AgentName,
+    control: bool,
+    terms: TermsShown,
+    steps: [&'static str; 1],
+}
+
+impl From<guests::Asked> for Question {
+    fn from(asked: guests::Asked) -> Self {
+        let guests::Asked { session, kind, asks } = asked;
+        Self {
+            session_id: session,
+            role: Role::Publisher,
+            kind,
+            request_id: asks.request,
+            agent: AgentName { name: asks.asked_by },
+            control: asks.control,
+            terms: asks.terms,
+            steps: ["terms"],
+        }
+    }
+}
+
 const REFUSED: ApiError =
     ApiError::new(StatusCode::NOT_FOUND, "not_found", "this key or link leads to no session");
 
 /// The door's path.
 pub fn guest_router(hub: Arc<Hub>) -> Router {
     let not_allowed = || async { ApiError::method_not_allowed() };
-    Router::new().route("/v1/guest", post(enter).options(preflight).fallback(not_allowed)).with_state(hub)
+    Router::new()
+        .route("/v1/guest", post(enter).options(preflight).fallback(not_allowed))
+        .route("/v1/at/{address}", get(whose).fallback(not_allowed))
+        .with_state(hub)
+}
+
+/// Whose page an address is. An address that nobody has gets the answer of one that somebody has, but for the name;
+/// who tries many is turned away like who tries many keys.
+#[derive(Serialize)]
+struct Whose {
+    name: Option<Arc<str>>,
+}
+
+async fn whose(
+    State(hub): State<Arc<Hub>>,
+    Path(address): Path<String>,
+    RawQuery(query): RawQuery,
+    Extension(peer): Extension<Peer>,
+) -> Response {
+    let group = parameter(query.as_deref(), "group").and_then(|group| GroupId::new(group).ok());
+    match hub.agent_name_at(group.as_ref(), &address, peer.addr.ip().to_canonical()).await {
+        Ok(name) => no_store(Json(Whose { name }).into_response()),
+        Err(why) => {
+            let refusal = refusal(why);
+            count(&hub, &refusal);
+            refusal.respond()
+        }
+    }
 }
 
 async fn preflight(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> Response {
@@ -100,9 +161,17 @@ async fn preflight(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> Response 
 async fn enter(State(hub): State<Arc<Hub>>, request: Request<Body>) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     let answer = match answer(&hub, request).await {
-        Ok(guest) => {
+        Ok(Welcome::In(guest)) => {
             hub.meters().guest("ok");
             no_store(Json(Answer::from(guest)).into_response())
+        }
+        Ok(Welcome::Asked(asked)) => {
+            hub.meters().guest("asked");
+            no_store(Json(Question::from(asked)).into_response())
+        }
+        Ok(Welcome::Declined) => {
+            hub.meters().guest("declined");
+            no_store(StatusCode::NO_CONTENT.into_response())
         }
         Err(refusal) => {
             count(&hub, &refusal);
@@ -112,7 +181,7 @@ async fn enter(State(hub): State<Arc<Hub>>, request: Request<Body>) -> Response 
     with_cors(answer, hub.accounts(), GUESTS, origin.as_ref())
 }
 
-async fn answer(hub: &Arc<Hub>, request: Request<Body>) -> Result<LetIn, ApiError> {
+async fn answer(hub: &Arc<Hub>, request: Request<Body>) -> Result<Welcome, ApiError> {
     let (head, body) = request.into_parts();
     let peer = head.extensions.get::<Peer>().ok_or(ApiError::internal())?;
     // A page can send JSON to another origin only after asking (preflight); a form can't at all.
@@ -134,8 +203,8 @@ async fn answer(hub: &Arc<Hub>, request: Request<Body>) -> Result<LetIn, ApiErro
         _ => return Err(ApiError::bad_message("a guest shows a session key or an invite")),
     };
     let guest = Guest { name: asked.name, email: asked.email };
-    let knock =
-        Knock { way, guest, from: peer.addr.ip().to_canonical(), origin: foreign(hub, &head.headers) };
+    let (from, origin) = (peer.addr.ip().to_canonical(), foreign(hub, &head.headers));
+    let knock = Knock { way, guest, terms: asked.terms, from, origin };
     hub.guest(knock).await.map_err(refusal)
 }
 
@@ -166,6 +235,18 @@ fn refusal(why: NotLetIn) -> ApiError {
             ApiError::new(status, "too_many", "the session has as many viewers as it may")
                 .after(limits::COME_BACK)
         }
+        NotLetIn::Taken => {
+            let status = StatusCode::CONFLICT;
+            ApiError::new(status, "too_many", "somebody shows their screen in this session already")
+                .after(limits::COME_BACK)
+        }
+        NotLetIn::TermsChanged => {
+            let message = "the accepted terms are not the ones that were asked";
+            ApiError::new(StatusCode::CONFLICT, "terms_changed", message)
+        }
+        NotLetIn::OtherRequest => {
+            ApiError::new(StatusCode::CONFLICT, "request_over", "the answer names another request")
+        }
         NotLetIn::Unavailable => {
             ApiError::unavailable("the server can't let anybody in now").after(limits::COME_BACK)
         }
@@ -176,7 +257,8 @@ fn count(hub: &Hub, refusal: &ApiError) {
     hub.meters().guest(match refusal.status {
         StatusCode::NOT_FOUND => "refused",
         StatusCode::TOO_MANY_REQUESTS => "locked",
-        StatusCode::CONFLICT => "full",
+        StatusCode::CONFLICT if refusal.code == "too_many" => "full",
+        StatusCode::CONFLICT => "refused",
         StatusCode::SERVICE_UNAVAILABLE => "unavailable",
         _ => "bad_message",
     });

@@ -48,6 +48,7 @@ pub fn public_router(state: PublicState) -> Router {
         .route("/web/{*path}", get(web))
         .route("/s/{session}", get(|headers: HeaderMap| async move { page("session", "index", &headers) }))
         .route("/join", get(|headers: HeaderMap| async move { page("join", "index", &headers) }))
+        .route("/at/{address}", get(|headers: HeaderMap| async move { page("join", "index", &headers) }))
         .route("/settings", get(|headers: HeaderMap| async move { page("settings", "index", &headers) }))
         .route("/replay", get(|headers: HeaderMap| async move { replay(&headers) }))
         .route("/history", get(|headers: HeaderMap| async move { page("history", "index", &headers) }));
@@ -178,6 +179,7 @@ mod tests {
             "/join",
             "/join?group=demo",
             "/replay",
+            "/at/alice?group=demo",
             "/s/00000000-0000-0000-0000-000000000000",
             "/demo/site",
             "/demo/site/cart.html",

@@ -4,9 +4,12 @@ mod ends;
 mod far;
 mod feed;
 mod join;
+mod key;
 mod show;
+mod view;
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -39,6 +42,8 @@ pub struct AgentSeat {
     hub: Arc<Hub>,
     connection: Arc<Connection>,
     identity: AgentIdentity,
+    /// The client's address; absent where its socket is on another node.
+    from: Option<IpAddr>,
     watched: HashSet<VisitorId>,
     live: bool,
     /// Keeps other nodes' hints about the group coming, once anything of it was asked for.
@@ -89,7 +94,7 @@ impl Hub {
             self.agents.remove(&connection.id);
             return Err(unauthorized());
         }
-        Ok(AgentSeat::new(self, connection, identity))
+        Ok(AgentSeat::new(self, connection, identity, Some(caller.from)))
     }
 }
 
@@ -98,12 +103,18 @@ fn unsupported(what: &'static str) -> Refusal {
 }
 
 impl AgentSeat {
-    /// A seat that wishes for nothing yet.
-    pub(super) fn new(hub: &Arc<Hub>, connection: &Arc<Connection>, identity: AgentIdentity) -> Self {
+    /// A seat that wishes for nothing yet; `from` is the client's address, where its socket is here.
+    pub(super) fn new(
+        hub: &Arc<Hub>,
+        connection: &Arc<Connection>,
+        identity: AgentIdentity,
+        from: Option<IpAddr>,
+    ) -> Self {
         Self {
             hub: Arc::clone(hub),
             connection: Arc::clone(connection),
             identity,
+            from,
             watched: HashSet::new(),
             live: false,
             hears: None,
@@ -126,6 +137,15 @@ impl AgentSeat {
         id: Option<u64>,
         text: &str,
     ) -> Result<Option<Text>, Refusal> {
+        let keyed;
+        let (message, text) = match message {
+            FromAgent::Join(join) if join.session_key.is_some() => {
+                let join = self.keyed(join).await?;
+                keyed = join.by_session(id);
+                (FromAgent::Join(join), keyed.as_str())
+            }
+            message => (message, text),
+        };
         if let Some(node) = self.node_of(&message).await {
             return self.pass_on(node, text, id, JoinFacts::default()).map(|()| None);
         }
@@ -174,7 +194,7 @@ impl AgentSeat {
             FromAgent::Signal(signal) => self.signal(signal, id),
             FromAgent::EndSession(end) => self.end_session(end, id),
             FromAgent::Show(show) => self.show(show, id).await,
-            FromAgent::View(_) => Err(unsupported("view")),
+            FromAgent::View(view) => self.view(view, id).await,
             FromAgent::Invite(invite) => self.invite(invite, id),
             FromAgent::Follow(RecordRef { record }) => self.follow(&record, id).await,
             FromAgent::Unfollow(RecordRef { record }) => self.unfollow(&record, id).await,

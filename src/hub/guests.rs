@@ -4,6 +4,8 @@
 //! lead by, on whichever node the session is. Whether there is room, and what it may do in there, the session says.
 //! Unknown, foreign, wrong and over are one answer; wrong ones are counted, and who makes too many is not listened to.
 
+mod pages;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,13 +26,12 @@ use crate::ids::{EventId, GroupId, ParticipantId, SessionId};
 use crate::limits;
 use crate::model::event::{Actor, Door, Event, What};
 use crate::model::lead::{self, Guest};
-use crate::model::origin::Origin;
-use crate::model::session::{Entrant, Input, SessionError};
+use crate::model::session::{Answer, Asks, Entrant, Input, SessionError};
 use crate::model::settings::Audience;
 use crate::model::ticket::{Lock, Secret, Token};
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::session::Role;
-use crate::wire::visitor::SessionKind;
+use crate::wire::visitor::{SessionKind, TermsAnswer};
 
 /// What a guest shows to come in.
 #[derive(Debug)]
@@ -60,10 +61,34 @@ pub struct Knock {
     pub way: Way,
     /// What it tells of itself.
     pub guest: Guest,
+    /// Its answer to the terms, where it was asked before.
+    pub terms: Option<TermsAnswer>,
     /// Where it asks from.
     pub from: IpAddr,
     /// The page it asks from, unless it is one of this server's own or there is none.
     pub origin: Option<String>,
+}
+
+/// What somebody at the door is told who showed what leads in.
+#[derive(Debug)]
+pub enum Welcome {
+    /// Come in.
+    In(LetIn),
+    /// Accept this first.
+    Asked(Asked),
+    /// It declined, and that was taken.
+    Declined,
+}
+
+/// What a guest has to accept before it shows its screen.
+#[derive(Debug)]
+pub struct Asked {
+    /// The session.
+    pub session: SessionId,
+    /// What is shared there.
+    pub kind: SessionKind,
+    /// The question.
+    pub asks: Asks,
 }
 
 /// A guest that was let in.
@@ -110,6 +135,15 @@ pub enum NotLetIn {
     /// The session has its viewers.
     #[error("session has its {0} viewers")]
     Full(usize),
+    /// Another guest shows its screen there.
+    #[error("somebody shows their screen in this session already")]
+    Taken,
+    /// The terms it accepted are not the ones that are asked.
+    #[error("the accepted terms are not the ones that were asked")]
+    TermsChanged,
+    /// Its answer names another question.
+    #[error("the answer names another request")]
+    OtherRequest,
     /// The node is going away, or could not do it.
     #[error("the node cannot do it now")]
     Unavailable,
@@ -127,6 +161,23 @@ impl Turned {
         let is_wrong = why == NotLetIn::NotFound;
         Self { why, is_wrong }
     }
+}
+
+/// What a guest brings that was let in as far as its key or link goes.
+#[derive(Debug, Clone)]
+pub(super) struct Coming {
+    /// What it tells of itself.
+    pub(super) guest: Guest,
+    /// Its answer to the terms, where it was asked before.
+    pub(super) terms: Option<TermsAnswer>,
+}
+
+/// What a session hands to a guest at its door.
+enum Handed {
+    Ticket(GuestTicket),
+    Question(Asks),
+    /// It declined.
+    Nothing,
 }
 
 /// The links into one session; they end with it.
@@ -207,10 +258,10 @@ impl LiveSession {
 }
 
 impl Hub {
-    /// Lets a guest into a session, if what it shows leads to one.
-    pub async fn guest(self: &Arc<Self>, knock: Knock) -> Result<LetIn, NotLetIn> {
-        let Knock { way, guest, from, origin } = knock;
-        let guest = checked(guest)?;
+    /// Lets a guest into a session, if what it shows leads to one and it accepted what it has to.
+    pub async fn guest(self: &Arc<Self>, knock: Knock) -> Result<Welcome, NotLetIn> {
+        let Knock { way, guest, terms, from, origin } = knock;
+        let guest = Coming { guest: checked(guest)?, terms };
         if self.is_draining() {
             return Err(NotLetIn::Unavailable);
         }
@@ -266,9 +317,9 @@ impl Hub {
         self: &Arc<Self>,
         session: SessionId,
         way: Way,
-        guest: Guest,
+        guest: Coming,
         origin: Option<&str>,
-    ) -> Result<LetIn, NotLetIn> {
+    ) -> Result<Welcome, NotLetIn> {
         if self.sessions.routed(session).is_some() {
             return Err(NotLetIn::NotFound);
         }
@@ -284,15 +335,23 @@ impl Hub {
     pub(super) async fn let_in_here(
         self: &Arc<Self>,
         way: &Way,
-        guest: Guest,
+        coming: Coming,
         origin: Option<&str>,
-    ) -> Result<LetIn, NotLetIn> {
+    ) -> Result<Welcome, NotLetIn> {
         let (session, group, known) = self.leads_to(way, origin).ok_or(NotLetIn::NotFound)?;
+        let Coming { guest, terms } = coming;
         let guest = Guest { name: guest.name.or(known.name), email: guest.email.or(known.email) };
         let name = guest.name.as_deref().map_or_else(|| Arc::from(limits::GUEST_NAME), Arc::from);
-        let ticket = self.ticket_for(&session, name).await?;
+        let ticket = match self.ticket_for(&session, name, terms).await? {
+            Handed::Ticket(ticket) => ticket,
+            Handed::Question(asks) => {
+                return Ok(Welcome::Asked(Asked { session: session.id, kind: session.kind, asks }));
+            }
+            Handed::Nothing => return Ok(Welcome::Declined),
+        };
         self.make_lead(&session, &group, &guest, ticket.participant);
-        Ok(LetIn { session: session.id, kind: session.kind, title: session.title.clone(), ticket })
+        let title = session.title.clone();
+        Ok(Welcome::In(LetIn { session: session.id, kind: session.kind, title, ticket }))
     }
 
     /// The session that a key or link leads to from this page, and what is known of the guest.
@@ -336,21 +395,27 @@ impl Hub {
         self: &Arc<Self>,
         session: &Arc<LiveSession>,
         name: Arc<str>,
-    ) -> Result<GuestTicket, NotLetIn> {
+        terms: Option<TermsAnswer>,
+    ) -> Result<Handed, NotLetIn> {
+        let declines = terms.as_ref().is_some_and(|answer| !answer.accepted);
         let (call, ticket) = session.waiting.begin();
-        match self.drive(session, Input::Guest(Entrant { call, name })) {
-            Ok(_) => {}
-            Err(error) => {
-                session.waiting.end(call);
-                return Err(match error {
-                    SessionError::Full(limit) => NotLetIn::Full(limit),
-                    _ => NotLetIn::NotFound,
-                });
-            }
+        let none = match self.drive(session, Input::Guest(Entrant { call, name, terms })) {
+            Ok(Answer::Asks(asks)) => Some(Ok(Handed::Question(asks))),
+            Ok(_) if declines && session.guest.is_some() => Some(Ok(Handed::Nothing)),
+            Ok(_) => None,
+            Err(SessionError::Full(limit)) => Some(Err(NotLetIn::Full(limit))),
+            Err(SessionError::Taken) => Some(Err(NotLetIn::Taken)),
+            Err(SessionError::TermsChanged) => Some(Err(NotLetIn::TermsChanged)),
+            Err(SessionError::RequestOver) => Some(Err(NotLetIn::OtherRequest)),
+            Err(_) => Some(Err(NotLetIn::NotFound)),
+        };
+        if let Some(none) = none {
+            session.waiting.end(call);
+            return none;
         }
         let ticket = tokio::time::timeout(limits::GUEST_WAIT, ticket).await;
         session.waiting.end(call);
-        ticket.ok().and_then(Result::ok).ok_or(NotLetIn::Unavailable)
+        ticket.ok().and_then(Result::ok).map(Handed::Ticket).ok_or(NotLetIn::Unavailable)
     }
 
     /// Writes down that a guest became a lead, where the group wants it. Whether its email is one already the
@@ -368,17 +433,6 @@ impl Hub {
             record: session.record.clone(),
             what: What::LeadCreated(lead),
         });
-    }
-
-    /// Whether a page was served by this server: it was sent to the same host, or is the one that the settings
-    /// name.
-    pub fn is_own_page(&self, page: Origin<'_>, host: &str) -> bool {
-        page.is_of(host) || Origin::parse(&self.public_url).is_some_and(|own| own == page)
-    }
-
-    /// The address of the page behind an invite. The invite is in the fragment, which no server is ever sent.
-    pub(super) fn invite_link(&self, invite: &str) -> String {
-        format!("{}/join#{invite}", self.public_url)
     }
 }
 

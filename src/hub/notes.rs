@@ -19,7 +19,7 @@ use crate::limits;
 use crate::model::event::told::{self, Around, Subject};
 use crate::model::event::{Actor, Event, ReceiptRef, What};
 use crate::model::feed::Draft;
-use crate::model::receipt::{Consent, Link, terms_hash};
+use crate::model::receipt::{Consent, ConsentingGuest, Link, terms_hash};
 use crate::model::session::{Accepted, EndReason, Happened};
 use crate::store::receipts::Seal;
 
@@ -54,8 +54,10 @@ impl Hub {
     /// Makes the receipt of a consent, then lets the session go on; without it, to its end.
     async fn receipt(self: &Arc<Self>, session: &Arc<LiveSession>, accepted: Accepted) {
         let group = &session.group;
-        // Nobody but a visitor accepts anything today; without one there is nothing that could be proven.
-        let (Some(visitor), Some(terms)) = (&session.visitor, &session.terms) else {
+        let guest = session.guest.zip(accepted.guest.clone());
+        let guest = guest.map(|(participant, name)| ConsentingGuest { participant, name });
+        // Without anybody who accepted there is nothing that could be proven.
+        let (true, Some(terms)) = (session.visitor.is_some() || guest.is_some(), &session.terms) else {
             return self.unproven(session, "nobody was there to consent");
         };
         let consent = Consent {
@@ -63,7 +65,8 @@ impl Hub {
             group: group.clone(),
             session: session.id,
             request: session.request,
-            visitor: visitor.clone(),
+            visitor: session.visitor.clone(),
+            guest,
             connection: accepted.by.map(|by| by.to_string()).unwrap_or_default(),
             asked_by: Arc::clone(&accepted.asked_by),
             agents: accepted.agents.clone(),
@@ -138,6 +141,7 @@ impl Hub {
         let subject = Subject {
             kind: session.kind,
             visitor: session.visitor.as_ref(),
+            guest: session.guest,
             asker: &session.asker,
             terms: session.terms.as_ref(),
             control: session.control,

@@ -4,6 +4,7 @@ mod adopted;
 mod perform;
 mod saved;
 mod show;
+mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +16,7 @@ pub use adopted::AdoptError;
 pub(super) use adopted::{UNREACHED, Whereabouts};
 pub(super) use saved::Saves;
 pub(super) use show::{DrawnKey, Showcase};
+pub(super) use view::Wanted;
 
 use super::driver::Driver;
 use super::guests::{Invites, Waiting};
@@ -24,7 +26,9 @@ use super::remote::stage::Stage;
 use super::timers::Due;
 use super::{Hub, SystemChance};
 use crate::clock::Tick;
-use crate::ids::{AgentId, ConnectionId, GroupId, RequestId, SessionId, VisitorId, VisitorKey};
+use crate::ids::{
+    AgentId, ConnectionId, GroupId, ParticipantId, RequestId, SessionId, VisitorId, VisitorKey,
+};
 use crate::limits;
 use crate::model::feed::Chatter;
 use crate::model::request::Question;
@@ -46,9 +50,11 @@ pub struct LiveSession {
     pub group: GroupId,
     /// The visitor whose screen it is, if it is one's.
     pub visitor: Option<VisitorId>,
+    /// The guest whose screen it is, if it is one's.
+    pub guest: Option<ParticipantId>,
     /// What is shared.
     pub kind: SessionKind,
-    /// What the visitor is asked, where anybody is.
+    /// What the visitor or guest is asked, where anybody is.
     pub terms: Option<TermsShown>,
     /// Whether control may be asked for.
     pub control: bool,
@@ -201,14 +207,6 @@ impl Sessions {
         self.open.insert(session.id, Arc::clone(session));
     }
 
-    /// How many sessions an agent's own screen is shown in.
-    pub(super) fn shown_by(&self, group: &GroupId, agent: &AgentId) -> usize {
-        let its = |session: &LiveSession| {
-            session.kind == SessionKind::Show && session.group == *group && session.asker == *agent
-        };
-        self.open.iter().filter(|entry| its(entry.value())).count()
-    }
-
     /// Takes a session that ended off the lists of those that have not; true the first time.
     fn close(&self, session: &LiveSession) -> bool {
         if let Some(key) = session.visitor_key() {
@@ -289,7 +287,7 @@ impl Hub {
         let (id, request) = (SessionId::fresh(), RequestId::fresh());
         let question = Question { request, session: id, terms: terms.clone(), deadline: *deadline };
         let (kind, control) = (*kind, *control);
-        let (visitor, limits) = (key.visitor.clone(), Arc::clone(&self.limits));
+        let (visitor, limits) = (Some(key.visitor.clone()), Arc::clone(&self.limits));
         let first = (asker.agent.clone(), Arc::clone(&asker.name));
         let setup = Setup { kind, visitor, question, asker, control, focus, limits };
         let mut out = Vec::new();
@@ -319,6 +317,7 @@ impl Hub {
         Arc::new(LiveSession {
             id,
             request,
+            guest: machine.guest_seat(),
             chatter: Mutex::new(Chatter::new(id, visitor.clone(), asker.clone())),
             group,
             visitor,

@@ -1,5 +1,6 @@
 //! The visitor's door: who may claim to be whom, and what a visitor's page may ask for.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -56,12 +57,14 @@ pub(super) struct Arrival {
 const REFUSED: Close = Close::new(CloseCode::Forbidden, "not allowed here");
 
 /// What an upgrade request told about its page.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     /// The page's origin, as its browser says.
     pub origin: Option<Box<str>>,
     /// The browser's own name.
     pub user_agent: Box<str>,
+    /// The client's own address, seen through trusted proxies.
+    pub from: IpAddr,
 }
 
 impl Hub {

@@ -18,6 +18,10 @@ pub const INVITES: usize = 256;
 /// wait for its guests.
 pub const SHOWS_PER_AGENT: usize = 5;
 
+/// Guests whose screens one agent may wait for or watch at the same time, of those it asked for itself. People help
+/// one guest; others may have been given a code and not come yet.
+pub const VIEWS_PER_AGENT: usize = 5;
+
 /// Longest title above a screen that is shown, and longest name of a guest: a line each.
 pub const TITLE_BYTES: usize = 200;
 /// See [`TITLE_BYTES`].

@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::signing::{PublicKey, SIGNATURE_TEXT, SigningKey, hex, sha256};
 use crate::clock::Wall;
-use crate::ids::{AgentId, GroupId, ReceiptId, RequestId, SessionId, VisitorId};
+use crate::ids::{AgentId, GroupId, ParticipantId, ReceiptId, RequestId, SessionId, VisitorId};
 use crate::limits;
 use crate::wire::visitor::{SessionKind, TermsShown};
 
 /// The version of the form.
 const VERSION: u32 = 1;
+/// The version of a receipt of a guest's consent: it names no visitor, and who knows version 1 alone says so.
+const OF_GUEST: u32 = 2;
 
 const RECEIPT: &str = "{\"receipt\":";
 const HEAD: &str = "{\"head\":";
@@ -35,8 +37,12 @@ pub struct Consent {
     pub session: SessionId,
     /// The question that was answered.
     pub request: RequestId,
-    /// Who accepted.
-    pub visitor: VisitorId,
+    /// Who accepted, where it is a visitor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visitor: Option<VisitorId>,
+    /// Who accepted, where it is a guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<ConsentingGuest>,
     /// From which connection.
     pub connection: String,
     /// Who asked, as the visitor was told.
@@ -55,6 +61,16 @@ pub struct Consent {
     pub displayed_at: Option<Wall>,
     /// When they were accepted.
     pub accepted_at: Wall,
+}
+
+/// A guest who accepted. It has no name but the one that it told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsentingGuest {
+    /// Who it is in the session.
+    pub participant: ParticipantId,
+    /// How it calls itself.
+    pub name: Arc<str>,
 }
 
 /// A receipt as it is signed: a consent in its place.
@@ -150,7 +166,7 @@ impl Consent {
     /// Signs it for its place in the chain.
     pub fn seal(&self, link: &Link, key: &SigningKey) -> Sealed {
         let receipt = Receipt {
-            v: VERSION,
+            v: if self.guest.is_some() { OF_GUEST } else { VERSION },
             number: link.number,
             previous: link.previous.clone(),
             key: key.public().id(),
@@ -416,7 +432,7 @@ fn open<'a, T: Deserialize<'a>>(opening: &str, line: &'a str) -> Result<(T, &'a 
 }
 
 fn check(version: u32, key: &str, line: &str, signature: &str, keys: &[PublicKey]) -> Result<(), Why> {
-    if version != VERSION {
+    if version != VERSION && version != OF_GUEST {
         return Err(Why::Version(version));
     }
     let known = keys.iter().find(|known| known.id() == key).ok_or_else(|| Why::Key(key.to_owned()))?;
@@ -441,7 +457,8 @@ mod tests {
             group: GroupId::new("g").unwrap(),
             session: SessionId::from_u128(number),
             request: RequestId::from_u128(number),
-            visitor: VisitorId::new("C-1").unwrap(),
+            visitor: Some(VisitorId::new("C-1").unwrap()),
+            guest: None,
             connection: "c1".into(),
             asked_by: "Zoë \"Z\" }\n".into(),
             agents: vec![AgentId::new("zoe").unwrap()],
@@ -529,10 +546,23 @@ mod tests {
         assert_eq!(verify(long.as_bytes(), &[key(1).public()]), at(1, Why::Malformed));
         let newer = signed(
             RECEIPT,
-            &Receipt { v: 2, ..verify_line(&lines[0], &[key(1).public()]).unwrap() },
+            &Receipt { v: 3, ..verify_line(&lines[0], &[key(1).public()]).unwrap() },
             &key(1),
         );
-        assert_eq!(verify_line(&newer, &[key(1).public()]), Err(Why::Version(2)));
+        assert_eq!(verify_line(&newer, &[key(1).public()]), Err(Why::Version(3)));
+    }
+
+    #[test]
+    fn a_guest_is_named_as_it_named_itself() {
+        let guest = ConsentingGuest { participant: ParticipantId::from_u128(7), name: "Gina".into() };
+        let of_guest = Consent { visitor: None, guest: Some(guest), connection: String::new(), ..consent(1) };
+        let line = of_guest.seal(&Link::first(), &key(1)).line;
+        assert!(line.starts_with("{\"receipt\":{\"v\":2,"), "{line}");
+        let named = "\"guest\":{\"participant\":\"00000000-0000-0000-0000-000000000007\",\"name\":\"Gina\"},\"connection\":\"\"";
+        assert!(line.contains(named) && !line.contains("visitor"), "{line}");
+        assert_eq!(verify_line(&line, &[key(1).public()]).unwrap().consent, of_guest);
+        let changed = line.replace("Gina", "Mara");
+        assert_eq!(verify_line(&changed, &[key(1).public()]), Err(Why::Signature));
     }
 
     #[test]

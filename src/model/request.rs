@@ -86,6 +86,11 @@ impl Request {
         Self { question, expires: end.tick, expires_at: end.wall, displayed: saved.displayed }
     }
 
+    /// The question itself.
+    pub(super) fn question(&self) -> &Question {
+        &self.question
+    }
+
     /// The request's id.
     pub fn id(&self) -> RequestId {
         self.question.request
@@ -138,7 +143,7 @@ impl Request {
         now: Now,
         request: RequestId,
         version: Option<&str>,
-        by: ConnectionId,
+        by: Option<ConnectionId>,
     ) -> Result<Admission, (NotTaken, Self)> {
         if let Err(why) = self.check(now, request) {
             return Err((why, self));
@@ -188,8 +193,8 @@ pub struct SavedAdmission {
 struct SavedYes {
     version: Arc<str>,
     displayed: Option<Wall>,
-    /// A connection of the node that saved it.
-    by: u64,
+    /// A connection of the node that saved it, if the yes came over one.
+    by: Option<u64>,
 }
 
 /// How the terms were met.
@@ -201,8 +206,8 @@ pub enum Outcome {
         version: Arc<str>,
         /// When they were on the screen, if the page told.
         displayed: Option<Wall>,
-        /// From which connection.
-        by: ConnectionId,
+        /// From which connection; a guest at the door has none yet.
+        by: Option<ConnectionId>,
     },
     /// The group asks for none.
     NotRequired,
@@ -222,7 +227,7 @@ impl Admission {
     pub(super) fn save(&self) -> SavedAdmission {
         let accepted = match &self.outcome {
             Outcome::Accepted { version, displayed, by } => {
-                Some(SavedYes { version: Arc::clone(version), displayed: *displayed, by: by.0 })
+                Some(SavedYes { version: Arc::clone(version), displayed: *displayed, by: by.map(|by| by.0) })
             }
             Outcome::NotRequired => None,
         };
@@ -234,7 +239,7 @@ impl Admission {
     pub(super) fn restored(saved: SavedAdmission, session: SessionId) -> Self {
         let outcome = match saved.accepted {
             Some(SavedYes { version, displayed, by }) => {
-                Outcome::Accepted { version, displayed, by: ConnectionId(by) }
+                Outcome::Accepted { version, displayed, by: by.map(ConnectionId) }
             }
             None => Outcome::NotRequired,
         };
@@ -261,9 +266,10 @@ impl Admission {
 
     /// The ticket of whoever accepted, to show its screen; good until `end`.
     pub fn publisher(&self, end: Now, sharer: Sharer, chance: &mut dyn Chance) -> (Token, Ticket) {
-        let Sharer { name, requester } = sharer;
+        let Sharer { name, requester, seat } = sharer;
         let holder = Holder { role: Role::Publisher, side: Side::Guest, name, agent: None, requester };
-        ticket(self.session, end, holder, chance)
+        let (token, ticket) = ticket(self.session, end, holder, chance);
+        (token, Ticket { participant: seat.unwrap_or(ticket.participant), ..ticket })
     }
 
     /// A ticket to watch, good until `end`.
@@ -329,6 +335,8 @@ pub struct Sharer {
     pub name: Arc<str>,
     /// Where it hears of the session's end, if it has such a connection.
     pub requester: Option<ConnectionId>,
+    /// Who it is in the session, where that is settled before it comes; absent: somebody new.
+    pub seat: Option<ParticipantId>,
 }
 
 /// Somebody who watches.
@@ -400,7 +408,7 @@ mod tests {
         Now::default().after(Duration::from_secs(seconds))
     }
 
-    const BY: ConnectionId = ConnectionId(5);
+    const BY: Option<ConnectionId> = Some(ConnectionId(5));
 
     #[test]
     fn yes_in_time_to_the_same_version_admits() {

@@ -153,6 +153,15 @@ pub struct Join {
     pub control: bool,
 }
 
+impl Join {
+    /// As it reads when it names a session, asked under this number.
+    pub fn by_session(&self, id: Option<u64>) -> String {
+        let session = self.session_id;
+        serde_json::json!({"type": "join", "id": id, "sessionId": session, "control": self.control})
+            .to_string()
+    }
+}
+
 /// Takes a question back.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -407,6 +416,25 @@ pub enum ToAgent<'a> {
         /// The group wants the session's record opened on the agent's page, and there is one.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         open_record: bool,
+    },
+    /// Answers `view`: a guest may come in. `request` and `ready` follow when one does.
+    Waiting {
+        /// The request, by which the steps are told.
+        request_id: RequestId,
+        /// The session.
+        session_id: SessionId,
+        /// What will be shared.
+        kind: SessionKind,
+        /// What the guest types.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session_key: Option<&'a str>,
+        /// The agent's own page, where the guest types it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<&'a str>,
+        /// The page by which the guest comes in, the invite in its fragment.
+        link: &'a str,
+        /// Until when somebody may come.
+        expires_at: Wall,
     },
     /// Answers `invite`.
     Invite {

@@ -122,8 +122,8 @@ pub struct OfferDisplayed {
     pub request_id: RequestId,
 }
 
-/// The visitor's answer to an offer.
-#[derive(Debug, Deserialize)]
+/// The visitor's answer to an offer, or a guest's to the terms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TermsAnswer {
     /// Which offer.

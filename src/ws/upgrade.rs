@@ -116,8 +116,11 @@ impl Sockets {
             meters.connect(kind, error.code());
         })?;
         let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).map(Box::from);
-        let caller =
-            Caller { origin: text(header::ORIGIN), user_agent: text(header::USER_AGENT).unwrap_or_default() };
+        let caller = Caller {
+            origin: text(header::ORIGIN),
+            user_agent: text(header::USER_AGENT).unwrap_or_default(),
+            from: addr.ip().to_canonical(),
+        };
         let upgrade = hyper::upgrade::on(&mut request);
         let sockets = self.clone();
         self.tasks.spawn(async move {

@@ -338,8 +338,8 @@ export class Scene {
   }
 
   /**
-   * Opens a page in another tab of the agent's browser, which the agent's picker will choose.
-   * @param {AgentPage} agent @param {Record<string, string>} [query]
+   * Opens a page in another tab of somebody's browser, which the picker will choose there.
+   * @param {{ page: import("playwright-core").Page }} agent @param {Record<string, string>} [query]
    */
   async slides(agent, query = {}) {
     const page = await this.page("slides", agent.page.context());
@@ -352,10 +352,11 @@ export class Scene {
   /**
    * Opens the guest's start page.
    * @param {string} name @param {string} [link] with it the page is opened by an invite
-   * @param {{ context?: any, query?: string }} [options]
+   * @param {{ context?: any, query?: string, init?: () => void }} [options]
    */
-  async guest(name, link, { context, query = "" } = {}) {
+  async guest(name, link, { context, query = "", init } = {}) {
     const page = await this.page(name, context);
+    if (init) await page.addInitScript(init);
     await page.goto(link ?? `${this.server.url}/join${query}`);
     return new GuestPage(page, name);
   }

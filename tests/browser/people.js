@@ -156,6 +156,19 @@ export class AgentPage {
     return { key, link };
   }
 
+  /** Waits for the card of a View. @param {string} state */
+  async awaits(state = "waiting") {
+    await this.page.locator(`[data-test=viewing][data-state=${state}]`).waitFor();
+  }
+
+  /** What the guest of a View is handed. */
+  async handsOut() {
+    const key = await this.page.locator("[data-test=view-key]").innerText();
+    const address = await this.page.locator("[data-test=view-address]").innerText();
+    const link = await this.page.locator("[data-test=view-link]").inputValue();
+    return { key, address, link };
+  }
+
   /** Waits until these and no others watch what it shows. @param {...string} names */
   async watchedBy(...names) {
     await this.page.waitForFunction((wanted) => {
@@ -227,6 +240,18 @@ export class GuestPage {
     this.door = page.locator("[data-test=door]");
     this.problem = page.locator("[data-test=door-problem]");
     this.veil = page.locator("[data-test=veil]");
+    this.dialog = page.locator("[data-porchlight=dialog] dialog");
+    this.sharing = page.locator("[data-test=share-page]");
+  }
+
+  /** @param {string} name accept, decline, continue, … */
+  button(name) {
+    return this.dialog.locator(`[data-action=${name}]`);
+  }
+
+  /** Waits for the state of its own share. @param {string} state */
+  async shares(state = "sharing") {
+    await this.page.locator(`[data-test=share-page][data-state=${state}]`).waitFor();
   }
 
   /** Tells what it is asked and comes in. @param {{ key?: string, name?: string, email?: string }} told */

@@ -30,6 +30,7 @@ use porchlight::store::{EventLog, SessionRecords};
 use crate::common::frames::Picture;
 use crate::common::redis::Redis;
 use crate::common::{AgentClient, ParticipantClient, Value, VisitorClient, json, within};
+use crate::guests::let_in;
 use crate::two_nodes::{Cluster, Common};
 
 /// Whether the first node is cut off from what nodes share.
@@ -398,17 +399,18 @@ async fn a_session_key_leads_to_the_session_wherever_it_goes_on() {
     let knock = || Knock {
         way: Way::Key { group: None, key: ready["sessionKey"].as_str().unwrap().to_owned() },
         guest: Guest::default(),
+        terms: None,
         from: "127.0.0.1".parse().unwrap(),
         origin: None,
     };
     // A guest who comes first makes the node go on with it.
     let hub = nodes.hub(1);
-    assert_eq!(hub.guest(knock()).await.unwrap().session, session);
+    assert_eq!(let_in(hub.guest(knock()).await.unwrap()).session, session);
     assert!(hub.sessions().routed(session).is_some());
     let token = resume(&host);
     host.vanish();
     let mut host = nodes.attach(1, "host", token).await;
-    let let_in = hub.guest(knock()).await.unwrap();
+    let let_in = let_in(hub.guest(knock()).await.unwrap());
     let guest = nodes.attach(1, "guest", json!({"ticket": let_in.ticket.ticket})).await;
     host.expect_change("joined", &guest.id()).await;
     hub.end_session(&hub.sessions().routed(session).unwrap(), EndReason::OperatorEnded);

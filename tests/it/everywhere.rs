@@ -17,7 +17,7 @@ use crate::admin::{channel, operator, with_key};
 use crate::common::redis::Redis;
 use crate::common::site::{DEMO, PASSWORD, group_id};
 use crate::common::{Site, json, within};
-use crate::guests::{enter, invite_of, show};
+use crate::guests::{enter, invite_of, let_in, show};
 
 pub async fn site(redis: &Redis) -> Site {
     let url = redis.url();
@@ -56,7 +56,7 @@ async fn sign_in(site: &Site, password: &str, from: IpAddr) -> Result<(), SignIn
 async fn knock(site: &Site, group: Option<&str>, key: &str, from: IpAddr) -> Result<LetIn, NotLetIn> {
     let way = Way::Key { group: group.map(group_id), key: key.to_owned() };
     let guest = Guest::default();
-    site.running.hub.guest(Knock { way, guest, from, origin: None }).await
+    site.running.hub.guest(Knock { way, guest, terms: None, from, origin: None }).await.map(let_in)
 }
 
 // ── Session keys ───────────────────────────────────────────────────────────────────────────────

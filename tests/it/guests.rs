@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use porchlight::hub::guests::{LetIn, Welcome};
 use porchlight::limits;
 use porchlight::model::event::{Actor, Kind, What};
 use porchlight::model::session_record::{Outcome, Status};
@@ -40,6 +41,14 @@ pub async fn knock(site: &Site, origin: Option<&str>, body: &Value) -> Answer {
         body.len()
     );
     exchange(site.running.public, &request).await
+}
+
+/// What the hub tells a guest that it lets in.
+pub fn let_in(welcome: Welcome) -> LetIn {
+    match welcome {
+        Welcome::In(let_in) => let_in,
+        other => panic!("was to be let in: {other:?}"),
+    }
 }
 
 /// A guest that is let in.

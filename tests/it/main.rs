@@ -70,3 +70,4 @@ mod times;
 mod token_life;
 mod two_nodes;
 mod vectors;
+mod view;

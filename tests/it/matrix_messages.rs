@@ -46,8 +46,6 @@ enum Plain {
     May,
     /// `forbidden`, before anything else is looked at.
     Forbidden,
-    /// Nothing of this is offered to anybody.
-    Unsupported,
     /// The thing it names is not its own.
     NotFound,
     /// Not twice on one connection.
@@ -74,7 +72,7 @@ fn agents(kind: &str, visitor: &str, session: &str, asked: &str) -> (Plain, Valu
         "endSession" => (Plain::Forbidden, json!({"type": kind, "sessionId": session})),
         "cancel" => (Plain::NotFound, json!({"type": kind, "requestId": asked})),
         "show" => (Plain::Forbidden, json!({"type": kind})),
-        "view" => (Plain::Unsupported, json!({"type": kind})),
+        "view" => (Plain::Forbidden, json!({"type": kind})),
         "invite" => (Plain::Forbidden, json!({"type": kind, "sessionId": session})),
         "follow" | "unfollow" | "feed" => (Plain::May, json!({"type": kind, "record": record})),
         other => unruled(other),
@@ -268,7 +266,6 @@ async fn refused_without_permission(agent: &mut AgentClient, session: &str) {
                 continue;
             }
             Plain::Forbidden => "forbidden",
-            Plain::Unsupported => "unsupported",
             Plain::NotFound => "not_found",
             Plain::WrongState => "wrong_state",
             Plain::Unauthorized => "unauthorized",
@@ -325,8 +322,8 @@ async fn what_is_another_groups_is_what_does_not_exist() {
         if let Some(seen) = answer["visitor"].as_object_mut() {
             seen.retain(|name, _| name != "since" && name != "version");
         }
-        // What an agent shows is its own session, each time another one.
-        if answer["type"] == "ready" {
+        // What an agent shows or waits for is its own session, each time another one.
+        if answer["type"] == "ready" || answer["type"] == "waiting" {
             answer
                 .as_object_mut()
                 .unwrap()

@@ -25,7 +25,7 @@ export function serverUrl(path, server = new URL(import.meta.url).origin, scheme
 /**
  * Posts and reads the answer. Rejects with a {@link RequestError}: the server's code, or `unreachable`.
  * @param {string} path @param {object} body
- * @param {string} expected the field that every good answer has, a text
+ * @param {string | string[]} expected the field, a text, that every good answer has, or one of them; none: nothing is answered
  * @param {Where} [where]
  * @returns {Promise<any>}
  */
@@ -44,7 +44,8 @@ export async function post(path, body, expected, { server, fetch: fetchWith = fe
     throw new RequestError("unreachable", "The server cannot be reached.");
   }
   const answer = await response.json().catch(() => null);
-  if (response.ok && typeof answer?.[expected] === "string") return answer;
+  const fields = [expected].flat();
+  if (response.ok && (!fields.length || fields.some((field) => typeof answer?.[field] === "string"))) return answer;
   const { code, message } = answer?.error ?? {};
   const error = new RequestError(code ?? `http_${response.status}`, message ?? `The server answered ${response.status}.`);
   const seconds = Number(response.headers.get("retry-after"));

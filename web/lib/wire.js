@@ -101,8 +101,9 @@
  * A View that waits for its guest.
  * @typedef {object} Waiting
  * @property {string} sessionId
- * @property {string} sessionKey
- * @property {string} [address]
+ * @property {string} requestId by which its steps are told
+ * @property {string} [sessionKey]
+ * @property {string} [address] the agent's own page, where the key is typed
  * @property {string} [link]
  * @property {string} [expiresAt]
  */

@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { afterEach, describe, it } from "node:test";
 
-import { enter } from "../lib/guest.js";
+import { accept, agentAt, decline, enter, isLetIn } from "../lib/guest.js";
 import { joinAddress, linkOf } from "../pages/agent/links.js";
-import { initials, showEnd, spelled } from "../pages/agent/words.js";
-import { caretAfter, digitsOf, inviteOf } from "../pages/join/key.js";
+import { initials, showEnd, spelled, viewState } from "../pages/agent/words.js";
+import { addressOf, caretAfter, digitsOf, inviteOf } from "../pages/join/key.js";
 import { keepSeat, takeSeat } from "../pages/join/store.js";
-import { ending, refusal } from "../pages/join/words.js";
+import { doorWords, ending, refusal } from "../pages/join/words.js";
 import { takeKept } from "../share.js";
 
 const SERVER = "https://help.example";
@@ -51,6 +51,62 @@ describe("coming in", () => {
       ],
     );
     assert.equal(asked[0].init.credentials, "omit");
+  });
+
+  it("is asked first where it shows its own screen, and answers what it was asked", async () => {
+    const question = {
+      sessionId: "s",
+      role: "publisher",
+      kind: "view",
+      requestId: "r",
+      agent: { name: "Alice" },
+      control: false,
+      terms: { required: true, version: "v1" },
+      steps: ["terms"],
+    };
+    const way = { sessionKey: "123456789" };
+    const asked = /** @type {any} */ (await enter(way, {}, answering(200, question).where));
+    assert.equal(isLetIn(asked), false);
+    const letIn = { ticket: "t", sessionId: "s", role: "publisher", kind: "view", steps: [] };
+    const yes = answering(200, letIn);
+    assert.equal(isLetIn(await accept(way, { name: "Gina" }, asked, yes.where)), true);
+    const terms = { requestId: "r", accepted: true, termsVersion: "v1" };
+    assert.deepEqual(yes.asked[0].body, { ...way, name: "Gina", terms });
+    const no = { asked: /** @type {any[]} */ ([]) };
+    const fetch = async (/** @type {any} */ _url, /** @type {any} */ init) => {
+      no.asked.push(JSON.parse(init.body));
+      return new Response(null, { status: 204 });
+    };
+    await decline(way, asked, { server: SERVER, fetch: /** @type {any} */ (fetch) });
+    assert.deepEqual(no.asked, [{ ...way, terms: { ...terms, accepted: false } }]);
+  });
+
+  it("is told whose page an address is, if anybody's", async () => {
+    const urls = /** @type {string[]} */ ([]);
+    const naming = (/** @type {string | null} */ name) => ({
+      server: SERVER,
+      fetch: /** @type {any} */ (async (/** @type {string} */ url) => (urls.push(url), new Response(JSON.stringify({ name })))),
+    });
+    assert.equal(await agentAt("a@b.c", "demo", naming("Alice")), "Alice");
+    assert.equal(await agentAt("nobody", null, naming(null)), null);
+    assert.deepEqual(urls, [`${SERVER}/v1/at/a%40b.c?group=demo`, `${SERVER}/v1/at/nobody`]);
+    assert.equal(await agentAt("a", "demo", { server: SERVER, fetch: () => Promise.reject(new Error("cut")) }), null);
+    for (const [path, address] of [["/at/alice", "alice"], ["/at/a%40b.c/", "a@b.c"], ["/join", null], ["/at/%", null]]) {
+      assert.equal(addressOf(/** @type {string} */ (path)), address);
+    }
+  });
+
+  it("reads what it will do before it does it", () => {
+    const title = (/** @type {any} */ door) => doorWords(door).title;
+    assert.equal(title({ invite: "i", shares: true, agent: "Alice" }), "Alice would like to see your screen");
+    assert.equal(title({ invite: null, shares: true }), "Somebody would like to see your screen");
+    assert.equal(title({ invite: "i" }), "You are invited to watch");
+    // A key may lead to either: nothing is promised that might not be kept.
+    assert.doesNotMatch(doorWords({ invite: null }).promise, /only watch/);
+    assert.match(doorWords({ invite: "i" }).promise, /only watch/);
+    assert.deepEqual(viewState("offered", false), { name: "waiting", label: "Waiting for the guest" });
+    assert.equal(viewState("active", true).name, "reconnecting");
+    assert.equal(viewState("displayed", true).name, "displayed");
   });
 
   it("rejects with the server's code, and how long to wait", async () => {

@@ -85,7 +85,7 @@ pub(crate) fn saved(group: &str, id: u128, visitor: Option<&str>) -> SavedSessio
         Some(visitor) => {
             let question =
                 Question { request, session, terms: terms.clone(), deadline: Duration::from_secs(60) };
-            let visitor = VisitorId::new(visitor).unwrap();
+            let visitor = Some(VisitorId::new(visitor).unwrap());
             let kind = SessionKind::Screen;
             let setup = Setup { kind, visitor, question, asker, control: true, focus: None, limits };
             Session::start(setup, now, &mut Fixed, &mut Vec::new())

@@ -23,7 +23,7 @@ use super::{Accounts, Inner};
 use crate::auth::attempts::{Attempts, Locked, Policy};
 use crate::auth::opaque::Digest;
 use crate::clock::Tick;
-use crate::ids::GroupId;
+use crate::ids::{AgentKey, GroupId};
 use crate::limits;
 use crate::store::DoorNews;
 
@@ -201,6 +201,20 @@ impl Accounts {
     ) -> Result<(), Duration> {
         let guess = Guess { key: self.existing(key), address: from };
         self.inner.doors.check_guess(self.inner.clock.tick(), guess)
+    }
+
+    /// For how long an agent may not type a session key, if it may not.
+    pub(in crate::hub) fn may_type_key(&self, agent: &AgentKey, from: IpAddr) -> Result<(), Duration> {
+        self.inner.doors.check(self.inner.clock.tick(), &self.at_keys(agent, from))
+    }
+
+    /// A session key that an agent typed led nowhere; says whether that locked a door.
+    pub(in crate::hub) async fn wrong_key(&self, agent: &AgentKey, from: IpAddr) -> bool {
+        self.wrong_answer(&self.at_keys(agent, from)).await
+    }
+
+    fn at_keys(&self, agent: &AgentKey, from: IpAddr) -> Knock {
+        Knock::new(&self.inner.doors, &agent.group, "key", agent.agent.as_str(), from)
     }
 
     /// A guest's key or link led nowhere; says whether that locked a door.

@@ -150,6 +150,11 @@ impl Accounts {
         self.inner.store.agent(key).await
     }
 
+    /// An agent's address, which is the name of its page.
+    pub(in crate::hub) fn address_of(&self, key: &AgentKey) -> Option<Arc<str>> {
+        self.member(key).map(|member| Arc::clone(&member.address))
+    }
+
     /// The agent with this address, in any case: whose page `/at/{address}` is.
     pub async fn agent_at(&self, group: &GroupId, address: &str) -> Result<Option<AgentRow>, StoreError> {
         self.inner.store.agent_by_address(group, &normal_address(address)).await

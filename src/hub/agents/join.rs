@@ -61,8 +61,7 @@ impl AgentSeat {
     ) -> Result<Option<Text>, Refusal> {
         let group = self.group()?;
         let (whom, object) = self.whom(&group, &join)?;
-        let press = if whom.is_somebody() { Press::Join } else { Press::Watch };
-        self.may_press(&group, press, object.as_deref())?;
+        self.may_press(&group, whom.press(), object.as_deref())?;
         let kind = self.kind_of(&group, join.kind)?;
         let asker = self.asker();
         let visitor = match whom {
@@ -109,8 +108,7 @@ impl AgentSeat {
             }
             (None, Some(_)) => {
                 let (whom, object) = self.whom(&group, join)?;
-                let press = if whom.is_somebody() { Press::Join } else { Press::Watch };
-                self.may_press(&group, press, object.as_deref())?;
+                self.may_press(&group, whom.press(), object.as_deref())?;
                 let Whom::Session(wanted, _) = whom else {
                     return Err(Refusal::not_found("session"));
                 };
@@ -189,12 +187,18 @@ impl AgentSeat {
                     .map_err(|reason| Refusal::new(ErrorCode::BadValue, reason.message()))?;
                 Ok((Whom::Visitor(visitor), Some(record.object.clone())))
             }
-            (None, None, Some(_), None) => Err(unsupported("joining by session key")),
             (None, None, None, Some(session)) => {
                 let running = self.hub.sessions.get(&group.id, *session);
                 let running = running.filter(|session| session.view().ended.is_none());
-                let visitors = running.ok_or_else(|| Refusal::not_found("session"))?.visitor.is_some();
-                Ok((Whom::Session(*session, visitors), None))
+                let running = running.ok_or_else(|| Refusal::not_found("session"))?;
+                // Who waits for a guest comes back to that after its page was loaded again.
+                let own = running.kind == SessionKind::View && running.asker == self.identity.agent;
+                let press = match running.visitor {
+                    Some(_) => Press::Join,
+                    None if own => Press::View,
+                    None => Press::Watch,
+                };
+                Ok((Whom::Session(*session, press), None))
             }
             _ => Err(Refusal::new(
                 ErrorCode::BadMessage,
@@ -218,14 +222,17 @@ fn not_present() -> Refusal {
 enum Whom {
     /// This visitor.
     Visitor(VisitorId),
-    /// Whoever shows something in this session, and whether that is a visitor.
-    Session(SessionId, bool),
+    /// Whoever shows something in this session, and by which button.
+    Session(SessionId, Press),
 }
 
 impl Whom {
-    /// Whether it is a visitor.
-    const fn is_somebody(&self) -> bool {
-        matches!(self, Self::Visitor(_) | Self::Session(_, true))
+    /// The button that leads there.
+    const fn press(&self) -> Press {
+        match self {
+            Self::Visitor(_) => Press::Join,
+            Self::Session(_, press) => *press,
+        }
     }
 }
 
@@ -238,6 +245,8 @@ pub(super) enum Press {
     Watch,
     /// Show the agent's own screen.
     Show,
+    /// Wait for a guest's screen.
+    View,
 }
 
 impl Press {
@@ -245,6 +254,7 @@ impl Press {
         match self {
             Self::Join | Self::Watch => profile.join,
             Self::Show => profile.show,
+            Self::View => profile.view,
         }
     }
 
@@ -252,6 +262,7 @@ impl Press {
         match self {
             Self::Join | Self::Watch => object.join,
             Self::Show => object.show,
+            Self::View => object.view,
         }
     }
 }

@@ -38,7 +38,7 @@ impl AgentSeat {
             let message = format!("a title must be one line of at most {limit} bytes");
             return Err(Refusal::new(ErrorCode::BadValue, message));
         }
-        let showing = self.hub.sessions.shown_by(&group.id, &self.identity.agent);
+        let showing = self.hub.sessions.opened_by(&group.id, &self.identity.agent, SessionKind::Show);
         if showing >= limits::SHOWS_PER_AGENT {
             let message = format!("{showing} screens of yours are shown already");
             return Err(Refusal::new(ErrorCode::TooMany, message));
@@ -66,7 +66,7 @@ impl AgentSeat {
             kind: shown.session.kind,
             visitor_id: None,
             session_key: shown.key.as_deref(),
-            link: Some(&self.hub.invite_link(&shown.invite)),
+            link: Some(&self.hub.guest_link(&shown.session, &shown.invite)),
             open_record: self.hub.opens_record(&shown.session),
         };
         Ok(Text::answer(id, &ready))
@@ -83,7 +83,7 @@ impl AgentSeat {
             .get(&self.identity.group, invite.session_id)
             .filter(|session| self.takes_part(session))
             .ok_or_else(|| Refusal::not_found("session"))?;
-        if session.kind != SessionKind::Show {
+        if !matches!(session.kind, SessionKind::Show | SessionKind::View) {
             return Err(unsupported("inviting guests into this kind of session"));
         }
         let guest = invite.guest.map(|guest| Guest { name: guest.name, email: guest.email });
@@ -96,7 +96,7 @@ impl AgentSeat {
         })?;
         self.hub.changed(&session);
         let expires_at = session.view().created.after(self.hub.limits.session_length);
-        let answer = ToAgent::Invite { link: &self.hub.invite_link(&made), expires_at };
+        let answer = ToAgent::Invite { link: &self.hub.guest_link(&session, &made), expires_at };
         Ok(Text::answer(id, &answer))
     }
 }

@@ -10,18 +10,18 @@ use crate::clock::Wall;
 use crate::cluster::NodeId;
 use crate::cluster::post::Letter;
 use crate::hub::Hub;
-use crate::hub::guests::{GuestTicket, LetIn, NotLetIn, Way};
+use crate::hub::guests::{Asked, Coming, GuestTicket, LetIn, NotLetIn, Way, Welcome};
 use crate::hub::sessions::Whereabouts;
-use crate::ids::{GroupId, ParticipantId, SessionId, VisitorId, VisitorKey};
+use crate::ids::{GroupId, ParticipantId, RequestId, SessionId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::lead::Guest;
-use crate::model::session::EndReason;
+use crate::model::session::{Asks, EndReason};
 use crate::wire::agent::Delivery;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::message::Raw;
 use crate::wire::session::Role;
-use crate::wire::visitor::SessionKind;
+use crate::wire::visitor::{SessionKind, TermsAnswer, TermsShown};
 
 /// What a node may ask. Checked where it was asked; what only the other node knows is checked there.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,9 +40,18 @@ pub(in crate::hub) enum Question {
         name: Option<String>,
         email: Option<String>,
         origin: Option<String>,
+        #[serde(default)]
+        terms: Option<TermsAnswer>,
     },
     /// A guest comes by a link.
-    Guest { invite: String, name: Option<String>, email: Option<String>, origin: Option<String> },
+    Guest {
+        invite: String,
+        name: Option<String>,
+        email: Option<String>,
+        origin: Option<String>,
+        #[serde(default)]
+        terms: Option<TermsAnswer>,
+    },
 }
 
 /// What it is answered.
@@ -63,6 +72,17 @@ pub(in crate::hub) enum Reply {
     Disconnected { connections: u32 },
     /// The session has its viewers.
     Full { limit: usize },
+    /// The guest has to accept this first.
+    Asks {
+        session: SessionId,
+        kind: SessionKind,
+        request: RequestId,
+        terms: TermsShown,
+        asked_by: String,
+        control: bool,
+    },
+    /// The guest declined, and that was taken.
+    Declined,
     /// The guest's ticket.
     LetIn {
         session: SessionId,
@@ -136,19 +156,33 @@ impl Hub {
                 let connections = self.disconnect_visitor(&VisitorKey { group, visitor });
                 Reply::Disconnected { connections }
             }
-            Question::Guest { invite, name, email, origin } => {
-                self.let_in_from_afar(Way::Invite(invite), Guest { name, email }, origin).await
+            Question::Guest { invite, name, email, origin, terms } => {
+                let coming = Coming { guest: Guest { name, email }, terms };
+                self.let_in_from_afar(Way::Invite(invite), coming, origin).await
             }
-            Question::Key { key, within, name, email, origin } => {
-                let way = Way::Kept { group: within, key };
-                self.let_in_from_afar(way, Guest { name, email }, origin).await
+            Question::Key { key, within, name, email, origin, terms } => {
+                let coming = Coming { guest: Guest { name, email }, terms };
+                self.let_in_from_afar(Way::Kept { group: within, key }, coming, origin).await
             }
         }
     }
 
-    async fn let_in_from_afar(self: &Arc<Self>, way: Way, guest: Guest, origin: Option<String>) -> Reply {
-        match self.let_in_here(&way, guest, origin.as_deref()).await {
-            Ok(let_in) => Reply::LetIn {
+    async fn let_in_from_afar(self: &Arc<Self>, way: Way, coming: Coming, origin: Option<String>) -> Reply {
+        let refused = |code: ErrorCode, why: &NotLetIn| Reply::Refused {
+            code: code.as_str().to_owned(),
+            message: why.to_string(),
+        };
+        match self.let_in_here(&way, coming, origin.as_deref()).await {
+            Ok(Welcome::Asked(Asked { session, kind, asks })) => Reply::Asks {
+                session,
+                kind,
+                request: asks.request,
+                terms: asks.terms,
+                asked_by: asks.asked_by.to_string(),
+                control: asks.control,
+            },
+            Ok(Welcome::Declined) => Reply::Declined,
+            Ok(Welcome::In(let_in)) => Reply::LetIn {
                 session: let_in.session,
                 kind: let_in.kind,
                 title: let_in.title.map(|title| title.to_string()),
@@ -159,6 +193,9 @@ impl Hub {
             },
             Err(NotLetIn::Full(limit)) => Reply::Full { limit },
             Err(NotLetIn::Unavailable) => Reply::Unavailable,
+            Err(why @ NotLetIn::Taken) => refused(ErrorCode::TooMany, &why),
+            Err(why @ NotLetIn::TermsChanged) => refused(ErrorCode::TermsChanged, &why),
+            Err(why @ NotLetIn::OtherRequest) => refused(ErrorCode::RequestOver, &why),
             Err(_) => Reply::NotFound,
         }
     }
@@ -237,20 +274,32 @@ impl Hub {
         &self,
         node: NodeId,
         way: Way,
-        guest: Guest,
+        coming: Coming,
         origin: Option<&str>,
-    ) -> Result<LetIn, NotLetIn> {
-        let (Guest { name, email }, origin) = (guest, origin.map(str::to_owned));
+    ) -> Result<Welcome, NotLetIn> {
+        let Coming { guest: Guest { name, email }, terms } = coming;
+        let origin = origin.map(str::to_owned);
         let question = match way {
-            Way::Invite(invite) => Question::Guest { invite, name, email, origin },
-            Way::Kept { group: within, key } => Question::Key { key, within, name, email, origin },
+            Way::Invite(invite) => Question::Guest { invite, name, email, origin, terms },
+            Way::Kept { group: within, key } => Question::Key { key, within, name, email, origin, terms },
             Way::Key { .. } => return Err(NotLetIn::NotFound),
         };
         match self.ask_node(node, &question).await {
             Reply::LetIn { session, kind, title, participant, role, ticket, expires_at } => {
                 let ticket = GuestTicket { participant, role, ticket, expires_at: Wall(expires_at) };
-                Ok(LetIn { session, kind, title: title.map(Arc::from), ticket })
+                Ok(Welcome::In(LetIn { session, kind, title: title.map(Arc::from), ticket }))
             }
+            Reply::Asks { session, kind, request, terms, asked_by, control } => {
+                let asks = Asks { request, terms, asked_by: asked_by.into(), control };
+                Ok(Welcome::Asked(Asked { session, kind, asks }))
+            }
+            Reply::Declined => Ok(Welcome::Declined),
+            Reply::Refused { code, .. } => Err(match code.as_str() {
+                "too_many" => NotLetIn::Taken,
+                "terms_changed" => NotLetIn::TermsChanged,
+                "request_over" => NotLetIn::OtherRequest,
+                _ => NotLetIn::Unavailable,
+            }),
             Reply::Full { limit } => Err(NotLetIn::Full(limit)),
             Reply::NotFound => Err(NotLetIn::NotFound),
             _ => Err(NotLetIn::Unavailable),

@@ -121,7 +121,7 @@ impl Line {
     }
 
     async fn agent(&mut self, identity: AgentIdentity) {
-        let mut seat = AgentSeat::new(&self.hub, &self.connection, identity);
+        let mut seat = AgentSeat::new(&self.hub, &self.connection, identity, None);
         while let Some(said) = self.next().await {
             let answer = match self.read::<FromAgent>(&said.text) {
                 Ok((id, message)) => seat

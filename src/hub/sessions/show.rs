@@ -44,9 +44,9 @@ pub(in crate::hub) struct Shown {
 /// A key for a session that is about to begin. Dropped before it has, it is given back.
 pub(in crate::hub) struct DrawnKey {
     hub: Arc<Hub>,
-    session: SessionId,
-    key: Option<String>,
-    begun: bool,
+    pub(super) session: SessionId,
+    pub(super) key: Option<String>,
+    pub(super) begun: bool,
 }
 
 impl Drop for DrawnKey {

@@ -4,7 +4,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::{Accepted, Actor, Asking, Created, Ended, Offered, ReceiptRef, Relayed, SettingsChanged, What};
-use crate::ids::{AgentId, VisitorId};
+use crate::ids::{AgentId, ParticipantId, VisitorId};
 use crate::model::session::{EndReason, Happened, Person};
 use crate::model::settings::Settings;
 use crate::wire::agent::RequestState;
@@ -18,6 +18,8 @@ pub struct Subject<'a> {
     pub kind: SessionKind,
     /// The visitor, where it is one's screen.
     pub visitor: Option<&'a VisitorId>,
+    /// The guest, where it is one's screen.
+    pub guest: Option<ParticipantId>,
     /// The agent that asked first.
     pub asker: &'a AgentId,
     /// What the visitor was asked, where anybody was.
@@ -43,8 +45,12 @@ pub struct Around {
 /// come exactly once, whatever the session's fate.
 pub fn events(happened: &Happened, subject: &Subject<'_>, around: Around) -> SmallVec<[(Actor, What); 3]> {
     let asker = || Actor::Agent(subject.asker.clone());
-    // Whose screen it is: without a visitor it is the agent's own.
-    let sharer = || subject.visitor.map_or_else(asker, |visitor| Actor::Visitor(visitor.clone()));
+    // Whose screen it is: without a visitor or guest it is the agent's own.
+    let sharer = || match (subject.visitor, subject.guest) {
+        (Some(visitor), _) => Actor::Visitor(visitor.clone()),
+        (None, Some(guest)) => Actor::Guest(guest),
+        (None, None) => asker(),
+    };
     let created = || {
         What::Created(Created {
             kind: subject.kind,
@@ -155,6 +161,7 @@ mod tests {
         let subject = Subject {
             kind: SessionKind::Screen,
             visitor: Some(&visitor),
+            guest: None,
             asker: &asker,
             terms: Some(&terms),
             control: false,
@@ -183,6 +190,7 @@ mod tests {
             version: None,
             displayed: None,
             by: None,
+            guest: None,
             at: Wall(1),
             asked_by: "Alice".into(),
             agents: Vec::new(),

@@ -32,12 +32,12 @@ impl Session {
         if !request.terms().required
             && let Ok(admission) = self.consume(|request| request.waive(now).map_err(|request| ((), request)))
         {
-            self.open(now, admission, chance, out);
+            self.open(now, admission, None, chance, out);
         }
     }
 
     /// Consumes the request; puts it back where it was not answered.
-    fn consume<E>(
+    pub(super) fn consume<E>(
         &mut self,
         answer: impl FnOnce(Request) -> Result<Admission, (E, Request)>,
     ) -> Result<Admission, Option<E>> {
@@ -53,21 +53,17 @@ impl Session {
         }
     }
 
-    /// The gate opens: tickets for the visitor and for every agent that asked.
-    fn open(&mut self, now: Now, admission: Admission, chance: &mut dyn Chance, out: &mut Vec<Output>) {
-        let (version, displayed, by) = match admission.outcome() {
-            Outcome::Accepted { version, displayed, by } => {
-                (Some(Arc::clone(version)), *displayed, Some(*by))
-            }
-            Outcome::NotRequired => (None, None, None),
-        };
-        let at = admission.at();
-        self.accepted = Some((at, version.clone()));
-        let agents = self.asking_agents();
-        let asked_by = Arc::clone(&self.asked_by);
-        let accepted = Accepted { version, displayed, by, at, asked_by, agents };
-        out.push(Output::Happened(Happened::Accepted(accepted)));
-        self.phase = Phase::Open(Gate::Met(admission));
+    /// The gate opens: tickets for the visitor and for every agent that asked. `guest` is how a guest who accepted
+    /// calls itself.
+    pub(super) fn open(
+        &mut self,
+        now: Now,
+        admission: Admission,
+        guest: Option<Arc<str>>,
+        chance: &mut dyn Chance,
+        out: &mut Vec<Output>,
+    ) {
+        self.admit(admission, guest, out);
         self.waiting = Some(self.wait_from(now));
         self.abandoned = None;
         self.move_to(RequestState::Accepted, out);
@@ -76,6 +72,21 @@ impl Session {
             self.ready_agent(now, &asker, chance, out);
         }
         self.move_to(RequestState::Connecting, out);
+    }
+
+    /// The terms were met: from here on the session is open by this admission, and by none before it.
+    pub(super) fn admit(&mut self, admission: Admission, guest: Option<Arc<str>>, out: &mut Vec<Output>) {
+        let (version, displayed, by) = match admission.outcome() {
+            Outcome::Accepted { version, displayed, by } => (Some(Arc::clone(version)), *displayed, *by),
+            Outcome::NotRequired => (None, None, None),
+        };
+        let at = admission.at();
+        self.accepted = Some((at, version.clone()));
+        let agents = self.asking_agents();
+        let asked_by = Arc::clone(&self.asked_by);
+        let accepted = Accepted { version, displayed, by, guest, at, asked_by, agents };
+        out.push(Output::Happened(Happened::Accepted(accepted)));
+        self.phase = Phase::Open(Gate::Met(admission));
     }
 
     /// Gives the publisher's ticket to where the visitor is. The former one, if any, is void.
@@ -87,7 +98,7 @@ impl Session {
         };
         self.tickets.retain(|ticket| ticket.holder.role != Role::Publisher);
         self.offered_to = Some(to);
-        let sharer = Sharer { name: Arc::from(visitor.as_str()), requester: Some(to) };
+        let sharer = Sharer { name: Arc::from(visitor.as_str()), requester: Some(to), seat: None };
         let (token, ticket) = admission.publisher(now.after(self.limits.ticket_life), sharer, chance);
         out.push(Output::VisitorReady { to, ticket: token.text(), expires_at: ticket.expires_at });
         self.tickets.push(ticket);
@@ -183,7 +194,8 @@ impl Session {
             return Ok(Answer::Done);
         }
         out.push(Output::Moved);
-        if self.askers.is_empty() && matches!(self.phase, Phase::Asking(_)) {
+        // Who reads a code out may load its page anew meanwhile.
+        if self.askers.is_empty() && self.door.is_none() && matches!(self.phase, Phase::Asking(_)) {
             self.abandoned = Some(now.tick.after(Self::ABANDONED));
         }
         Ok(Answer::Done)
@@ -269,9 +281,9 @@ impl Session {
             self.close_request(RequestState::Declined, OfferOutcome::Failed, EndReason::Declined, out);
             return Ok(Answer::Done);
         }
-        match self.consume(|asked| asked.accept(now, request, version, by)) {
+        match self.consume(|asked| asked.accept(now, request, version, Some(by))) {
             Ok(admission) => {
-                self.open(now, admission, chance, out);
+                self.open(now, admission, None, chance, out);
                 Ok(Answer::Done)
             }
             Err(Some(NotTaken::OtherTerms)) => Err(SessionError::TermsChanged),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::EndReason;
+use super::{Asks, EndReason, Entrant};
 use crate::clock::Wall;
 use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId, VisitorId};
 use crate::limits::Limits;
@@ -35,8 +35,8 @@ pub struct Asker {
 pub struct Setup {
     /// What is shared.
     pub kind: SessionKind,
-    /// Whose screen it is to be.
-    pub visitor: VisitorId,
+    /// Whose screen it is to be; absent: that of the guest who comes by key or link.
+    pub visitor: Option<VisitorId>,
     /// What is asked.
     pub question: Question,
     /// Who asks first.
@@ -60,15 +60,6 @@ pub struct Showing {
     pub host: Asker,
     /// What it is bounded by.
     pub limits: Arc<Limits>,
-}
-
-/// A guest on its way in, by a key or an invite that was good.
-#[derive(Debug, Clone)]
-pub struct Entrant {
-    /// Tells its call from others that wait for their tickets.
-    pub call: u64,
-    /// Name for people.
-    pub name: Arc<str>,
 }
 
 /// What may happen to a session.
@@ -361,6 +352,8 @@ pub struct Accepted {
     pub displayed: Option<Wall>,
     /// From which connection the yes came.
     pub by: Option<ConnectionId>,
+    /// How the guest calls itself who accepted at the door; a visitor accepts on its page.
+    pub guest: Option<Arc<str>>,
     /// When.
     pub at: Wall,
     /// Who asked, as the visitor was told.
@@ -393,6 +386,8 @@ pub enum Answer {
     Done,
     /// A join: where the request stands.
     Request(RequestState),
+    /// A guest has to accept this before it may show its screen.
+    Asks(Asks),
     /// An attach or return: who the connection is now, and its first message.
     Attached {
         /// Its participant.
@@ -439,7 +434,8 @@ pub struct View {
 impl View {
     /// Whether it is a question that was not answered.
     pub fn is_question(&self) -> bool {
-        matches!(self.state, RequestState::Offered | RequestState::Displayed)
+        // Where a guest is awaited nobody was asked yet who could wait for an answer.
+        self.visitor.is_some() && matches!(self.state, RequestState::Offered | RequestState::Displayed)
     }
 }
 
@@ -473,6 +469,9 @@ pub enum SessionError {
     /// More viewers than a session may have.
     #[error("session has its {0} viewers")]
     Full(usize),
+    /// Another guest shows its screen in it.
+    #[error("somebody shows their screen in this session already")]
+    Taken,
 }
 
 impl From<SessionError> for Refusal {
@@ -486,7 +485,7 @@ impl From<SessionError> for Refusal {
             SessionError::WrongState(_) => ErrorCode::WrongState,
             SessionError::ControlNotGranted => ErrorCode::ControlNotGranted,
             SessionError::Moved => ErrorCode::Unavailable,
-            SessionError::Full(_) => ErrorCode::TooMany,
+            SessionError::Full(_) | SessionError::Taken => ErrorCode::TooMany,
         };
         Self::new(code, error.to_string())
     }

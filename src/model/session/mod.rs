@@ -4,12 +4,14 @@
 //! asking ──accept/waive──▶ open (connecting → active) ──▶ ended
 //!    └── declined · cancelled · expired · visitor_gone ──▶ ended
 //! own screen of an agent ─▶ open ─▶ …
+//! waiting for a guest ──accept/waive──▶ open ──comes back, accepts anew──▶ open ─▶ …
 //! ```
 //!
 //! Decides who may enter, who hears what, and when it is over. Does not carry frames (see
 //! [`super::relay`]) and does not know sockets: it speaks to connections by id, and the hub delivers.
 
 mod asking;
+mod awaiting;
 mod departing;
 mod ending;
 mod inout;
@@ -22,14 +24,15 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use awaiting::{Asks, Entrant};
 pub use ending::EndReason;
 pub use inout::{
-    Accepted, Answer, Asker, Entrant, Happened, Input, Output, Person, Say, SessionError, Setup, Showing,
-    View,
+    Accepted, Answer, Asker, Happened, Input, Output, Person, Say, SessionError, Setup, Showing, View,
 };
 pub use saved::Saved;
 pub use showing::HostTicket;
 
+use self::awaiting::Door;
 use super::control::Control;
 use super::request::{Admission, OwnScreen, Request, Ticket, Watcher};
 use super::ticket::{Chance, Lock, Token};
@@ -54,7 +57,9 @@ struct Participant {
     connection: Option<ConnectionId>,
     /// What it comes back with.
     resume: Lock,
-    /// When it is given up, while it has no connection.
+    /// Until when it may come back with that, while it has no connection.
+    resumes_until: Option<Tick>,
+    /// When it is given up, while it has no connection: later, if it can come back by a key as well.
     lost_until: Option<Tick>,
     decodes: Option<Vec<Codec>>,
 }
@@ -130,6 +135,8 @@ pub struct Session {
     visitor: Option<VisitorId>,
     /// The agent whose own screen it is, if it is.
     host: Option<Host>,
+    /// Where the guest comes in whose screen it is, if it is one's.
+    door: Option<Door>,
     phase: Phase,
     state: RequestState,
     /// When the gate opened, and the version accepted; the record needs it after the end too.
@@ -166,11 +173,13 @@ pub struct Session {
 impl Session {
     /// Puts the question, or goes straight on where the group asks none.
     pub fn start(setup: Setup, now: Now, chance: &mut dyn Chance, out: &mut Vec<Output>) -> Self {
+        let guest = setup.visitor.is_none();
         let mut session = Self {
             id: setup.question.session,
             request: setup.question.request,
             kind: setup.kind,
-            visitor: Some(setup.visitor),
+            door: guest.then(|| Door::new(setup.question.clone(), chance)),
+            visitor: setup.visitor,
             host: None,
             state: RequestState::Offered,
             phase: Phase::Asking(Request::new(setup.question, now)),
@@ -383,6 +392,11 @@ impl Session {
             }
             Phase::Open(_) | Phase::Moving => self.close_room(reason, out),
         }
+    }
+
+    /// The guest whose screen it is or will be, if it is one's.
+    pub fn guest_seat(&self) -> Option<ParticipantId> {
+        self.door.as_ref().map(Door::seat)
     }
 
     fn after_the_end(&self, input: &Input, reason: EndReason) -> Result<Answer, SessionError> {

@@ -40,6 +40,7 @@ impl Session {
             .ok_or(SessionError::NoSuchTicket)?;
         let ticket = self.tickets.swap_remove(at);
         let resume = Secret::new(chance.secret());
+        let before = self.participants.iter().position(|p| p.id == ticket.participant);
         let participant = Participant {
             id: ticket.participant,
             role: ticket.holder.role,
@@ -49,15 +50,27 @@ impl Session {
             requester: ticket.holder.requester,
             connection: Some(connection),
             resume: Lock::of(&resume),
+            resumes_until: None,
             lost_until: None,
             decodes,
         };
         let (id, role, view) = (participant.id, participant.role, participant.view());
         let person = participant.person();
-        self.participants.push(participant);
-        self.tell_others(id, ToParticipant::Participant { participant: view, change: Change::Joined }, out);
-        out.push(Output::Happened(Happened::Joined(person)));
-        if role == Role::Publisher {
+        let change = match before {
+            Some(before) => self.sits_down_again(before, participant, out),
+            None => {
+                self.participants.push(participant);
+                Change::Joined
+            }
+        };
+        self.tell_others(id, ToParticipant::Participant { participant: view, change }, out);
+        if before.is_none() {
+            out.push(Output::Happened(Happened::Joined(person)));
+        }
+        if role == Role::Publisher && before.is_some() {
+            out.push(Output::Publisher(connection));
+            out.push(Output::Moved);
+        } else if role == Role::Publisher {
             out.push(Output::Publisher(connection));
             if matches!(self.phase, Phase::Open(Gate::Own(_))) {
                 // It was the host that was waited for; now it is the others, for longer.
@@ -74,6 +87,18 @@ impl Session {
         self.attached(now, id, resume)
     }
 
+    /// Whoever had the place comes in anew, by key or link. A connection that still held the place is closed.
+    fn sits_down_again(&mut self, at: usize, again: Participant, out: &mut Vec<Output>) -> Change {
+        let (id, role) = (again.id, again.role);
+        let before = std::mem::replace(&mut self.participants[at], again);
+        if let Some(old) = before.connection {
+            let close = Close::new(CloseCode::Replaced, "the participant came in again");
+            out.push(Output::Close { connection: old, close });
+            self.drop_control(id, role, out);
+        }
+        Change::Back
+    }
+
     /// A resume token is used. It is replaced, and a connection that still held the place is closed.
     pub(super) fn come_back(
         &mut self,
@@ -87,10 +112,11 @@ impl Session {
         let participant = self
             .participants
             .iter_mut()
-            .find(|p| p.resume.opens_to(secret))
+            .find(|p| p.resume.opens_to(secret) && p.resumes_until.is_none_or(|until| now.tick < until))
             .ok_or(SessionError::NoSuchTicket)?;
         let resume = Secret::new(chance.secret());
         participant.resume = Lock::of(&resume);
+        participant.resumes_until = None;
         participant.lost_until = None;
         participant.decodes = decodes;
         let before = participant.connection.replace(connection);
@@ -109,6 +135,8 @@ impl Session {
         }
         if role == Role::Publisher {
             out.push(Output::Publisher(connection));
+            // It is here: nobody comes in its place by a ticket that was handed out meanwhile.
+            self.tickets.retain(|ticket| ticket.holder.role != Role::Publisher);
         }
         out.push(Output::Moved);
         self.agree_on_codecs(out);
@@ -146,13 +174,13 @@ impl Session {
         connection: ConnectionId,
         out: &mut Vec<Output>,
     ) -> Result<Answer, SessionError> {
-        let Some(participant) =
-            self.participants.iter_mut().find(|p| p.id == id && p.connection == Some(connection))
-        else {
-            return Ok(Answer::Done);
-        };
+        let here = |p: &Participant| p.id == id && p.connection == Some(connection);
+        let Some(at) = self.participants.iter().position(here) else { return Ok(Answer::Done) };
+        let lost_until = self.waits_for(self.participants[at].role, now);
+        let participant = &mut self.participants[at];
         participant.connection = None;
-        participant.lost_until = Some(now.tick.after(self.limits.resume_window));
+        participant.resumes_until = Some(now.tick.after(self.limits.resume_window));
+        participant.lost_until = Some(lost_until);
         let (role, view) = (participant.role, participant.view());
         self.tell_others(
             id,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::awaiting::Door;
 use super::{Gate, Happened, Host, Output, Participant, Phase, Session};
 use crate::clock::{Now, Wall};
 use crate::ids::{AgentId, ParticipantId, RequestId, SessionId, VisitorId};
@@ -33,6 +34,8 @@ pub struct Saved {
     kind: SessionKind,
     visitor: Option<VisitorId>,
     host: Option<AgentId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    door: Option<SavedDoor>,
     phase: SavedPhase,
     created: Wall,
     started: Option<Wall>,
@@ -44,6 +47,13 @@ pub struct Saved {
     paused: bool,
     waiting: Option<Wall>,
     ends: Wall,
+}
+
+/// Where the guest comes in whose screen it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct SavedDoor {
+    seat: ParticipantId,
+    asked: SavedRequest,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -118,6 +128,10 @@ impl Session {
             kind: self.kind,
             visitor: self.visitor.clone(),
             host: self.host.as_ref().map(|host| host.agent.clone()),
+            door: self.door.as_ref().map(|door| {
+                let (seat, asked) = door.save(now);
+                SavedDoor { seat, asked }
+            }),
             phase,
             created: self.created,
             started: self.started,
@@ -143,12 +157,16 @@ impl Session {
         let Saved { session: id, request, started, .. } = saved;
         let back_until = now.tick.after(limits.resume_window);
         let left = |at, most| now.tick.after(now.left_until(at, most));
+        let door = saved.door.map(|SavedDoor { seat, asked }| {
+            Door::restored(seat, &Request::restored(asked, request, id, now))
+        });
         let (phase, state, accepted, abandoned) = match saved.phase {
             SavedPhase::Asking(asked) => {
                 let asked = Request::restored(asked, request, id, now);
                 let state = asked.displayed().map_or(RequestState::Offered, |_| RequestState::Displayed);
-                // Whoever asked has to come back too, or nobody is left to ask.
-                (Phase::Asking(asked), state, None, Some(back_until))
+                // Whoever asked has to come back too, or nobody is left to ask; a guest may still come all the same.
+                let abandoned = door.is_none().then_some(back_until);
+                (Phase::Asking(asked), state, None, abandoned)
             }
             SavedPhase::Met(admission) => {
                 let admission = Admission::restored(admission, id);
@@ -171,15 +189,19 @@ impl Session {
             requester: None,
             connection: None,
             resume,
+            resumes_until: Some(back_until),
             lost_until: Some(back_until),
             decodes: None,
         };
+        // Who may take its time while nobody is there does not have to show that it is alive.
+        let alone = (open || door.is_none()).then_some(back_until);
         let mut session = Self {
             id,
             request,
             kind: saved.kind,
             visitor: saved.visitor,
             host: saved.host.map(|agent| Host { agent, connection: None }),
+            door,
             phase,
             state,
             accepted,
@@ -189,7 +211,7 @@ impl Session {
             asked_by: saved.asked_by,
             missing: saved.asking,
             abandoned,
-            alone: Some(back_until),
+            alone,
             revision: 0,
             departing: false,
             focus: None,
@@ -205,6 +227,10 @@ impl Session {
         };
         if open {
             session.look_who_is_missing(now);
+        }
+        let waits = session.waits_for(Role::Publisher, now);
+        for publisher in session.participants.iter_mut().filter(|p| p.role == Role::Publisher) {
+            publisher.lost_until = Some(waits);
         }
         if session.paused {
             out.push(Output::Paused(true));

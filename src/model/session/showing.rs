@@ -44,6 +44,7 @@ impl Session {
             kind: SessionKind::Show,
             visitor: None,
             host: Some(Host { agent: host.agent, connection: Some(host.connection) }),
+            door: None,
             phase: Phase::Open(Gate::Own(own)),
             state: RequestState::Connecting,
             accepted: None,
@@ -73,7 +74,7 @@ impl Session {
         (opened, handed)
     }
 
-    /// A guest wants its ticket.
+    /// A guest wants its ticket: to watch what an agent shows, or to show its own screen.
     pub(super) fn guest(
         &mut self,
         now: Now,
@@ -81,6 +82,9 @@ impl Session {
         chance: &mut dyn Chance,
         out: &mut Vec<Output>,
     ) -> Result<Answer, SessionError> {
+        if self.door.is_some() {
+            return self.sharer(now, entrant, chance, out);
+        }
         let full = self.viewers_but_for(None) >= self.limits.viewers;
         let Phase::Open(Gate::Own(own)) = &self.phase else {
             return Err(SessionError::Forbidden("guests are not let into this session"));

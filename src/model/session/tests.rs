@@ -4,6 +4,7 @@
 //! session says is rendered as short lines, so that a story reads as what each side sees.
 
 mod asking;
+mod awaiting;
 mod departing;
 mod laws;
 mod plan;
@@ -84,7 +85,7 @@ impl Chance for Count {
 fn setup(required: bool, control: bool, focus: Option<ConnectionId>) -> Setup {
     Setup {
         kind: SessionKind::Screen,
-        visitor: VisitorId::new("C-1").unwrap(),
+        visitor: Some(VisitorId::new("C-1").unwrap()),
         question: Question {
             request: REQUEST,
             session: SESSION,

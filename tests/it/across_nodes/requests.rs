@@ -10,6 +10,7 @@ use super::over_each_post;
 use super::world::World;
 use crate::common::site::group_id;
 use crate::common::{Value, json};
+use crate::guests::let_in;
 
 over_each_post! {
     a_join_goes_through_every_step(2);
@@ -217,10 +218,11 @@ async fn a_guest_comes_by_a_link_on_any_node(world: World) {
     let knock = |invite: String| Knock {
         way: Way::Invite(invite),
         guest: Guest { name: Some("Eve".to_owned()), email: None },
+        terms: None,
         from: "127.0.0.1".parse().unwrap(),
         origin: None,
     };
-    let let_in = world.cluster.hub(1).guest(knock(invite.clone())).await.unwrap();
+    let let_in = let_in(world.cluster.hub(1).guest(knock(invite.clone())).await.unwrap());
     assert_eq!((&*let_in.title.unwrap(), let_in.session.to_string()), ("Demo", text(&ready["sessionId"])));
     let guest = world.attach(1, "eve", &json!({"ticket": let_in.ticket.ticket})).await;
     assert_eq!((&guest.hello["role"], guest.id()), (&json!("viewer"), json!(let_in.ticket.participant)));

@@ -15,7 +15,7 @@ import { SessionPanel } from "./session.js";
 import { Showing } from "./show.js";
 import { Toasts } from "./toasts.js";
 import { VisitorTable } from "./visitors.js";
-import { handoutPanel } from "./handout.js";
+import { Viewing } from "./viewing.js";
 import { endReason, REQUEST, signInEnds } from "./words.js";
 
 /** @import { Pane } from "./frame.js" */
@@ -47,6 +47,7 @@ export class Console {
   #answer = new AnswerPanel();
   #feed;
   #showing;
+  #viewing;
   /** @type {OpenRecord | null} */
   #record = null;
   /** @type {JoinRequest | null} */
@@ -62,8 +63,6 @@ export class Console {
   #settings = adminLink("/settings", "settings", "Company settings", "Settings");
   #connection = h("span", { class: "connection", role: "status", "data-test": "connection" });
   #sessionSlot = h("div", { class: "session-slot" });
-  /** Key and link of a View. */
-  #handout = h("div", {});
   #formCard;
   #nav;
   element;
@@ -87,12 +86,18 @@ export class Console {
     this.#panel = new RecordPanel({
       onJoin: (input) => this.join(input),
       onShow: () => this.#showing.start(this.#record?.record),
-      onView: () => this.#view(),
+      onView: () => this.#viewing.start(this.#record?.record),
       onCancel: () => this.#cancel(),
       onClose: () => this.closeRecord(),
     });
     this.#feed = new FeedPanel({ client: this.#client, onError });
-    this.#showing = new Showing({ client: this.#client, toasts: this.#toasts, onShown: () => this.#showShow() });
+    this.#showing = new Showing({ client: this.#client, toasts: this.#toasts, onShown: () => this.#bring(this.#showing.element) });
+    this.#viewing = new Viewing({
+      client: this.#client,
+      toasts: this.#toasts,
+      onShown: () => this.#bring(this.#viewing.element),
+      isWatched: (sessionId) => this.#watching(sessionId),
+    });
     this.#formCard = h(
       "section",
       { class: "opener card", "aria-label": "Record simulator" },
@@ -113,10 +118,10 @@ export class Console {
           "div",
           { class: "work" },
           this.#showing.element,
+          this.#viewing.element,
           welcome(),
           this.#panel.element,
           this.#feed.element,
-          this.#handout,
           this.#sessionSlot,
           this.#answer.element,
           this.#formCard,
@@ -152,12 +157,13 @@ export class Console {
         set(link, "hidden", !agent.permissions?.includes("admin"));
       }
       this.#resumeRequest();
+      this.#viewing.resume();
       this.#feed.refresh();
     });
     client.on("live", (page) => this.#table.replace(page));
     client.on("liveDiff", (diff) => this.#table.apply(diff));
     client.on("record", (answer) => this.#recordChanged(answer));
-    client.on("request", (request) => this.#requestChanged(request));
+    client.on("request", (request) => this.#viewing.requestChanged(request) || this.#requestChanged(request));
     client.on("ready", (ready) => this.#ready(ready));
     client.on("sessionEnded", ({ sessionId, reason }) => this.#sessionEnded(sessionId, reason));
     client.on("message", ({ visitorId, name, data }) => {
@@ -290,27 +296,6 @@ export class Console {
     }
   }
 
-  async #view() {
-    try {
-      this.#drawHandout(await this.#client.view({ record: this.#record?.record }));
-    } catch (error) {
-      this.#toasts.error("View", error);
-    }
-  }
-
-  /** @param {import("./handout.js").Handout} handout */
-  #drawHandout(handout) {
-    const end = async () => {
-      try {
-        await this.#endSession(handout.sessionId);
-        fill(this.#handout);
-      } catch (error) {
-        this.#toasts.error("The session could not be ended", error);
-      }
-    };
-    fill(this.#handout, handoutPanel(handout, end));
-  }
-
   // --- Session -------------------------------------------------------------------------------------------------
 
   /** @param {Ready} ready */
@@ -318,7 +303,6 @@ export class Console {
     // A second ticket for the seat this page already has.
     if (ready.role !== "viewer" || this.#watching(ready.sessionId)) return;
     this.#closeSession();
-    fill(this.#handout);
     // The group wants the session's record opened. A tab that opens by itself would cover the screen that is watched.
     const opens = ready.openRecord && !this.#history.hidden;
     const panel = new SessionPanel({
@@ -330,6 +314,9 @@ export class Console {
       onError: (title, error) => this.#toasts.error(title, error),
     });
     this.#session = panel;
+    panel.viewer.on("state", ({ state, detail }) => {
+      this.#viewing.guestIsAway(ready.sessionId, state === "reconnecting" && detail === "publisher");
+    });
     fill(this.#sessionSlot, panel.element);
     set(this.element, "data-session", "open");
     this.#showPane("session");
@@ -367,12 +354,12 @@ export class Console {
   /** @param {string} sessionId @param {string} reason */
   #sessionEnded(sessionId, reason) {
     if (this.#showing.ended({ sessionId, reason })) return;
-    fill(this.#handout);
+    const viewed = this.#viewing.ended({ sessionId, reason });
     const pending = this.#request?.sessionId === sessionId && isPending(this.#request.state);
     if (pending && this.#request) this.#setRequest({ ...this.#request, state: "ended", reason });
     // A session may be over before its ticket was used; the refusal would not say why.
     if (this.#session?.sessionId === sessionId) this.#session.viewer.ended(reason);
-    else if (!pending) this.#toasts.show("Session ended", { text: endReason(reason) });
+    else if (!pending && !viewed) this.#toasts.show("Session ended", { text: endReason(reason) });
   }
 
   // --- Frame of the page ---------------------------------------------------------------------------------------
@@ -385,6 +372,7 @@ export class Console {
       this.#connection,
       h("div", { class: "spacer" }),
       this.#showing.button,
+      this.#viewing.button,
       this.#group,
       this.#agent,
       this.#history,
@@ -412,10 +400,10 @@ export class Console {
       set(button, "aria-pressed", String(button.getAttribute("data-pane") === pane));
   }
 
-  /** Brings what guests are handed, and who they are, into sight. */
-  #showShow() {
+  /** Brings what guests are handed, and who they are, into sight. @param {HTMLElement} card */
+  #bring(card) {
     this.#showPane("record");
-    this.#showing.element.scrollIntoView({ block: "start" });
+    card.scrollIntoView({ block: "start" });
   }
 
   /** @param {AgentClientState} state */

@@ -173,6 +173,47 @@ export const SHOW_DIALOG = Object.freeze({
   ended: "Your screen is no longer shown.",
 });
 
+/** An agent waits for a guest's screen. */
+export const VIEW = Object.freeze({
+  title: "You see a guest’s screen",
+  button: "View guest",
+  hint: "See a guest’s whole screen",
+  key: "Session code",
+  keyHelp: "To read out. The guest types it at",
+  link: "Link",
+  linkHelp: "To send. Code and link work again if the guest has to start over, until the session ends.",
+  copy: "Copy",
+  copied: "Copied",
+  end: "End",
+  endHint: "End it, or stop waiting",
+  failed: "You cannot wait for a guest",
+  notEnded: "The session could not be ended",
+  over: "No guest’s screen came",
+  /** @type {Record<string, string>} */
+  why: Object.freeze({
+    declined: "The guest did not accept.",
+    expired: "Nobody came within the time allowed.",
+    failed: "It could not go on.",
+    ended: "It is over.",
+  }),
+});
+
+/** @type {Record<string, string>} */
+const VIEW_STATES = {
+  none: "",
+  offered: "Waiting for the guest",
+  displayed: "The guest reads the terms",
+  accepted: "Accepted",
+  connecting: "The guest chooses what to share",
+  active: "The guest is here",
+};
+
+/** How far a View is, as its card says it. @param {string} state @param {boolean} away */
+export function viewState(state, away) {
+  if (state === "active" && away) return { name: "reconnecting", label: "The guest reconnects" };
+  return { name: state === "offered" ? "waiting" : state, label: VIEW_STATES[state] ?? "" };
+}
+
 /** @type {Record<string, string>} */
 const SHOW_END = {
   agent_ended: "",

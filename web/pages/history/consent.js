@@ -68,7 +68,7 @@ export class ConsentCard {
         "ol",
         { class: "steps" },
         step("Asked", createdAt, "Not asked"),
-        step("On the visitor’s screen", displayedAt, "The page did not tell"),
+        step(kind === "SESSION_KIND_VIEW" ? "Handed to the guest" : "On the visitor’s screen", displayedAt, "The page did not tell"),
         step(label, answeredAt, "No answer yet", tone, waited > 0 ? `after ${lasted(waited)}` : ""),
       ),
       termsVersion
@@ -121,7 +121,7 @@ function receiptView(receipt, { number, previous, key, consent }, verdict, agent
   const kind = KINDS[`SESSION_KIND_${consent.kind.toUpperCase()}`] ?? consent.kind;
   const asking = consent.agents.map((id) => shortName(id, agents)).join(", ");
   const attests = [
-    ["Who", consent.visitor],
+    ["Who", consent.visitor ?? `${consent.guest?.name ?? ""} (guest)`],
     ["Accepted", `the terms${consent.termsVersion ? `, version ${consent.termsVersion}` : ""}`],
     ["At", exactMoment(consent.acceptedAt)],
     ["Asked by", consent.askedBy + (asking && asking !== consent.askedBy ? ` (${asking})` : "")],
@@ -132,7 +132,7 @@ function receiptView(receipt, { number, previous, key, consent }, verdict, agent
     ["Hash of the terms", consent.termsHash],
     ["Hash of the receipt before", previous],
     ["Key", key],
-    ["Connection", consent.connection],
+    ["Connection", consent.connection || "–"],
   ];
   return h(
     "div",

@@ -273,9 +273,10 @@ export class SessionDetail {
     const over = record.state === "SESSION_STATE_ENDED";
     const used = record.control.length;
     const shows = record.kind === "SESSION_KIND_SHOW";
+    const views = record.kind === "SESSION_KIND_VIEW";
     return [
       fact(shows ? "Shown by" : "Asked by", record.agentIds[0] ? shortName(record.agentIds[0], agents) : "–"),
-      shows ? fact("Guests", others(record)) : fact("Visitor", record.visitorId || "–"),
+      shows ? fact("Guests", others(record)) : views ? fact("Guest", others(record)) : fact("Visitor", record.visitorId || "–"),
       fact("CRM record", record.record ? recordLink(record.record) : "None"),
       fact("Lasted", over ? lasted(Number(record.durationMs)) : "Still running", "lasted"),
       fact(shows ? "Opened" : "Asked at", exactMoment(record.createdAt)),

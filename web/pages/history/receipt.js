@@ -12,7 +12,8 @@
  * @property {string} group
  * @property {string} session
  * @property {string} request
- * @property {string} visitor
+ * @property {string} [visitor] who, where it was a visitor
+ * @property {{ participant: string, name: string }} [guest] who, where it was a guest
  * @property {string} connection
  * @property {string} askedBy
  * @property {string[]} agents

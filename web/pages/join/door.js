@@ -8,19 +8,22 @@ import { h, set, write } from "../agent/dom.js";
 import { icon, lantern } from "../agent/icons.js";
 import { spelled } from "../agent/words.js";
 import { caretAfter, digitsOf, KEY_DIGITS } from "./key.js";
-import { DOOR, refusal } from "./words.js";
+import { DOOR, doorWords, refusal } from "./words.js";
 import { fill as filled } from "../../lib/shadow.js";
 
-/** @import { About, LetIn, Way } from "../../lib/guest.js" */
+/** @import { About, Asked, LetIn, Way } from "../../lib/guest.js" */
 /** @import { RequestError } from "../../lib/socket.js" */
 
 /**
  * @typedef {object} DoorOptions
  * @property {string | null} invite from a link; without one the key is asked for
+ * @property {boolean} [shares] it is an agent's own page: who comes there shows its screen
+ * @property {string | null} [agent] whose page it is, if that is known
  * @property {string | null} group whose keys are meant, if the page knows
  * @property {About} [about] what the guest told before
  * @property {string} [notice] why the guest is here again
- * @property {(letIn: LetIn, way: Way, about: About) => void} onIn
+ * @property {boolean} [blocked] it cannot do here what it would be asked for: nothing is asked
+ * @property {(answer: LetIn | Asked, way: Way, about: About) => void} onIn
  * @property {() => void} onKey rather a key than this link
  */
 
@@ -41,13 +44,22 @@ export class Door {
   #name;
   #email;
   #problem = h("p", { class: "problem", id: "problem", role: "alert", "data-test": "door-problem", hidden: true });
-  #submit = h("button", { class: "button primary", type: "submit", "data-test": "watch" }, icon("eye"), DOOR.watch);
+  #verb;
+  #submit;
   element;
 
   /** @param {DoorOptions} options */
   constructor(options) {
     this.#options = options;
-    const { invite, about, notice } = options;
+    const { invite, about, notice, shares, blocked } = options;
+    const words = doorWords(options);
+    this.#verb = words.verb;
+    this.#submit = h(
+      "button",
+      { class: "button primary", type: "submit", "data-test": "watch" },
+      icon(shares ? "screen" : "eye"),
+      words.verb,
+    );
     this.#name = input({ name: "name", autocomplete: "name", maxlength: 100, value: about?.name ?? "" });
     this.#email = input({ name: "email", type: "email", inputmode: "email", autocomplete: "email", maxlength: 254 });
     this.#email.value = about?.email ?? "";
@@ -60,15 +72,12 @@ export class Door {
     const form = h(
       "form",
       { class: "sign-in-form door", novalidate: true, "data-test": "door", "data-way": invite ? "invite" : "key", onsubmit: send },
-      h("h1", {}, invite ? DOOR.invitedTitle : DOOR.keyTitle),
-      h("p", { class: "lead" }, invite ? DOOR.invitedLead : DOOR.keyLead),
+      h("h1", {}, words.title),
+      h("p", { class: "lead" }, words.lead),
       this.#problem,
-      !invite && h("label", { class: "field" }, h("span", { class: "label" }, DOOR.key), this.#key),
-      optional(DOOR.name, this.#name, DOOR.nameHelp),
-      optional(DOOR.email, this.#email),
-      this.#submit,
-      invite && h("button", { class: "button quiet small", type: "button", onclick: options.onKey }, DOOR.useKey),
-      h("p", { class: "hint promise" }, icon("verified"), h("span", {}, DOOR.promise)),
+      ...(blocked ? [] : this.#fields(invite)),
+      invite && !shares && h("button", { class: "button quiet small", type: "button", onclick: options.onKey }, DOOR.useKey),
+      h("p", { class: "hint promise" }, icon("verified"), h("span", {}, words.promise)),
     );
     this.element = h(
       "main",
@@ -82,6 +91,16 @@ export class Door {
       ),
     );
     queueMicrotask(() => (invite ? this.#name : this.#key).focus({ preventScroll: true }));
+  }
+
+  /** @param {string | null} invite */
+  #fields(invite) {
+    return [
+      !invite && h("label", { class: "field" }, h("span", { class: "label" }, DOOR.key), this.#key),
+      optional(DOOR.name, this.#name, this.#options.shares ? undefined : DOOR.nameHelp),
+      optional(DOOR.email, this.#email),
+      this.#submit,
+    ];
   }
 
   /** Keeps the digits in groups as they are typed, and the caret where it was among them. */
@@ -123,7 +142,7 @@ export class Door {
   /** @param {boolean} busy */
   #busy(busy) {
     this.#submit.disabled = busy;
-    write(/** @type {Node} */ (this.#submit.lastChild), busy ? DOOR.asking : DOOR.watch);
+    write(/** @type {Node} */ (this.#submit.lastChild), busy ? DOOR.asking : this.#verb);
   }
 
   /** @param {string} problem @param {HTMLInputElement} [at] the field it is about */

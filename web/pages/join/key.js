@@ -21,6 +21,16 @@ export function caretAfter(text, digits) {
   return at;
 }
 
+/** Whose own page a path is, or none's. @param {string} path */
+export function addressOf(path) {
+  const [, address] = /^\/at\/([^/]+)\/?$/.exec(path) ?? [];
+  try {
+    return address ? decodeURIComponent(address) : null;
+  } catch {
+    return null;
+  }
+}
+
 /** The invite in an address's fragment, or none. @param {string} hash */
 export function inviteOf(hash) {
   const text = hash.replace(/^#/, "");

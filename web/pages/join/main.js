@@ -1,4 +1,4 @@
-// Entry of the guest's start page: the door, then the screen that is shown.
+// Entry of the guest's start page and of agents' own pages: the door, then the screen that is shown, or the guest's own.
 //
 // Decides which of the two is on the page, and that a secret stays nowhere but in this page's memory: an invite leaves
 // the address bar as soon as it is read. Does not decide who is let in (the server) nor how anything looks.
@@ -7,23 +7,33 @@ import { fill } from "../agent/dom.js";
 import { themeButton } from "../agent/theme.js";
 import { Toasts } from "../agent/toasts.js";
 import { Door } from "./door.js";
-import { inviteOf } from "./key.js";
+import { agentAt, isLetIn } from "../../lib/guest.js";
+import { addressOf, inviteOf } from "./key.js";
+import { ask, canShare, Sharing, takeShare } from "./share.js";
 import { keepSeat, takeSeat } from "./store.js";
 import { Watch } from "./watch.js";
-import { DOOR } from "./words.js";
+import { DOOR, doorWords, refusal } from "./words.js";
 
-/** @import { About, Way } from "../../lib/guest.js" */
+/** @import { About, Asked, Way } from "../../lib/guest.js" */
+/** @import { RequestError } from "../../lib/socket.js" */
+/** @import { SharingOptions } from "./share.js" */
 
 const app = /** @type {HTMLElement} */ (document.getElementById("app"));
 const theme = themeButton();
 const toasts = new Toasts();
 const group = new URLSearchParams(location.search).get("group");
+/** Whose own page this is, if it is one's. */
+const address = addressOf(location.pathname);
 
 /** The seat this page has or wants. @type {Watch | null} */
 let watch = null;
 /** @type {About} */
 let told = {};
 let title = "";
+/** The name of the agent whose page this is. @type {string | null} */
+let agent = null;
+/** This guest's own share, the newest. @type {Sharing | null} */
+let sharing = null;
 
 /** Reads the invite, and takes it out of the address bar and the tab's history. */
 function readInvite() {
@@ -35,21 +45,54 @@ function readInvite() {
 /** @param {string | null} invite @param {string} [notice] */
 function showDoor(invite, notice) {
   closeWatch();
-  document.title = `${invite ? DOOR.invitedTitle : DOOR.keyTitle} · Porchlight`;
+  const shares = address !== null;
+  document.title = `${doorWords({ invite, shares, agent }).title} · Porchlight`;
   const door = new Door({
     invite,
+    shares,
+    agent,
     group,
-    notice,
+    // Better said before anything is typed.
+    notice: notice ?? (shares && !canShare() ? DOOR.phone : undefined),
+    blocked: shares && !canShare(),
     about: told,
-    onIn: (letIn, way, about) => {
+    onIn: (answer, way, about) => {
       told = about;
-      title = letIn.title ?? "";
-      showScreen({ ticket: letIn.ticket }, way);
+      if (!isLetIn(answer)) askToShare(answer, way);
+      else if (answer.role === "publisher") showShare({ seat: answer });
+      else {
+        title = answer.title ?? "";
+        showScreen({ ticket: answer.ticket }, way);
+      }
     },
     onKey: () => showDoor(null),
   });
   theme.classList.add("floating");
   fill(app, door.element, theme, toasts.element);
+}
+
+/** Somebody wants to see this guest's screen. @param {Asked} asked @param {Way} way */
+async function askToShare(asked, way) {
+  const invite = "invite" in way ? way.invite : null;
+  if (!canShare()) return showDoor(invite, DOOR.phone);
+  try {
+    const accepted = await ask(way, told, asked);
+    if (accepted) showShare({ seat: accepted.letIn, agent: asked.agent.name, dialog: accepted.dialog });
+    else showDoor(null, DOOR.declined);
+  } catch (error) {
+    showDoor(invite, refusal(/** @type {RequestError} */ (error), invite ? "invite" : "key"));
+  }
+}
+
+/** @param {Pick<SharingOptions, "seat" | "agent" | "dialog">} share */
+function showShare(share) {
+  closeWatch();
+  const page = new Sharing({ ...share, theme, onAgain: () => showDoor(null) });
+  sharing = page;
+  theme.classList.add("floating");
+  fill(app, page.element, theme, toasts.element);
+  page.open();
+  Object.assign(window, { porchlightShare: page });
 }
 
 /**
@@ -103,12 +146,17 @@ document.addEventListener("visibilitychange", () => (document.hidden ? pageAway(
 // Another link, opened in this tab, loads nothing anew.
 addEventListener("hashchange", () => {
   const invite = readInvite();
-  if (invite) showDoor(invite);
+  // Nobody's screen is shared behind another page.
+  if (invite && !sharing?.isOn) showDoor(invite);
 });
 
 const invite = readInvite();
 const seat = takeSeat();
-if (seat && !invite) {
+const share = invite ? null : await takeShare();
+if (address) agent = await agentAt(address, group);
+if (share) {
+  showShare({ seat: { sessionId: share.sessionId, resumeToken: share.resumeToken }, agent: share.note?.agent });
+} else if (seat && !invite) {
   title = seat.title ?? "";
   told = { name: seat.name };
   showScreen({ resumeToken: seat.resumeToken }, null);

@@ -20,11 +20,84 @@ export const DOOR = Object.freeze({
   asking: "One moment…",
   useKey: "I have a session key instead",
   promise: "You only watch: nothing of your own screen, camera or microphone is shared.",
+  enter: "Go on",
+  openPromise: "Nothing of your own screen is shared before you were asked and said yes.",
+  shareTitle: "{name} would like to see your screen",
+  someone: "Somebody",
+  shareLead: "Type the session code that you were told. What is shared, and with whom, you are asked next.",
+  shareInvited: "It opens on this page, with nothing to install. What is shared, and with whom, you are asked next.",
+  declined: "You did not accept, and nothing was shared.",
+  phone:
+    "This device cannot share its screen: browsers on phones and tablets have no way to. Open this page on a computer, or tell whoever asked you.",
   noKey: "Type the session key first.",
   shortKey: "A session key has at least {count} digits.",
   badEmail: "This email address does not look right.",
   again: "Open the link once more, or type the session key.",
   back: "You were away for too long to take your seat again. Open the link once more, or type the session key.",
+});
+
+/**
+ * What the form says: of a link or a key, to watch or to share.
+ * @param {{ invite: string | null, shares?: boolean, agent?: string | null }} door
+ */
+export function doorWords({ invite, shares, agent }) {
+  if (shares) {
+    return {
+      title: fill(DOOR.shareTitle, { name: agent || DOOR.someone }),
+      lead: invite ? DOOR.shareInvited : DOOR.shareLead,
+      promise: DOOR.openPromise,
+      verb: DOOR.enter,
+    };
+  }
+  if (invite) return { title: DOOR.invitedTitle, lead: DOOR.invitedLead, promise: DOOR.promise, verb: DOOR.watch };
+  return { title: DOOR.keyTitle, lead: DOOR.keyLead, promise: DOOR.openPromise, verb: DOOR.watch };
+}
+
+/** A guest shows its own screen. */
+export const SHARE = Object.freeze({
+  title: "You share your screen",
+  nobody: "Nobody is looking at the moment.",
+  seenBy: "{names} can see it.",
+  stay: "Keep this page open. You may use other windows and programs meanwhile.",
+  pause: "Pause",
+  resume: "Go on",
+  stop: "Stop sharing",
+  again: "Type the session code",
+  overTitle: "Your screen is no longer shared",
+  /** @type {Record<string, string>} */
+  states: Object.freeze({
+    choosing: "Choosing",
+    sharing: "Sharing",
+    paused: "Paused",
+    reconnecting: "Reconnecting",
+    ended: "Ended",
+  }),
+  /** @type {Record<string, string>} */
+  hints: Object.freeze({
+    choosing: "Nothing is shared yet. Your browser asks which screen may be seen.",
+    paused: "Nothing of your screen can be seen until you go on.",
+    reconnecting: "The connection is lost. It comes back by itself.",
+  }),
+  /** @type {Record<string, string>} */
+  why: Object.freeze({
+    guest_ended: "You have stopped it.",
+    capture_denied: "You chose nothing to share.",
+    agent_ended: "{agent} has ended the session.",
+    operator_ended: "An operator has ended the session.",
+    time_limit: "It has reached the longest time that it may take.",
+    expired: "Nobody looked within the time allowed.",
+    failed: "Your screen could not be captured, or the session was over.",
+    ended: "The session is over, or the connection was lost for too long. The session code may still work.",
+    drained: "The server is being restarted. Ask for a new code.",
+  }),
+});
+
+/** What the picker's dialog (terms.js) says to a guest. */
+export const SHARE_DIALOG = Object.freeze({
+  chooseText: "Your browser asks which screen {agent} may see. Choose the entire screen.",
+  continueText: "You shared your screen with {agent} before this page was loaded again. Nothing is shared until you continue.",
+  againText: "No screen was chosen. You can choose again, or leave it.",
+  unsupportedTitle: "This browser can’t share its screen",
 });
 
 export const WATCH = Object.freeze({
@@ -115,6 +188,9 @@ export function refusal({ code, message, retryAfterMs }, way) {
       return `Too many wrong tries. You can try again ${inTime(retryAfterMs)}.`;
     case "too_many":
       return "Everybody’s seat is taken. Ask whoever invited you, or try again in a while.";
+    case "terms_changed":
+    case "request_over":
+      return "What you were asked has changed meanwhile. Please go on once more.";
     case "unavailable":
     case "overload":
       return "The server is busy right now. Try again in a moment.";

@@ -186,7 +186,7 @@ impl Trial {
             }
             Step::Join(agent) => join(agent),
             Step::AgentLost(agent) => Input::AgentLost(agent),
-            Step::Guest => Input::Guest(Entrant { call: 1, name: "Ann".into() }),
+            Step::Guest => Input::Guest(Entrant { call: 1, name: "Ann".into(), terms: None }),
             Step::Focus(focus) => Input::Focus(focus),
             Step::VisitorGone => Input::VisitorGone,
             Step::Displayed(request, by) => Input::Displayed { request, by },
