@@ -508,9 +508,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_contract() {
         let written = serde_json::to_value(Settings::default()).unwrap();
-        let object = |name: &str, auto_join: bool| {
-            json!({"object": name, "show": true, "join": true, "view": true, "autoJoin": auto_join})
-        };
+        let object = |name: &str, auto_join: bool| json!({"object": name, "show": true, "join": true, "view": true, "autoJoin": auto_join});
         assert_eq!(
             written,
             json!({
