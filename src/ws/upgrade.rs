@@ -116,11 +116,12 @@ impl Sockets {
             meters.connect(kind, error.code());
         })?;
         let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).map(Box::from);
-        let caller = Caller {
+        // A task outlives by far what is asked of its caller.
+        let caller = Box::new(Caller {
             origin: text(header::ORIGIN),
             user_agent: text(header::USER_AGENT).unwrap_or_default(),
             from: addr.ip().to_canonical(),
-        };
+        });
         let upgrade = hyper::upgrade::on(&mut request);
         let sockets = self.clone();
         self.tasks.spawn(async move {
@@ -138,7 +139,7 @@ impl Sockets {
                     sockets.hub.meters().connections(kind).increment(1.0);
                     match kind {
                         SocketKind::Visitor => super::visitor::run(&sockets.hub, link, caller).await,
-                        SocketKind::Agent => Box::pin(super::agent::run(&sockets.hub, link, caller)).await,
+                        SocketKind::Agent => Box::pin(super::agent::run(&sockets.hub, link, *caller)).await,
                         SocketKind::Session => Box::pin(super::session::run(&sockets.hub, link)).await,
                     }
                     sockets.hub.meters().connections(kind).decrement(1.0);

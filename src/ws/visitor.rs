@@ -15,7 +15,7 @@ use crate::wire::close::{Close, CloseCode};
 use crate::wire::visitor::FromVisitor;
 
 /// Runs one visitor connection to its end.
-pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>, caller: Caller) {
+pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>, caller: Box<Caller>) {
     let ended = match Box::pin(hello(hub, &mut link, caller)).await {
         Ok(seat) => talk(hub, &mut link, &seat).await,
         Err(ended) => ended,
@@ -23,7 +23,7 @@ pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>, caller: Calle
     Box::pin(end(hub, link, ended)).await;
 }
 
-async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: Caller) -> Result<VisitorSeat, End> {
+async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: Box<Caller>) -> Result<VisitorSeat, End> {
     match first::<FromVisitor>(hub, link).await?.message {
         Ok(FromVisitor::Connect(hello)) => Ok(hub.arrive(link.connection(), &caller, hello).await?),
         _ => Err(out_of_order().into()),
@@ -64,7 +64,7 @@ fn take(
 mod tests {
     use super::*;
 
-    fn size_of_future<F>(_: impl Fn(&'static Arc<Hub>, Link<TcpStream>, Caller) -> F) -> usize {
+    fn size_of_future<F>(_: impl Fn(&'static Arc<Hub>, Link<TcpStream>, Box<Caller>) -> F) -> usize {
         size_of::<F>()
     }
 
