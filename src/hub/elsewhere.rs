@@ -5,13 +5,15 @@
 //! that versions never go back and nobody is told the same twice; what was missed is read again and held against what
 //! was told. Who has a tab here is not here: this node's own machine speaks for it.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
-use parking_lot::Mutex;
 
+mod reread;
+
+use self::reread::Rereads;
 use super::Hub;
 use crate::clock::Wall;
 use crate::cluster::{DirectoryError, Hint, PresenceSource, Sight};
@@ -39,14 +41,7 @@ pub(super) struct Moment(u64);
 pub(super) struct Elsewhere {
     known: DashMap<GroupId, HashMap<VisitorId, Known>>,
     moments: AtomicU64,
-    rereads: Mutex<Rereads>,
-}
-
-/// The groups that wait to be read again.
-#[derive(Debug, Default)]
-struct Rereads {
-    waiting: BTreeSet<GroupId>,
-    running: bool,
+    rereads: Rereads,
 }
 
 /// What came of a word.
@@ -328,82 +323,6 @@ impl Hub {
             self.tell_here(&taken.word);
         }
         taken.word
-    }
-
-    // ── What may have been missed ──────────────────────────────────────────────────────────────
-
-    fn reread_all(self: &Arc<Self>) {
-        let mut groups: BTreeSet<GroupId> = self.elsewhere.groups().into_iter().collect();
-        groups.extend(self.watchers.groups());
-        groups.extend(self.operators.groups());
-        groups.extend(self.operators.session_groups());
-        self.reread(groups);
-    }
-
-    /// Reads what is watched of these groups again: one group at a time, each once however often it is asked for.
-    pub(super) fn reread(self: &Arc<Self>, groups: impl IntoIterator<Item = GroupId>) {
-        let mut rereads = self.elsewhere.rereads.lock();
-        rereads.waiting.extend(groups);
-        if rereads.waiting.is_empty() || std::mem::replace(&mut rereads.running, true) {
-            return;
-        }
-        drop(rereads);
-        let hub = Arc::clone(self);
-        self.runtime.spawn(async move {
-            while let Some(group) = hub.next_reread() {
-                hub.meters.rereads.increment(1);
-                if hub.operators.has_sessions(&group)
-                    && let Err(error) = hub.read_far_sessions(&group).await
-                {
-                    tracing::debug!(%group, %error, "other nodes' sessions are not read");
-                }
-                if let Err(error) = hub.reread_group(&group).await {
-                    // It is read again when the directory is back.
-                    tracing::debug!(%group, %error, "other nodes' visitors are not read");
-                }
-            }
-        });
-    }
-
-    fn next_reread(&self) -> Option<GroupId> {
-        let mut rereads = self.elsewhere.rereads.lock();
-        let next = rereads.waiting.pop_first();
-        rereads.running = next.is_some();
-        next
-    }
-
-    async fn reread_group(self: &Arc<Self>, group: &GroupId) -> Result<(), DirectoryError> {
-        let key = |visitor: &VisitorId| VisitorKey { group: group.clone(), visitor: visitor.clone() };
-        let mut wanted: HashSet<VisitorId> = self.watchers.named(group).into_iter().collect();
-        wanted.extend(self.operators.named(group));
-        let there = self.elsewhere.all(group).into_iter().filter(|word| word.state() != State::Absent);
-        wanted.extend(there.map(|word| word.key().visitor.clone()));
-        if self.watchers.has_live(group) || self.operators.has_whole(group) {
-            let began = self.elsewhere.moment();
-            let sight = self.directory.list(self.node, group).await?;
-            for word in sight.visitors.iter().flatten().filter(|word| !self.is_here(word.key())) {
-                wanted.remove(&word.key().visitor);
-                let is_new = self.elsewhere.get(word.key()).is_none();
-                let held = self.take_read(began, Arc::clone(word));
-                if is_new && held.state() != State::Absent {
-                    self.tell_here(&held);
-                }
-            }
-        }
-        // Whoever is not found is read by name: it may have come meanwhile.
-        let wanted: Vec<VisitorId> =
-            wanted.into_iter().filter(|visitor| !self.is_here(&key(visitor))).collect();
-        for visitors in wanted.chunks(limits::DIRECTORY_BATCH) {
-            let began = self.elsewhere.moment();
-            let sight = Ok(self.directory.lookup(self.node, group, visitors).await?);
-            for (at, visitor) in visitors.iter().enumerate() {
-                let key = key(visitor);
-                if !self.is_here(&key) {
-                    self.take_read(began, self.word(&key, &sight, at));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The directory is away: nothing is known of other nodes' visitors.

@@ -16,6 +16,9 @@ pub const REDIS_SILENCE: Duration = Duration::from_secs(10);
 /// Wait before Redis is connected to again, at first and at most. It is back within seconds of its restart.
 pub const REDIS_RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// Wait before what other nodes have of a group is read again when it could not be: a beat or two later Redis is there again.
+pub const REREAD_RETRY: Duration = Duration::from_secs(1);
+
 /// Wait before what another node changed is read again, at first and at most.
 pub const NEWS_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
