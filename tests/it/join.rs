@@ -285,7 +285,7 @@ async fn join_is_refused_for_who_is_not_here_and_for_what_is_not_offered() {
         assert_eq!(agent.refused(join).await, "unsupported", "{kind}");
     }
     let table = [
-        (json!({"sessionKey": "123456"}), "unsupported"),
+        (json!({"sessionKey": "123456"}), "not_found"),
         (json!({"sessionId": NOBODY}), "not_found"),
         (json!({}), "bad_message"),
         (json!({"visitorId": "C-1", "sessionId": NOBODY}), "bad_message"),
@@ -296,7 +296,6 @@ async fn join_is_refused_for_who_is_not_here_and_for_what_is_not_offered() {
     for (fields, code) in table {
         assert_eq!(agent.refused(join(fields.clone())).await, code, "{fields}");
     }
-    assert_eq!(agent.refused(json!({"type": "view"})).await, "unsupported");
     assert_eq!(agent.refused(json!({"type": "endSession", "sessionId": NOBODY})).await, "not_found");
     assert_eq!(agent.refused(json!({"type": "connect", "token": "x"})).await, "wrong_state");
 }
