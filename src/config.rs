@@ -23,7 +23,7 @@ pub use check::Violation;
 pub use load::{LoadError, Loaded, Sources, load};
 pub use redis::{Redis, RedisTls};
 pub use salesforce::{KeyError, SalesforceKey};
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{TlsError, TlsFiles, TlsPaths};
 
 use crate::limits::{self, Limits};
 use crate::telemetry::LogFormat;
@@ -69,10 +69,26 @@ pub struct Public {
     /// What browsers reach this listener by, `https://help.example.com`: stands in the links that guests are
     /// sent, and its pages may let guests in. Absent: links are paths, and each page knows its own host.
     pub url: Option<String>,
+    /// The file of the certificate to serve TLS with (PEM), with those between it and its root. Taken anew when it
+    /// changes.
+    pub tls_cert: Option<PathBuf>,
+    /// The file of its private key (PEM).
+    pub tls_key: Option<PathBuf>,
     /// Serves plain text beyond loopback. Only behind a proxy that terminates TLS.
     pub insecure: bool,
     /// Does not count connections from this machine against `limits.connections_per_ip`.
     pub exempt_loopback: bool,
+    /// Networks of proxies that are believed when they tell whom they saw: lockouts and limits by address then count
+    /// that address, the right-most that is not in these networks. Nobody is believed by default, and clients must not
+    /// be in them.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where these proxies tell it: `x-forwarded-for`, or `forwarded` (RFC 7239). The other header is not read, for
+    /// anybody may send it through them. Each must add whom it saw at the right, whatever stands there already.
+    pub forwarded_header: ForwardedHeader,
+    /// Every connection comes from one of these proxies and begins with a header of the PROXY protocol, version 1 or
+    /// 2, which tells whom the proxy saw. Any other is refused.
+    pub proxy_protocol: bool,
 }
 
 impl Default for Public {
@@ -80,10 +96,26 @@ impl Default for Public {
         Self {
             addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), limits::PUBLIC_PORT),
             url: None,
+            tls_cert: None,
+            tls_key: None,
             insecure: false,
             exempt_loopback: false,
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
+            proxy_protocol: false,
         }
     }
+}
+
+/// Where proxies tell whom they saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`: what most proxies write.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` of RFC 7239.
+    Forwarded,
 }
 
 /// Section `[ops]`: `/livez`, `/readyz` and `/metrics`.
@@ -110,7 +142,8 @@ pub struct Admin {
     pub insecure: bool,
     /// Tells callers the service's description (gRPC reflection).
     pub reflection: bool,
-    /// The file of the certificate to serve TLS with (PEM), with those between it and its root.
+    /// The file of the certificate to serve TLS with (PEM), with those between it and its root. Taken anew when it
+    /// changes.
     pub tls_cert: Option<PathBuf>,
     /// The file of its private key (PEM).
     pub tls_key: Option<PathBuf>,
@@ -343,7 +376,11 @@ impl Config {
     /// What stands before the paths in links for people; empty where nothing is known of it. A trial is reached
     /// where it listens.
     pub fn public_url(&self, listens: SocketAddr) -> String {
-        let trial = || self.demo.enabled.then(|| format!("http://{listens}"));
+        let trial = || {
+            self.demo
+                .enabled
+                .then(|| format!("{}://{listens}", if self.public.has_tls() { "https" } else { "http" }))
+        };
         self.public.url.clone().or_else(trial).unwrap_or_default()
     }
 

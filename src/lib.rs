@@ -16,6 +16,7 @@ pub mod auth;
 pub mod clock;
 pub mod ids;
 pub mod limits;
+pub mod room;
 pub mod telemetry;
 
 pub mod config;
@@ -23,7 +24,9 @@ pub mod pb;
 pub mod redis;
 pub mod wire;
 
+pub mod arrivals;
 pub mod model;
+pub mod tls;
 
 pub mod cluster;
 pub mod store;

@@ -7,6 +7,7 @@ mod cluster;
 mod cluster_wires;
 mod cobrowse;
 mod configured;
+mod edge;
 mod guests;
 mod kept;
 mod process;
@@ -20,6 +21,7 @@ pub use cluster::*;
 pub use cluster_wires::*;
 pub use cobrowse::*;
 pub use configured::{Limits, Rate};
+pub use edge::*;
 pub use guests::*;
 pub use kept::*;
 pub use process::*;
@@ -185,9 +187,12 @@ pub const LIVE_DIFF: Duration = Duration::from_millis(250);
 /// Changes in one `liveDiff`; more ask the client to read the list again.
 pub const LIVE_DIFF_MAX: usize = 500;
 
-/// Digits of the short code of a unique visitor, and how long it lives.
+/// Digits of what a visitor reads out to an agent, and fewest and most that a group may set: the short code of a
+/// unique visitor, and the key of a session that waits. To an agent it is a name within its own group, and no right.
 pub const CODE_DIGITS: u32 = 6;
 /// See [`CODE_DIGITS`].
+pub const CODE_DIGITS_RANGE: (u32, u32) = (4, 12);
+/// How long a unique visitor's code lives.
 pub const CODE_LIFE: Duration = Duration::from_secs(300);
 
 /// Live codes of one group on a node, and never more than one in ten of all that its digits allow: a
@@ -286,9 +291,6 @@ pub const STATS_DEFAULT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Longest admin call up to its first answer.
 pub const ADMIN_CALL: Duration = Duration::from_secs(30);
-
-/// Longest TLS handshake on the admin listener, as long as over an HTTP head.
-pub const ADMIN_HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// Between two pings of an idle admin connection, and how long one may stay unanswered.
 pub const ADMIN_KEEPALIVE: Duration = Duration::from_secs(30);

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,8 +19,8 @@ use crate::auth::secret::SecretError;
 use crate::clock::{Clock, wall};
 use crate::config::{Config, TlsError};
 use crate::http::{
-    Admission, ApiError, BindError, Ceilings, Edge, Health, Listener, PublicState, Timing, UpgradeHook, bind,
-    guest_router, has_cobrowse, ops_router, public_router,
+    Admission, BindError, Ceilings, Edge, Health, Listener, PublicState, Timing, guest_router, has_cobrowse,
+    ops_router, public_router,
 };
 use crate::hub::accounts::{Accounts, Demo};
 use crate::hub::events::{Events, end_lost};
@@ -30,32 +29,40 @@ use crate::hub::sync::SyncDoor;
 use crate::hub::{Hub, Parts};
 use crate::limits;
 use crate::redis::lease::Lease;
+use crate::room::raise_file_limit;
 use crate::sinks::{BadSinks, Courier, Runner, RunnerParts};
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError, SyncStore};
-use crate::telemetry::Meters;
+use crate::telemetry::{LogControl, Meters};
 use crate::ws::Sockets;
 
 mod data;
+mod doors;
 mod log;
 mod moving;
 mod nodes;
 mod redis;
+mod supplies;
 
 pub use self::data::MASTER_FILE;
 use self::data::open_store;
+use self::doors::{Proofs, listen, upgrades};
 use self::log::Log;
 pub use self::moving::{Move, MoveError};
 use self::nodes::Nodes;
 use self::redis::Reach;
+pub use self::redis::plan as redis_plan;
+use self::supplies::Supplies;
 
 /// What is decided by the program that starts a server, not by its settings.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Where the store lies.
     pub store: StorePlace,
     /// Whether visitors may share their pages; absent: where that was built in.
     pub cobrowse: Option<bool>,
+    /// The process's log, for operators to change; absent where it is not the server's.
+    pub log: Option<LogControl>,
 }
 
 /// Where the store lies.
@@ -147,6 +154,7 @@ pub struct Running {
     pub stores: Stores,
     /// Who is connected, and what goes on between them.
     pub hub: Arc<Hub>,
+    proofs: Proofs,
     signals: Signals,
     supervisor: JoinHandle<Result<(), RunError>>,
 }
@@ -191,8 +199,8 @@ impl Server {
         let files = raise_file_limit();
         meters.file_limit(files);
 
-        let tls = config.admin.tls().map_err(|error| StartError::Tls { key: error.key(), source: error })?;
-        let (master, node) = open_store(&config, options).await?;
+        let proofs = Proofs::open(&config, &meters)?;
+        let (master, node) = open_store(&config, options.store).await?;
         let reach = Reach::of(&config.redis, &meters)?;
         let log = Log::open(reach.as_ref(), &node, &master).await?;
         let stores = log.stores.clone();
@@ -204,7 +212,8 @@ impl Server {
             }
         }
         let events = Events::start(Arc::clone(&stores.events), Arc::clone(&meters));
-        let accounts = Arc::new(Accounts::open(Arc::clone(&log.store), master, clock).await?);
+        let policy = (&config.limits).into();
+        let accounts = Arc::new(Accounts::guarded(Arc::clone(&log.store), master, clock, policy).await?);
         accounts.write_to(events.clone());
         let demo = if config.demo.enabled { Some(accounts.ensure_demo().await?) } else { None };
 
@@ -237,6 +246,8 @@ impl Server {
         });
         let ceilings = Ceilings::of(&config, files);
         let sockets = Sockets::new(Arc::clone(&hub), ceilings.sockets());
+        let supplies = Supplies { hub: Arc::clone(&hub), sockets: ceilings.sockets() };
+        supplies.watched_by(&health);
         let state = PublicState {
             health: Arc::clone(&health),
             accounts: Arc::clone(&accounts),
@@ -244,7 +255,7 @@ impl Server {
             demo: config.demo.enabled,
         };
         let service = AdminService::new(
-            Arc::new(Operated { hub: Arc::clone(&hub), stop: signals.stop.clone() }),
+            Arc::new(Operated { hub: Arc::clone(&hub), stop: signals.stop.clone(), log: options.log }),
             Arc::clone(&accounts),
             Archive {
                 events: Arc::clone(&stores.events),
@@ -260,8 +271,10 @@ impl Server {
                 router: public_router(state).merge(service.json_door()).merge(guest_router(Arc::clone(&hub))),
                 upgrade: Some(upgrades(sockets.clone())),
             },
-            admission: Admission::new(ceilings),
+            admission: Admission::within(ceilings, Arc::clone(hub.room())),
             timing: Timing { header: config.limits.http_header },
+            proxied: config.public.proxy_protocol,
+            tls: proofs.public.clone(),
             meters: Arc::clone(&meters),
         };
         let ops = Listener {
@@ -269,9 +282,13 @@ impl Server {
             edge: Edge { router: ops_router(Arc::clone(&health), scrape.clone()), upgrade: None },
             admission: Admission::new(Ceilings::none()),
             timing: Timing::default(),
-            meters,
+            proxied: false,
+            tls: None,
+            meters: Arc::clone(&meters),
         };
-        let admin = AdminListener { socket: admin, service, tls, reflection: config.admin.reflection };
+        let tls = proofs.admin.clone();
+        let reflection = config.admin.reflection;
+        let admin = AdminListener { socket: admin, service, tls, reflection, meters };
 
         let (lease, turns) = log.turns().unzip();
         let runner = Runner::new(RunnerParts {
@@ -290,6 +307,8 @@ impl Server {
         let public = work.spawn(public.run(signals.stop.clone(), signals.force.clone()));
         let admin = work.spawn(admin.run(signals.stop.clone(), signals.force.clone()));
         let ended = CancellationToken::new();
+        proofs.watch(&ended);
+        tokio::spawn(supplies.watch(ended.clone()));
         let beating = tokio::spawn(Arc::clone(&hub).run(ended.clone()));
         let ops = tokio::spawn(ops.run(ended.clone(), ended.clone()));
         let keeper = Keeper {
@@ -331,6 +350,7 @@ impl Server {
             accounts,
             stores,
             hub,
+            proofs,
             signals,
             supervisor: tokio::spawn(supervisor.run()),
         })
@@ -347,6 +367,11 @@ impl Running {
     pub fn force(&self) {
         self.signals.stop.cancel();
         self.signals.force.cancel();
+    }
+
+    /// Looks at the files of certificates now, which it does by itself every few seconds.
+    pub async fn read_certificates(&self) {
+        self.proofs.look().await;
     }
 
     /// Waits for the end. May be dropped and called again until it has answered.
@@ -453,43 +478,11 @@ async fn upkeep(scrape: metrics_exporter_prometheus::PrometheusHandle, keeper: K
     }
 }
 
-fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
-    let socket = bind(addr)?;
-    let bound = socket.local_addr().unwrap_or(addr);
-    Ok((socket, bound))
-}
-
-/// Takes as many file descriptors as the process may have, and says how many that is.
-fn raise_file_limit() -> u64 {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-        match setrlimit(Resource::Nofile, raised) {
-            Ok(()) => limit = raised,
-            Err(error) => tracing::warn!(%error, "can't raise the limit of open files"),
-        }
-    }
-    limit.current.unwrap_or(u64::MAX)
-}
-
-/// Hands handshakes of the public listener to the sockets.
-fn upgrades(sockets: Sockets) -> UpgradeHook {
-    Arc::new(move |kind, request, peer| {
-        let answer = sockets.upgrade(kind, request, peer.addr, peer.guard).unwrap_or_else(|refused| {
-            let error = ApiError::new(refused.status(), refused.code(), refused.message());
-            let error = if refused.is_passing() { error.after(limits::COME_BACK) } else { error };
-            error.respond()
-        });
-        Box::pin(std::future::ready(answer))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpListener, TcpStream};
 
     const DEADLINE: Duration = Duration::from_secs(20);
 

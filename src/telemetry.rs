@@ -12,6 +12,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 
 mod log;
 mod redis;
+mod room;
+mod tls;
 
 pub use log::{LogControl, LogError, LogFormat, init_log, parse_filter};
 pub use redis::{Listener, RedisUse};
@@ -139,10 +141,24 @@ metrics_table! {
         "Words of Redis that were dropped because a listener was too slow, by listener; what they told of is read instead.";
     REDIS_ANSWERED = "porchlight_redis_answered_timestamp_seconds", Gauge, Seconds,
         "When Redis last answered, in seconds since 1970; the time since is how long nothing was heard.";
+    CERTIFICATE_EXPIRES = "porchlight_certificate_expires_timestamp_seconds", Gauge, Seconds,
+        "When the certificate of a listener that speaks TLS expires, in seconds since 1970.";
+    CERTIFICATE_READS = "porchlight_certificate_reads_total", Counter, Count,
+        "Changed certificates that were read, by listener and outcome; one that can't be used changes nothing.";
     BUILD_INFO = "porchlight_build_info", Gauge, Count,
         "Always 1; the version is a label.";
     FILE_LIMIT = "porchlight_process_file_limit", Gauge, Count,
         "File descriptors the process may open.";
+    OPEN_FILES = "porchlight_process_open_files", Gauge, Count,
+        "File descriptors the process has open.";
+    RESIDENT = "porchlight_process_resident_bytes", Gauge, Bytes,
+        "Memory the process occupies.";
+    MEMORY_LIMIT = "porchlight_process_memory_limit_bytes", Gauge, Bytes,
+        "Memory there is for the process, where the settings or its control group say.";
+    FULL = "porchlight_full", Gauge, Count,
+        "1 while new work is refused for want of something, by what that is.";
+    ACCEPT_FAILURES = "porchlight_accept_failures_total", Counter, Count,
+        "Times a listener could not accept a connection as usual, by listener.";
 }
 
 /// Buckets of [`SIGN_IN_SECONDS`]: a login key takes under a millisecond, a password hash 20–200 ms.
@@ -405,12 +421,6 @@ impl Meters {
         self.count(SYNC_RUNS, &[("outcome", outcome)]);
     }
 
-    /// Tells how many files the process may open.
-    pub fn file_limit(&self, files: u64) {
-        #[expect(clippy::cast_precision_loss, reason = "a file limit is far below 2^52")]
-        self.recorder.register_gauge(&Key::from_static_name(FILE_LIMIT), &METADATA).set(files as f64);
-    }
-
     fn count(&self, name: &'static str, labels: &[(&'static str, &'static str)]) {
         self.add(name, labels, 1);
     }
@@ -479,6 +489,13 @@ mod tests {
         meters.redis_answered();
         meters.redis_unheard(Listener::Presence, 1);
         meters.file_limit(20_000);
+        meters.open_files(100);
+        meters.resident(1);
+        meters.memory_limit(1);
+        meters.short_of("files", false);
+        meters.accept_failed("public");
+        meters.certificate_expires("public", 1_900_000_000);
+        meters.certificate_read("public", "ok");
         let text = handle.render();
         for metric in METRICS {
             assert!(

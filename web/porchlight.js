@@ -121,8 +121,7 @@
     return null;
   }
 
-  /** @param {string} module */
-  const load = (module) => import(new URL(module, base).href);
+  const load = (/** @type {string} */ module) => import(new URL(module, base).href);
 
   // ---- connection ---------------------------------------------------------------------------
 
@@ -269,6 +268,7 @@
     send({ type: "leave" });
     if (offer && offer.dialog) offer.dialog.close();
     offer = null;
+    setKey();
     if (share) share.stop("guest_left");
     attempt++;
     detach();
@@ -385,6 +385,7 @@
     switch (message.type) {
       case "connected":
         clearTimeout(watchTimer);
+        setKey(message);
         welcome = message;
         focused = !!message.focused;
         wasOnline = true;
@@ -407,6 +408,7 @@
       case "ready":
         return guard(publish)(message);
       case "sessionEnded":
+        setKey();
         if (share) share.ended(message);
         else emit("ended", message);
         return;
@@ -461,11 +463,24 @@
       if (error.code && offer === mine) endOffer({ type: "offerEnded", requestId, outcome: "failed" });
     });
     if (!accepted) offer = null;
+    if (!accepted) setKey();
   }
+
+  /** What the visitor reads out while it waits for an agent. @param {Partial<Message>} [now] */
+  function setKey({ sessionKey, sessionKeyExpiresAt } = {}) {
+    if (sessionKey === welcome.sessionKey) return;
+    Object.assign(welcome, { sessionKey, sessionKeyExpiresAt });
+    emit("sessionKey", { sessionKey, sessionKeyExpiresAt });
+  }
+
+  /** The widget with the key, for those who ask for it. */
+  const showKey = async () =>
+    (await load("key.js")).openKey({ api: win.Porchlight, clockSkewMs: skew(), strings: options.strings, nonce: options.nonce });
 
   /** @param {Message} message */
   function endOffer(message) {
     if (!offer || offer.requestId !== message.requestId) return;
+    setKey();
     if (offer.dialog) offer.dialog.ended(message.outcome);
     offer = null;
     emit("offerEnded", message);
@@ -475,6 +490,7 @@
 
   /** @param {Message} ready */
   async function publish(ready) {
+    if (ready.sessionKey) return setKey(ready); // the way in comes with an agent
     if (ready.role !== "publisher") return;
     const asked = offer && offer.requestId === ready.requestId ? offer : null;
     if (asked) offer = null;
@@ -533,42 +549,35 @@
   document.addEventListener("visibilitychange", guard(visibilityChanged));
   addEventListener("focus", guard(active));
   addEventListener("pointerdown", guard(active), { capture: true, passive: true });
+  addEventListener("click", guard((/** @type {any} */ event) => event.target.closest?.("[data-porchlight-key]") && showKey()));
   guard(followNavigation)();
 
   win.Porchlight = Object.freeze({
-    get state() {
-      return state;
-    },
-    get visitorId() {
-      return welcome.visitorId;
-    },
-    get code() {
-      return welcome.code;
-    },
-    get codeExpiresAt() {
-      return welcome.codeExpiresAt;
-    },
-    get focused() {
-      return focused;
-    },
+    get state() { return state; },
+    get visitorId() { return welcome.visitorId; },
+    get code() { return welcome.code; },
+    get codeExpiresAt() { return welcome.codeExpiresAt; },
+    /** What the visitor reads out to an agent, while it waits for one. */
+    get sessionKey() { return welcome.sessionKey; },
+    get sessionKeyExpiresAt() { return welcome.sessionKeyExpiresAt; },
+    get focused() { return focused; },
     /** The running share, or null. */
-    get session() {
-      return share;
-    },
+    get session() { return share; },
     start: guard(start),
     update: guard(update),
     leave: guard(leave),
     /** Tells the agents who watch this visitor. */
     message: guard((/** @type {string} */ name, /** @type {any} */ data) => send({ type: "message", name, data })),
-    /** Opens a session that waits for an agent; its answer has the `sessionKey` to read out. */
-    startSession: guard((/** @type {{ kind?: string, key?: "random" | "visitorId" }} */ wish) =>
-      request({ kind: "screen", ...wish, type: "startSession" }),
-    ),
+    /** Opens a session that waits for an agent; the answer has the `sessionKey` to read out. */
+    startSession: guard((/** @type {{ kind?: string, key?: "random" | "visitorId" }} */ wish) => request({ ...wish, type: "startSession" })),
+    cancelSession: guard(() => request({ type: "cancelSession" }).then(() => setKey())),
+    /** Opens the widget that does both, as a click on an element with `data-porchlight-key` does. */
+    showKey: guard(showKey),
     /** Renews the unique visitor's code. */
     extendCode: guard(() => request({ type: "extendCode" })),
     /**
-     * Listens for `state focus signal offer offerEnded session share participant controlRequest control
-     * input chat ended error`. Returns the function that stops listening.
+     * Listens for `state focus signal sessionKey offer offerEnded session share participant controlRequest control
+     * input point chat ended error`. Returns the function that stops listening.
      * @param {string} name @param {(detail: any) => void} handler
      */
     on(name, handler) {

@@ -1,15 +1,16 @@
 // The publisher: one participant of a session who shows a screen or a page, from the beginning to the last frame.
 //
 // Decides the course of a share: attach, choose, publish, pause, come back after a loss, end, and what the visitor
-// sees of it. Does not decide whether it may start: a ticket says so. Encoding is share/publisher.js, capture
-// share/capture.js, the bar share/bar.js; a session of kind `cobrowse` shows the page itself, by share/page.js, and
-// asks nothing more. Called by porchlight.js, and by any page that holds a ticket.
+// sees of it. Does not decide whether it may start: a ticket says so. What is shown of a screen is share/screen.js, the
+// bar share/bar.js; a session of kind `cobrowse` shows the page itself, by share/page.js, and asks nothing more until the
+// visitor wants to show a screen instead. Called by porchlight.js, and by any page that holds a ticket.
 import { Socket } from "./lib/socket.js";
+import { isSystemRefusal } from "./lib/steps.js";
 import { openBar } from "./share/bar.js";
-import { pickScreen, readPictures } from "./share/capture.js";
 import { Hands } from "./share/hands.js";
+import { Marks } from "./share/marks.js";
 import { PagePublisher } from "./share/page.js";
-import { Publisher } from "./share/publisher.js";
+import { Screen } from "./share/screen.js";
 import { openDialog } from "./terms.js";
 
 /** Where a left page keeps its session for the next page of the tab; porchlight.js reads it. */
@@ -17,6 +18,7 @@ const STORAGE_KEY = "porchlight.share";
 /** Life of a resume token after the loss. */
 const RESUME_MS = 60_000;
 
+/** @typedef {import("./share/publisher.js").Publisher} Publisher */
 /** @typedef {import("./lib/socket.js").Message} Message */
 /** @typedef {"choosing" | "sharing" | "paused" | "reconnecting" | "ended"} ShareState */
 /** @typedef {{ participantId: string, role: string, side: string, name: string, state?: string }} Participant */
@@ -49,7 +51,7 @@ const RESUME_MS = 60_000;
  * @property {unknown} [note] what the next page of the tab finds with it
  * @property {(request: ControlRequest) => boolean | void} [onControl] false: not answered. Then the visitor is asked where
  *   a page is shown, and else the request is rejected
- * @property {(name: string, detail: any) => void} [onEvent] `share participants participant control input chat
+ * @property {(name: string, detail: any) => void} [onEvent] `share participants participant control input point chat
  *   permission steps ended`
  */
 
@@ -87,13 +89,16 @@ export class Share {
   sessionId;
   #options;
   #socket;
+  /** Of what is shown now. @type {PagePublisher | Publisher} */
   #publisher;
-  /** @type {MediaStreamTrack | null} */
-  #track = null;
+  /** Shows the page itself, in a session that began so. @type {PagePublisher | null} */
+  #page = null;
+  /** What was chosen, or is about to be. @type {Screen | null} */
+  #screen = null;
+  /** What every viewer decodes. @type {readonly string[] | undefined} */
+  #codecs;
   /** What is shown is known: a screen was chosen, or the page is recorded. */
   #begun = false;
-  /** @type {ReturnType<typeof readPictures> | null} */
-  #reader = null;
   /** @type {ReturnType<typeof openBar> | null} */
   #bar = null;
   #dialog;
@@ -103,6 +108,8 @@ export class Share {
   #hands = null;
   /** Whose they are. */
   #controller = "";
+  /** What agents point at. */
+  #marks;
   /** @type {string | undefined} */
   #resumeToken;
   /** @type {Map<string, Participant>} */
@@ -118,6 +125,7 @@ export class Share {
     this.sessionId = options.sessionId;
     this.#resumeToken = options.resumeToken;
     this.#dialog = options.dialog;
+    this.#marks = new Marks(options);
     this.#socket = new Socket({
       url: `${options.server.replace(/^http/, "ws")}/v1/session`,
       welcome: "attached",
@@ -127,15 +135,17 @@ export class Share {
       onState: (state, closing) => this.#socketState(state, closing?.name),
       giveUpMs: RESUME_MS,
     });
-    /** @type {(frame: Uint8Array<ArrayBuffer>) => void} */
-    const send = (frame) => void this.#socket.sendBinary(frame);
-    const buffered = () => this.#socket.bufferedAmount;
-    const page = options.kind === "cobrowse" ? new PagePublisher({ send, buffered, onFailure: (why) => this.#failed(why) }) : null;
-    this.#publisher = page ?? new Publisher({ send, buffered, refresh: () => this.#reader?.refresh(), av1: options.av1 });
+    if (options.kind === "cobrowse") {
+      this.#publisher = this.#page = new PagePublisher({ ...this.#line, onFailure: (why) => this.#failed(why) });
+    } else {
+      // The browser's own "stop sharing" ends it.
+      this.#screen = new Screen({ ...options, ...this.#line, onStopped: () => this.stop() });
+      this.#publisher = this.#screen.publisher;
+    }
     addEventListener("pagehide", this.#pageHides);
     document.addEventListener("visibilitychange", this.#visibilityChanged);
     this.#socket.open();
-    const beginning = page ? page.start().then(() => this.#begin()) : this.#capture();
+    const beginning = this.#page ? this.#page.start().then(() => this.#begin()) : this.#capture();
     beginning.catch((error) => this.#failed(error));
   }
 
@@ -152,7 +162,7 @@ export class Share {
   /** Figures of the share: what to look at when an agent sees nothing. */
   stats() {
     const { state, bufferedAmount } = this.#socket;
-    return { state: this.state, connection: state, bufferedAmount, muted: !!this.#track?.muted, ...this.#publisher.stats() };
+    return { state: this.state, connection: state, bufferedAmount, muted: !!this.#screen?.muted, ...this.#publisher.stats() };
   }
 
   pause() {
@@ -190,6 +200,30 @@ export class Share {
     this.#socket.close();
   }
 
+  /** Shows a screen instead of the page, of the visitor's choice. Call it on a click, as the browser's picker wants one. */
+  async showScreen() {
+    if (!this.#page || this.#screen || this.state !== "sharing") return;
+    const screen = (this.#screen = new Screen({ ...this.#options, ...this.#line, onStopped: () => this.showPage() }));
+    try {
+      await screen.choose();
+    } catch (error) {
+      // Nothing was chosen: the page stays what is shown.
+      if (/** @type {any} */ (error).code !== "denied") console.warn("Porchlight: no screen is shown", error);
+      screen.close();
+      if (this.#screen === screen) this.#screen = null;
+      return;
+    }
+    if (this.#screen === screen && !this.#ended()) this.#change(screen.publisher);
+  }
+
+  /** Shows the page again. */
+  showPage() {
+    if (!this.#page || !this.#screen || this.#ended()) return;
+    this.#screen.close();
+    this.#screen = null;
+    if (this.#publisher !== this.#page) this.#change(this.#page);
+  }
+
   /** @param {string} text */
   chat(text) {
     return this.#socket.send({ type: "chat", text });
@@ -197,6 +231,31 @@ export class Share {
 
   revokeControl() {
     return this.#socket.send({ type: "revokeControl" });
+  }
+
+  /** The way of frames to the server. */
+  #line = {
+    send: (/** @type {Uint8Array<ArrayBuffer>} */ frame) => void this.#socket.sendBinary(frame),
+    buffered: () => this.#socket.bufferedAmount,
+  };
+
+  /** What is shown now. */
+  get #shown() {
+    return this.#publisher === this.#page ? "cobrowse" : "screen";
+  }
+
+  /** Frames are of something else from now on; the server is told before the first of them. @param {PagePublisher | Publisher} publisher */
+  #change(publisher) {
+    this.#publisher.pause();
+    this.#publisher = publisher;
+    this.#controlled({});
+    this.#socket.send({ type: "shows", kind: this.#shown });
+    publisher.setDecodable(this.#codecs);
+    if (this.#paused) publisher.pause();
+    if (this.#socket.state === "online") publisher.connected();
+    else publisher.disconnected();
+    if (!this.#paused) publisher.resume();
+    this.#show();
   }
 
   // ---- session ------------------------------------------------------------------------------
@@ -223,7 +282,10 @@ export class Share {
     this.#emit("participants", { participants: this.participants });
     if ((message.kind === "cobrowse") !== (this.#options.kind === "cobrowse")) return this.stop("failed");
     this.#keep();
+    this.#codecs = message.codecs;
     this.#publisher.setDecodable(message.codecs);
+    // The page before may have shown a screen, which ended with it.
+    if (this.#page && (message.shows ?? message.kind) !== this.#shown) this.#socket.send({ type: "shows", kind: this.#shown });
     if (!!message.paused !== this.#paused) this.#socket.send({ type: this.#paused ? "pause" : "resume" });
     this.#publisher.connected();
     this.#controlled(message.control ?? {});
@@ -238,6 +300,7 @@ export class Share {
       case "feedback":
         return this.#publisher.feedback(/** @type {any} */ (message));
       case "codecs":
+        this.#codecs = message.codecs;
         return this.#publisher.setDecodable(message.codecs);
       case "participant":
         return this.#participant(message);
@@ -249,6 +312,8 @@ export class Share {
       case "input":
         if (this.state === "sharing") this.#hands?.apply(message.events);
         return this.#emit(message.type, message);
+      case "point":
+        return this.#point(/** @type {any} */ (message));
       case "chat":
       case "permission":
       case "steps":
@@ -282,8 +347,16 @@ export class Share {
     const name = this.#participants.get(participantId)?.name ?? "";
     const wish = { participantId, name, grant: answer("grantControl"), reject };
     if (onControl && onControl(wish) !== false) return;
-    if (this.#options.kind === "cobrowse") this.#askControl(wish).catch((error) => console.warn("Porchlight:", error));
+    if (this.#shown === "cobrowse") this.#askControl(wish).catch((error) => console.warn("Porchlight:", error));
     else reject();
+  }
+
+  /** Marks what an agent points at, if it is a place of this page. @param {{ participantId: string, x: number, y: number }} point */
+  #point({ participantId, x, y }) {
+    const name = this.#participants.get(participantId)?.name ?? "";
+    const here = this.#shown === "cobrowse" || !!this.#screen?.isThisPage;
+    if (here && this.state === "sharing") this.#marks.show({ participantId, name, x, y });
+    this.#emit("point", { participantId, name, x, y, here });
   }
 
   /** @param {ControlRequest} wish */
@@ -303,7 +376,7 @@ export class Share {
     this.#wish = null;
     this.#hands?.close();
     this.#hands = null;
-    if (state !== "granted" || this.#options.kind !== "cobrowse") return;
+    if (state !== "granted" || this.#shown !== "cobrowse") return;
     this.#controller = this.#participants.get(participantId)?.name ?? "";
     this.#hands = new Hands({ name: this.#controller, nonce: this.#options.nonce });
   }
@@ -331,8 +404,8 @@ export class Share {
         return;
       }
       try {
-        this.#publish(await pickScreen(this.#options.capture));
-        return;
+        await this.#screen?.choose();
+        return this.#begin();
       } catch (error) {
         const code = /** @type {import("./share/capture.js").CaptureError} */ (error).code;
         if (code === "unsupported") {
@@ -342,6 +415,10 @@ export class Share {
           return;
         }
         if (code === undefined) throw error;
+        // What the system refuses no choice helps with: everybody hears what the guest has to do first.
+        if (isSystemRefusal(/** @type {Error} */ (error).cause)) {
+          this.#socket.send({ type: "permission", name: "screen_recording", state: "denied" });
+        }
         if (code === "failed") console.warn("Porchlight: screen capture failed", error);
         step = code === "gesture" ? (returning ? "continue" : "choose") : "again";
       }
@@ -360,16 +437,6 @@ export class Share {
     return this.#dialog;
   }
 
-  /** @param {MediaStreamTrack} track */
-  #publish(track) {
-    if (this.#ended()) return track.stop();
-    this.#track = track;
-    track.onended = () => this.stop(); // the browser's own "stop sharing"
-    const publisher = /** @type {Publisher} */ (this.#publisher);
-    this.#reader = readPictures(track, (picture) => publisher.picture(picture));
-    this.#begin();
-  }
-
   /** From now on something is shown. */
   #begin() {
     if (this.#ended()) return;
@@ -379,7 +446,8 @@ export class Share {
     const { strings, nonce, bar } = this.#options;
     if (bar !== false) {
       const onPause = () => (this.#paused ? this.resume() : this.pause());
-      this.#bar = openBar({ strings, nonce, onPause, onStop: () => this.stop(), onTakeBack: () => this.revokeControl() });
+      const onInstead = () => (this.#shown === "screen" ? this.showPage() : void this.showScreen());
+      this.#bar = openBar({ strings, nonce, onPause, onInstead, onStop: () => this.stop(), onTakeBack: () => this.revokeControl() });
     }
     this.#keep();
     this.#show();
@@ -414,7 +482,9 @@ export class Share {
     if (!this.#begun) this.state = "choosing";
     else if (this.#socket.state !== "online") this.state = "reconnecting";
     else this.state = this.#paused ? "paused" : "sharing";
-    if (this.state !== "choosing") this.#bar?.update(this.state, this.#names(), this.#hands && this.#controller);
+    const may = this.#page && typeof navigator.mediaDevices?.getDisplayMedia === "function";
+    const instead = may ? (this.#shown === "screen" ? "page" : "screen") : null;
+    if (this.state !== "choosing") this.#bar?.update(this.state, this.#names(), this.#hands && this.#controller, instead);
     if (before !== this.state) this.#emit("share", { state: this.state, sessionId: this.sessionId });
   }
 
@@ -424,12 +494,9 @@ export class Share {
     this.state = "ended";
     removeEventListener("pagehide", this.#pageHides);
     document.removeEventListener("visibilitychange", this.#visibilityChanged);
-    this.#reader?.stop();
-    if (this.#track) {
-      this.#track.onended = null;
-      this.#track.stop();
-    }
-    this.#publisher.close();
+    this.#screen?.close();
+    this.#page?.close();
+    this.#marks.close();
     this.#controlled({});
     const here = [this.#ownEnd, "capture_denied", "guest_left"].includes(reason);
     if (here) this.#dialog?.close();

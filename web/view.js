@@ -65,6 +65,8 @@ const RESUME_MS = 60_000;
  * @property {Attached} attached
  * @property {ParticipantsChange} participants
  * @property {Control} control
+ * @property {{ kind: string | undefined }} shows what the picture is of: `cobrowse` the page itself, `screen` pixels
+ * @property {{ steps: string[] }} steps what the guest has to do on its device (lib/steps.js)
  * @property {{ text: string, participantId: string, participant?: Participant }} chat
  * @property {{ width: number, height: number }} size of the picture changed
  * @property {RequestError} error refusals by the server; `undecodable` when this browser cannot show the picture
@@ -92,6 +94,8 @@ export class Viewer extends Emitter {
   #endReason = null;
   #codec = "";
   #toldUnshowable = false;
+  /** What the frames are of: a visitor's page may become a screen, and a page again. @type {string | undefined} */
+  #shows;
   /** Sequence drawn last, and told last. @type {number | null} */
   #drawnSeq = null;
   /** @type {number | null} */
@@ -214,6 +218,11 @@ export class Viewer extends Emitter {
     return this.#socket.send({ type: "input", epoch: this.control.epoch, events });
   }
 
+  /** Shows the guest a place of the picture, without touching anything. @param {{ x: number, y: number }} at 0–65535 of the frame */
+  point({ x, y }) {
+    return this.#socket.send({ type: "point", x, y });
+  }
+
   /** Says something to everyone in the session. @param {string} text */
   async chat(text) {
     await this.#socket.request({ type: "chat", text });
@@ -247,6 +256,7 @@ export class Viewer extends Emitter {
   /** @param {Attached} attached */
   #attach(attached) {
     this.attached = attached;
+    this.#shows = attached.shows ?? attached.kind;
     this.#resumeToken = attached.resumeToken;
     this.#paused = attached.paused;
     this.#lagging = false;
@@ -259,6 +269,8 @@ export class Viewer extends Emitter {
     this.emit("attached", attached);
     this.emit("participants", { participants: this.participants });
     this.emit("control", this.control);
+    this.emit("steps", { steps: attached.steps ?? [] });
+    this.emit("shows", { kind: this.#shows });
     this.#show();
   }
 
@@ -277,9 +289,13 @@ export class Viewer extends Emitter {
         // Nothing is relayed while paused and the cache is dropped: what follows is a key frame.
         if (this.#paused) this.#gate.lose();
         return this.#show();
+      case "shows":
+        return this.#change(body.kind);
       case "lagging":
         this.#lagging = true;
         return this.#show();
+      case "steps":
+        return this.emit("steps", { steps: body.steps });
       case "chat":
         return this.emit("chat", { ...body, participant: this.#participants.get(body.participantId) });
       case "ended":
@@ -287,6 +303,15 @@ export class Viewer extends Emitter {
       case "error":
         return this.emit("error", new RequestError(body.code, body.message));
     }
+  }
+
+  /** The old picture stays until the first of the other kind is there. @param {string} kind */
+  #change(kind) {
+    this.#shows = kind;
+    this.#drawnSeq = this.#ackedSeq = null;
+    this.#forgetDecoding(null);
+    this.emit("shows", { kind });
+    this.#show();
   }
 
   /** @param {Participant} participant @param {"joined" | "left" | "reconnecting" | "back"} change */
@@ -373,7 +398,12 @@ export class Viewer extends Emitter {
   /** @param {Frame} frame */
   #admit(frame) {
     const page = frame.type === FrameType.DOM;
-    const agreed = page === (this.attached?.kind === "cobrowse");
+    const agreed = page === (this.#shows === "cobrowse");
+    if (!agreed && this.attached?.kind === "cobrowse") {
+      // The word on it and the frames may come by ways of their own.
+      this.#gate.lose();
+      return this.#askForKeyFrame();
+    }
     if (frame.encrypted || !agreed || !(page || frame.type === FrameType.VIDEO || frame.type === FrameType.IMAGE)) {
       this.#cannotShow(
         frame.encrypted ? "the picture is end-to-end encrypted" : `frames of type ${frame.type} are no pictures`,
@@ -413,7 +443,7 @@ export class Viewer extends Emitter {
 
   /** @param {{ key: boolean, sequence: number, time: number, width: number, height: number }} drawn */
   #pageDrawn({ key, sequence, time, width, height }) {
-    if (this.#shown.state === "ended") return;
+    if (this.#shown.state === "ended" || this.#shows !== "cobrowse") return;
     this.#resize(width, height);
     this.#drew(key, sequence, time);
   }
@@ -447,11 +477,14 @@ export class Viewer extends Emitter {
 
   /** @param {Picture} picture */
   #paint({ image, width, height, frame }) {
+    if (this.#shows === "cobrowse") return image.close();
     // Two decoders may finish out of order; an older picture never replaces a newer one.
     if (this.#paused || (this.#drawnSeq !== null && isAfter(this.#drawnSeq, frame.sequence) && !frame.key)) {
       image.close();
       return;
     }
+    this.#page?.close();
+    this.#page = null;
     this.#resize(width, height);
     this.#context?.drawImage(image, 0, 0);
     image.close();

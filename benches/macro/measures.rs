@@ -99,6 +99,11 @@ pub(crate) fn lamps(table: &mut Table, seconds: Duration) -> anyhow::Result<()> 
         let value = number(&report["changeLatency"][field]).context("changeLatency")?;
         table.add(row(&format!("lamp latency {name} at 1,000 changes/s"), "ms", value / 1e3, bar));
     }
+    // From the moment a visitor says who it is: what a record's Join button waits for.
+    for (name, field, bar) in [("p50", "p50Us", None), ("p99", "p99Us", Some(10.0))] {
+        let value = number(&report["litLatency"][field]).context("litLatency")?;
+        table.add(row(&format!("lamp latency {name} from connect to push"), "ms", value / 1e3, bar));
+    }
     let push = number(&report["serverCpuUsPerPush"]).context("serverCpuUsPerPush")?;
     table.add(row("server CPU per push", "µs", push, None));
     table.keep("lamps", report, failure);

@@ -36,7 +36,7 @@ macro_rules! as_they_are {
 as_they_are! {
     CreateGroupResponse, RevokeApiKeyResponse, UpsertAgentResponse, DeleteAgentResponse,
     SetPermissionsResponse, RemoveAssociationResponse, RevokeTokensResponse, SignalVisitorResponse,
-    DisconnectVisitorResponse, EndSessionResponse, DrainResponse, PostFeedResponse, SyncNowResponse,
+    DisconnectVisitorResponse, EndSessionResponse, DrainResponse, SetLogFilterResponse, PostFeedResponse, SyncNowResponse,
     DeleteSinkResponse, TestSinkResponse, ReplayDeadLettersResponse,
 }
 

@@ -101,6 +101,7 @@ change! {
     CreateGroupRequest, UpdateSettingsRequest, CreateApiKeyRequest, RevokeApiKeyRequest,
     UpsertAgentRequest, DeleteAgentRequest, SetPermissionsRequest, RemoveAssociationRequest,
     RevokeTokensRequest, SignalVisitorRequest, DisconnectVisitorRequest, EndSessionRequest, DrainRequest,
+    SetLogFilterRequest,
     PostFeedRequest, SyncNowRequest, PutSinkRequest, DeleteSinkRequest, TestSinkRequest,
     ReplayDeadLettersRequest,
 }

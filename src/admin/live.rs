@@ -5,11 +5,12 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use serde::Deserialize;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AdminError, AdminHub, ClientRow, Ended, NodeRow, PageRow, ParticipantRow, SessionRow, SessionState,
-    SignalRow, VisitorFilter, VisitorRow, bad,
+    AdminError, AdminHub, ClientRow, Ended, LogRow, NodeRow, PageRow, ParticipantRow, SessionRow,
+    SessionState, SignalRow, VisitorFilter, VisitorRow, bad,
 };
 use crate::cluster::{NodeFacts, PresenceSource as _};
 use crate::hub::Hub;
@@ -20,6 +21,7 @@ use crate::model::feed::{Item, Place};
 use crate::model::session::View;
 use crate::model::visitor::Snapshot;
 use crate::store::feed::{LeadRow, Posts, PostsQuery};
+use crate::telemetry::{LogControl, LogError};
 use crate::wire::agent::{Delivery, RequestState};
 use crate::wire::error::ErrorCode;
 use crate::wire::message::Raw;
@@ -31,6 +33,8 @@ pub struct Operated {
     pub hub: Arc<Hub>,
     /// What lets the node go away, and tells that it does.
     pub stop: CancellationToken,
+    /// The process's log, where it is the server's to change.
+    pub log: Option<LogControl>,
 }
 
 #[async_trait]
@@ -167,6 +171,24 @@ impl AdminHub for Operated {
 
     fn drain(&self) {
         self.stop.cancel();
+    }
+
+    fn set_log_filter(&self, filter: Option<&str>, time: Option<Duration>) -> Result<LogRow, AdminError> {
+        let log = self.log.as_ref().ok_or(AdminError::Unavailable)?;
+        let configured = log.configured();
+        let filter = filter.unwrap_or(&configured).to_owned();
+        // Said while either filter lets it be heard.
+        tracing::warn!(filter, ?time, "an operator changes the log filter");
+        let changed = if filter == configured { log.configure(&configured) } else { log.hold(&filter, time) };
+        match changed {
+            Ok(()) => Ok(LogRow { filter, configured }),
+            Err(LogError::Filter { source, .. }) => Err(bad("filter", source)),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.hub.room().refuses().is_some()
     }
 
     fn draining(&self) -> CancellationToken {

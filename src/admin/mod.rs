@@ -30,6 +30,7 @@ mod status;
 mod sync;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -150,6 +151,12 @@ pub trait AdminHub: Send + Sync + 'static {
 
     /// Lets the node go away, as a signal to its process would.
     fn drain(&self);
+
+    /// Takes another log filter, or without one that of the settings; back to that by itself after a time, if one is named.
+    fn set_log_filter(&self, filter: Option<&str>, time: Option<Duration>) -> Result<LogRow, AdminError>;
+
+    /// Whether the node takes no new work: it has too little memory or too few files.
+    fn is_full(&self) -> bool;
 
     /// Ends when the node begins to go away.
     fn draining(&self) -> CancellationToken;
@@ -306,6 +313,15 @@ pub struct ParticipantRow {
     pub name: String,
     /// Whether the connection is up.
     pub connected: bool,
+}
+
+/// What a node writes to its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRow {
+    /// The filter in force.
+    pub filter: String,
+    /// That of the settings.
+    pub configured: String,
 }
 
 /// One process of the server.

@@ -1,15 +1,25 @@
 //! The admin listener: gRPC with its limits, health, and reflection where it is wanted.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
 
 use super::service::{AdminService, Service};
-use crate::config::TlsFiles;
+use crate::arrivals::{Arrival, Arrivals};
 use crate::limits;
 use crate::pb::DESCRIPTORS;
 use crate::pb::v1::admin_server::AdminServer;
+use crate::telemetry::Meters;
+use crate::tls::{Certificates, Stream};
 
 /// The admin listener with all that serves it.
 pub struct AdminListener {
@@ -18,9 +28,11 @@ pub struct AdminListener {
     /// What answers.
     pub service: AdminService,
     /// What the listener proves itself with; none speaks plain text.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Arc<Certificates>>,
     /// Whether callers may read the service's description.
     pub reflection: bool,
+    /// What is counted.
+    pub meters: Arc<Meters>,
 }
 
 impl std::fmt::Debug for AdminListener {
@@ -36,7 +48,7 @@ impl AdminListener {
         stop: CancellationToken,
         force: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { socket, service, tls, reflection } = self;
+        let Self { socket, service, tls, reflection, meters } = self;
         let service = service.grpc();
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<AdminServer<Service>>().await;
@@ -50,11 +62,8 @@ impl AdminListener {
         let reflection = reflection.then(|| description().build_v1().expect(read));
         let reflection_v1alpha = reflection.is_some().then(|| description().build_v1alpha().expect(read));
         let header_bytes = u32::try_from(limits::HTTP_HEAD_BYTES).expect("a few kilobytes");
-        let mut server = Server::builder();
-        if let Some(tls) = tls {
-            server = server.tls_config(tls_config(tls))?;
-        }
-        let served = server
+        let arrivals = connections(socket, tls, meters, stop.clone());
+        let served = Server::builder()
             .max_concurrent_streams(limits::ADMIN_CALLS)
             .concurrency_limit_per_connection(limits::ADMIN_CALLS as usize)
             .timeout(limits::ADMIN_CALL)
@@ -66,7 +75,7 @@ impl AdminListener {
             .add_optional_service(reflection)
             .add_optional_service(reflection_v1alpha)
             .add_service(service)
-            .serve_with_incoming_shutdown(TcpIncoming::from(socket).with_nodelay(Some(true)), async move {
+            .serve_with_incoming_shutdown(arrivals, async move {
                 stop.cancelled().await;
                 // Watchers of health hear of it before their streams end.
                 reporter.set_not_serving::<AdminServer<Service>>().await;
@@ -78,14 +87,118 @@ impl AdminListener {
     }
 }
 
-/// TLS 1.2 or 1.3, whatever of it the library holds safe.
-fn tls_config(files: TlsFiles) -> ServerTlsConfig {
-    let config = ServerTlsConfig::new()
-        .identity(Identity::from_pem(files.cert, files.key.expose()))
-        .timeout(limits::ADMIN_HANDSHAKE);
-    match files.client_ca {
-        Some(ca) => config.client_ca_root(Certificate::from_pem(ca)),
-        None => config,
+/// Connections, those over TLS with the handshake done. Ends with `stop`; nobody waits for another's handshake, no
+/// more than so many are under way, and no more than so many connections are open.
+fn connections(
+    socket: TcpListener,
+    tls: Option<Arc<Certificates>>,
+    meters: Arc<Meters>,
+    stop: CancellationToken,
+) -> impl futures_util::Stream<Item = io::Result<Connection>> {
+    let (ready, arrivals) = mpsc::channel(1);
+    let room = Arc::new(Semaphore::new(limits::ADMIN_HANDSHAKES));
+    let places = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
+    tokio::spawn(async move {
+        let mut coming = Arrivals::new("admin", socket, limits::OPERATOR_SPARES, Arc::clone(&meters));
+        loop {
+            let Arrival { stream: tcp, .. } = tokio::select! {
+                () = stop.cancelled() => return,
+                arrival = coming.next() => arrival,
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                meters.refusal("admin_connections");
+                continue;
+            };
+            let permit = tokio::select! {
+                () = stop.cancelled() => return,
+                permit = Arc::clone(&room).acquire_owned() => permit,
+            };
+            let (tls, ready) = (tls.clone(), ready.clone());
+            tokio::spawn(async move {
+                let _permit = permit;
+                let stream = match tls {
+                    None => Stream::Plain(tcp),
+                    Some(tls) => match tls.accept(tcp).await {
+                        Ok(stream) => Stream::Secured(Box::new(stream)),
+                        Err(error) => {
+                            return tracing::debug!(%error, "an operator's connection came to nothing");
+                        }
+                    },
+                };
+                // Nobody takes it: the listener has stopped.
+                let _ = ready.send(Connection::new(stream, place)).await;
+            });
+        }
+    });
+    futures_util::stream::unfold(arrivals, async |mut arrivals| {
+        let connection = arrivals.recv().await?;
+        Some((Ok(connection), arrivals))
+    })
+}
+
+/// A connection as the gRPC library takes it. It begins with the words of HTTP/2 in time, or fails: the library itself
+/// would wait for ever.
+struct Connection {
+    stream: Stream,
+    _place: OwnedSemaphorePermit,
+    opening: Option<Opening>,
+}
+
+/// A connection that has not said what it speaks.
+struct Opening {
+    /// Bytes of it that are missing.
+    missing: usize,
+    late: Pin<Box<Sleep>>,
+}
+
+/// Bytes of the words that HTTP/2 begins with (RFC 9113, 3.4).
+const PREFACE: usize = 24;
+
+impl Connection {
+    fn new(stream: Stream, place: OwnedSemaphorePermit) -> Self {
+        let late = Box::pin(tokio::time::sleep(limits::ADMIN_PREFACE));
+        Self { stream, _place: place, opening: Some(Opening { missing: PREFACE, late }) }
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        if let Some(opening) = &mut this.opening {
+            opening.missing = opening.missing.saturating_sub(buffer.filled().len() - before);
+            if opening.missing == 0 {
+                this.opening = None;
+            } else if opening.late.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -93,8 +206,8 @@ fn tls_config(files: TlsFiles) -> ServerTlsConfig {
 mod tests {
     use super::super::status::reason_of;
     use super::super::{
-        AdminError, AdminHub, Archive, Ended, NodeRow, SessionRow, SessionState, SignalRow, VisitorFilter,
-        VisitorRow,
+        AdminError, AdminHub, Archive, Ended, LogRow, NodeRow, SessionRow, SessionState, SignalRow,
+        VisitorFilter, VisitorRow,
     };
     use super::*;
     use crate::admin::Syncing;
@@ -110,12 +223,10 @@ mod tests {
     use crate::pb::v1::admin_client::AdminClient;
     use crate::store::feed::{LeadRow, Posts, PostsQuery};
     use crate::store::sqlite::SqliteStore;
-    use crate::telemetry::Meters;
     use crate::wire::agent::{Delivery, PresenceState};
     use crate::wire::visitor::SessionKind;
     use futures_util::StreamExt as _;
     use futures_util::stream::BoxStream;
-    use std::sync::Arc;
     use tonic::transport::Channel;
     use tonic::{Code, Request};
 
@@ -246,6 +357,18 @@ mod tests {
             self.0.cancel();
         }
 
+        fn set_log_filter(
+            &self,
+            filter: Option<&str>,
+            _time: Option<std::time::Duration>,
+        ) -> Result<LogRow, AdminError> {
+            Ok(LogRow { filter: filter.unwrap_or("info").to_owned(), configured: "info".to_owned() })
+        }
+
+        fn is_full(&self) -> bool {
+            false
+        }
+
         fn draining(&self) -> CancellationToken {
             self.0.clone()
         }
@@ -287,8 +410,9 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = socket.local_addr().unwrap();
         let meters = Meters::new().0;
-        let service = AdminService::new(Arc::new(Sample::default()), accounts, archive, meters, syncing);
-        let listener = AdminListener { socket, service, tls: None, reflection: true };
+        let hub = Arc::new(Sample::default());
+        let service = AdminService::new(hub, accounts, archive, Arc::clone(&meters), syncing);
+        let listener = AdminListener { socket, service, tls: None, reflection: true, meters };
         tokio::spawn(listener.run(CancellationToken::new(), CancellationToken::new()));
         (AdminClient::connect(format!("http://{addr}")).await.unwrap(), keys)
     }

@@ -13,6 +13,7 @@ use super::gate::Gate;
 use super::once::Call;
 use super::readers::Readers;
 use super::standing::Standing;
+use super::status::AdminError;
 use super::sync::Syncing;
 use super::{
     AdminHub, Archive, agents, events, feed, groups, keys, nodes, presence, receipts, records, sessions, sync,
@@ -76,6 +77,15 @@ impl Service {
     /// The credential of a call that lasts.
     fn standing<R>(&self, request: &Request<R>) -> Standing {
         Standing::of(request, &self.accounts, self.hub.draining())
+    }
+
+    /// Whether one more answer of any length may begin. Short ones always may: a full node is looked at and drained.
+    fn has_room(&self) -> Result<(), AdminError> {
+        if self.hub.is_full() {
+            self.gate.meters.refusal("admin_streams");
+            return Err(AdminError::Unavailable);
+        }
+        Ok(())
     }
 }
 
@@ -233,6 +243,7 @@ impl Admin for Service {
         request: Request<v1::ListVisitorsRequest>,
     ) -> Answer<Self::ListVisitorsStream> {
         let (within, request) = self.gate.group(request)?;
+        self.has_room()?;
         Ok(Response::new(presence::list_visitors(self, &within, request).await?.map(Ok).boxed()))
     }
 
@@ -244,6 +255,7 @@ impl Admin for Service {
     ) -> Answer<Self::WatchPresenceStream> {
         let standing = self.standing(&request);
         let (within, request) = self.gate.group(request)?;
+        self.has_room()?;
         let words = presence::watch_presence(self, &within, request).await?;
         Ok(Response::new(standing.guard(within.caller().who(), words)))
     }
@@ -296,6 +308,7 @@ impl Admin for Service {
     ) -> Answer<Self::WatchSessionsStream> {
         let standing = self.standing(&request);
         let (within, request) = self.gate.group(request)?;
+        self.has_room()?;
         let words = sessions::watch_sessions(self, &within, request).await?;
         Ok(Response::new(standing.guard(within.caller().who(), words)))
     }
@@ -308,6 +321,7 @@ impl Admin for Service {
     ) -> Answer<Self::StreamEventsStream> {
         let standing = self.standing(&request);
         let (within, request) = self.gate.group(request)?;
+        self.has_room()?;
         let messages = events::stream_events(self, &within, request).await?;
         Ok(Response::new(standing.guard_fallible(within.caller().who(), messages)))
     }
@@ -360,6 +374,7 @@ impl Admin for Service {
     ) -> Answer<Self::ExportConsentReceiptsStream> {
         let standing = self.standing(&request);
         let (within, request) = self.gate.group(request)?;
+        self.has_room()?;
         let lines = receipts::export_consent_receipts(self, &within, request).await?;
         Ok(Response::new(standing.guard_fallible(within.caller().who(), lines)))
     }
@@ -463,5 +478,15 @@ impl Admin for Service {
         let call = Call::of("Drain", operator.caller(), None, &request)?;
         let this = self.clone();
         self.once(call, async move { nodes::drain(&this, &operator, request).await }).await
+    }
+
+    async fn set_log_filter(
+        &self,
+        request: Request<v1::SetLogFilterRequest>,
+    ) -> Answer<v1::SetLogFilterResponse> {
+        let (operator, request) = self.gate.operator(request)?;
+        let call = Call::of("SetLogFilter", operator.caller(), None, &request)?;
+        let this = self.clone();
+        self.once(call, async move { nodes::set_log_filter(&this, &operator, request).await }).await
     }
 }

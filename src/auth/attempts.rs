@@ -24,12 +24,23 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The server's policy for sign-in and session keys.
+    /// The policy for sign-in and session keys, unless the operator sets another.
     pub const STANDARD: Self = Self {
         tries: crate::limits::WRONG_TRIES,
         window: crate::limits::LOCK_WINDOW,
         lock: crate::limits::LOCK_TIME,
     };
+
+    /// The same for a door that many people share: only the number of tries is another.
+    pub const fn of_many(self, tries: u32) -> Self {
+        Self { tries, ..self }
+    }
+}
+
+impl From<&crate::limits::Limits> for Policy {
+    fn from(limits: &crate::limits::Limits) -> Self {
+        Self { tries: limits.wrong_tries, window: limits.lock_window, lock: limits.lock_time }
+    }
 }
 
 /// The key is locked.

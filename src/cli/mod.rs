@@ -9,6 +9,8 @@
 
 mod admin;
 mod dev;
+mod doctor;
+pub mod guest;
 mod healthcheck;
 pub mod load;
 mod manager;
@@ -43,6 +45,8 @@ enum Command {
     Admin(admin::AdminArgs),
     /// Puts load on a running server, counts exactly and times honestly.
     Load(load::LoadArgs),
+    /// Shows the screen of this computer to an agent who asked to see it.
+    Guest(guest::GuestArgs),
     /// Mints credentials, as a company's back end would.
     Token(token::TokenArgs),
     /// Moves the database of a server into the Redis that its settings name.
@@ -55,6 +59,8 @@ enum Command {
     PrintConfig(settings::SettingsArgs),
     /// Asks a server on this machine whether it is well; ends with 0 if it is.
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Looks at the machine, the addresses, certificates and Redis as a server with these settings would.
+    Doctor(doctor::DoctorArgs),
     /// Prints the completions of this command line for a shell.
     Completions {
         /// The shell.
@@ -112,12 +118,14 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Dev(args) => args.run(),
         Command::Admin(args) => block_on(async { Ok(args.run().await) })?,
         Command::Load(args) => Ok(block_on(args.run())?),
+        Command::Guest(args) => Ok(block_on(args.run())?),
         Command::Token(args) => Ok(args.run()?),
         Command::Migrate(args) => args.run(),
         Command::VerifyReceipts(args) => args.run(),
         Command::CheckConfig(args) => args.check(),
         Command::PrintConfig(args) => args.print(),
         Command::Healthcheck(args) => args.run(),
+        Command::Doctor(args) => args.run(),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "porchlight", &mut text);
@@ -183,6 +191,8 @@ mod tests {
             "admin revoke-tokens --all",
             "admin list-nodes --key-file - --addr 127.0.0.1:7402",
             "admin drain",
+            "admin log-level",
+            "admin log-level info,porchlight::redis=debug --for 10m",
             "admin stream-events --after 0190b2f0-0000-7000-8000-000000000000 --kind session.started",
             "admin stream-events --after-sequence 7 --json",
             "admin stream-events --from-now",
@@ -199,6 +209,8 @@ mod tests {
             "verify-receipts receipts.ndjson --key abc",
             "verify-receipts - --key-file keys",
             "load visitors --dev-json .porchlight --count 10",
+            "guest",
+            "guest --server https://help.example.com --name Gina --accept-terms --allow-control --display :1",
             "token login-key --group 12345 --user u1 --secret-file secret",
             "token visitor --visitor C-1 --key-id k1 --secret-file secret",
             "token agent --address alice",
@@ -236,9 +248,14 @@ mod tests {
             "admin list-session-records --csv --ndjson",
             "admin list-session-records --record 500",
             "admin session-stats --from yesterday",
+            "admin log-level --for 10m",
+            "admin log-level debug --for long",
             "verify-receipts receipts.ndjson",
             // No secret is an argument.
             "admin node --key abc",
+            "guest 123456789",
+            "guest --key 123456789",
+            "guest --allow-control --view-only",
             "admin upsert-agent alice --password abc",
         ] {
             assert!(parse(line).is_err(), "{line}");
@@ -257,6 +274,7 @@ mod tests {
             ("disconnect-visitor", "disconnect"),
             ("get-session", "session"),
             ("get-node", "node"),
+            ("set-log-filter", "log-level"),
             ("get-session-record", "session-record"),
             ("list-session-stats", "session-stats"),
             ("get-receipt-key", "receipt-key"),

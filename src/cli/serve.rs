@@ -1,7 +1,8 @@
 //! `porchlight serve`: one server until it is told to stop.
 //!
 //! Decides what the signals mean: SIGTERM and SIGINT drain, a second one forces, SIGHUP reads the
-//! settings again and takes what can change without a restart (the log filter). The service manager is told.
+//! settings again and takes what can change without a restart (the log filter, and what is in the files of
+//! certificates). The service manager is told.
 
 use anyhow::Context as _;
 use clap::Args;
@@ -53,7 +54,7 @@ pub(super) async fn run(
     let mut terminate = signal(SignalKind::terminate()).context("can't listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("can't listen for SIGHUP")?;
-    let mut running = Server::start(config, Options::default()).await?;
+    let mut running = Server::start(config, Options { log: Some(log.clone()), ..Options::default() }).await?;
     announce(&running)?;
     let mut manager = Manager::of_process();
     manager.ready();
@@ -68,6 +69,7 @@ pub(super) async fn run(
                     Some(settings) => read_again(settings, &log),
                     None => tracing::info!("there is no settings file to read again"),
                 }
+                running.read_certificates().await;
                 manager.ready();
                 continue;
             }
@@ -98,8 +100,11 @@ fn read_again(settings: &SettingsArgs, log: &LogControl) {
             return;
         }
     };
-    match log.set_filter(&config.log.filter) {
-        Ok(()) => tracing::info!(filter = config.log.filter, "took the log filter; the rest needs a restart"),
+    match log.configure(&config.log.filter) {
+        Ok(()) => tracing::info!(
+            filter = config.log.filter,
+            "took the log filter; the rest of the settings needs a restart"
+        ),
         Err(error) => tracing::error!(%error, "the log filter stays as it is"),
     }
 }

@@ -83,6 +83,12 @@ pub(super) struct SettingsArgs {
     /// Serve operators in plain text beyond loopback: admin keys cross the network in clear.
     #[arg(long)]
     insecure_admin: bool,
+    /// Certificate to serve browsers over TLS with (PEM).
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of that certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// Certificate to serve operators over TLS with (PEM).
     #[arg(long, value_name = "FILE")]
     admin_tls_cert: Option<PathBuf>,
@@ -107,6 +113,8 @@ impl SettingsArgs {
         }
         for (key, path) in [
             ("store.data_dir", &self.data_dir),
+            ("public.tls_cert", &self.tls_cert),
+            ("public.tls_key", &self.tls_key),
             ("admin.tls_cert", &self.admin_tls_cert),
             ("admin.tls_key", &self.admin_tls_key),
             ("admin.client_ca", &self.admin_client_ca),

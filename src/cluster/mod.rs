@@ -169,6 +169,10 @@ pub trait Directory: Send + Sync + 'static {
     /// cannot hear is lost. Never waits.
     fn pass_on(&self, node: NodeId, key: &VisitorKey, message: &Bytes);
 
+    /// Somebody was told greater versions of these visitors than their homes speak in: those go on above them. Never
+    /// waits. Where all nodes have one clock and nothing is forgotten, that does not happen.
+    fn outbid(&self, _group: &GroupId, _told: Vec<(VisitorId, u64)>) {}
+
     /// The visitors of other nodes than `asking`, in the order asked.
     async fn lookup(
         &self,
@@ -212,6 +216,8 @@ pub enum Hint {
     Displaced(VisitorKey),
     /// Somebody was told a version of a visitor of this node that is as great: the visitor's must be above it.
     Raise(VisitorKey, u64),
+    /// A visitor of this node was told to the others in this version, which is greater than its own: it goes on above it.
+    ToldAs(VisitorKey, u64),
     /// A session changed, perhaps one of this node: the vault has it.
     Session(GroupId, SessionId),
     /// A visitor of another node says something to the agents that watch it: the message that they are told.

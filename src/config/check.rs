@@ -119,10 +119,10 @@ impl Config {
 
     fn check_listeners(&self, findings: &mut Findings) {
         let (public, admin) = (&self.public, &self.admin);
-        findings.require(public.insecure || public.addr.ip().is_loopback(), "public.addr", || {
+        findings.require(public.insecure || public.has_tls() || public.addr.ip().is_loopback(), "public.addr", || {
             format!(
-                "{} is reachable from other machines without TLS; put a proxy that terminates TLS in front \
-                 and say so with --insecure, or listen on 127.0.0.1",
+                "{} is reachable from other machines without TLS; name public.tls_cert and public.tls_key, \
+                 put a proxy that terminates TLS in front and say so with --insecure, or listen on 127.0.0.1",
                 public.addr
             )
         });
@@ -135,11 +135,21 @@ impl Config {
                 admin.addr
             )
         });
-        if let Err(error) = admin.tls() {
-            findings.0.push(Violation { key: error.key(), problem: error.to_string() });
+        for paths in [public.tls(), admin.tls()] {
+            if let Err(error) = paths.and_then(|paths| paths.map(|paths| paths.read()).transpose()) {
+                findings.0.push(Violation { key: error.key(), problem: error.to_string() });
+            }
         }
         findings.require(public.url.as_deref().is_none_or(is_base), "public.url", || {
             "must be http:// or https://, a host and perhaps a port, and nothing after it".to_owned()
+        });
+        let bounded = public.trusted_proxies.iter().all(|network| network.prefix_len() > 0);
+        findings.require(bounded, "public.trusted_proxies", || {
+            "a network of all addresses would let anybody say who they are".to_owned()
+        });
+        let told = !public.proxy_protocol || !public.trusted_proxies.is_empty();
+        findings.require(told, "public.proxy_protocol", || {
+            "public.trusted_proxies is empty: nobody could connect".to_owned()
         });
         let listeners =
             [("public.addr", self.public.addr), ("ops.addr", self.ops.addr), ("admin.addr", self.admin.addr)];
@@ -184,6 +194,16 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
         "limits.guest_key_digits",
         || format!("{} is not within {} to {}", limits.guest_key_digits, digits.0, digits.1),
     );
+    findings.require(
+        (1..=limits::WRONG_TRIES_MOST).contains(&limits.wrong_tries),
+        "limits.wrong_tries",
+        || format!("{} is not within 1 to {}", limits.wrong_tries, limits::WRONG_TRIES_MOST),
+    );
+    for (key, percent) in
+        [("limits.files_percent", limits.files_percent), ("limits.memory_percent", limits.memory_percent)]
+    {
+        findings.require((1..=100).contains(&percent), key, || format!("{percent} is not within 1 to 100"));
+    }
     let mut holds = |key, value: usize, least: usize, why: &str| {
         findings.require(value >= least, key, || format!("{value} is less than {least}: {why}"));
     };
@@ -222,6 +242,7 @@ fn check_positive(limits: &Limits, findings: &mut Findings) {
         ("limits.shed_bytes", limits.shed_bytes),
         ("limits.control_lane", limits.control_lane),
     ];
+    findings.require(limits.memory != Some(0), "limits.memory", || "must not be 0".to_owned());
     for (key, count) in counts {
         findings.require(count > 0, key, || "must not be 0".to_owned());
     }
@@ -233,6 +254,8 @@ fn check_positive(limits: &Limits, findings: &mut Findings) {
         ("limits.ticket_life", limits.ticket_life),
         ("limits.resume_window", limits.resume_window),
         ("limits.presence_retry", limits.presence_retry),
+        ("limits.lock_window", limits.lock_window),
+        ("limits.lock_time", limits.lock_time),
         ("limits.shed_age", limits.shed_age),
         ("limits.node_beat", limits.node_beat),
         ("limits.key_frame_spacing", limits.key_frame_spacing),
@@ -275,6 +298,8 @@ mod tests {
         type Change = fn(&mut Config);
         let table: &[(Change, &str)] = &[
             (|c| c.limits.dead_after = c.limits.heartbeat * 2, "limits.dead_after"),
+            (|c| c.public.trusted_proxies = vec!["::/0".parse().unwrap()], "public.trusted_proxies"),
+            (|c| c.public.proxy_protocol = true, "public.proxy_protocol"),
             (|c| c.limits.node_lease = c.limits.node_beat * 5, "limits.node_lease"),
             (|c| c.limits.visitor_message = 8191, "limits.visitor_message"),
             (|c| c.limits.agent_message = 64_999, "limits.agent_message"),
@@ -285,6 +310,12 @@ mod tests {
             (|c| c.limits.connections = Some(0), "limits.connections"),
             (|c| c.limits.guest_key_digits = 8, "limits.guest_key_digits"),
             (|c| c.limits.guest_key_digits = 13, "limits.guest_key_digits"),
+            (|c| c.limits.wrong_tries = 0, "limits.wrong_tries"),
+            (|c| c.limits.wrong_tries = 101, "limits.wrong_tries"),
+            (|c| c.limits.lock_time = Duration::ZERO, "limits.lock_time"),
+            (|c| c.limits.files_percent = 0, "limits.files_percent"),
+            (|c| c.limits.memory_percent = 101, "limits.memory_percent"),
+            (|c| c.limits.memory = Some(0), "limits.memory"),
             (|c| c.public.url = Some("https://help.example/x".to_owned()), "public.url"),
             (|c| c.limits.ticket_life = Duration::ZERO, "limits.ticket_life"),
             (|c| c.records.keep = Duration::from_secs(3600), "records.keep"),

@@ -1,29 +1,50 @@
-//! The files of the admin listener's TLS: read, understood and held against each other.
+//! The files of the listeners' TLS: read, understood and held against each other.
 //!
-//! Decides whether they can be used; what is done with them, the admin edge decides. Called by the check of
-//! the settings and once more at the start, which keeps what it read.
+//! Decides whether they can be used; when they are read and what is done with them, `tls` decides. Called by the check
+//! of the settings, at the start, and whenever they are looked at again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
 
-use super::{Admin, Secret};
+use super::{Admin, Public};
 
-/// What the admin listener proves itself with, and asks of its clients, as PEM.
+/// Where the files of a listener are.
 #[derive(Debug, Clone)]
+pub struct TlsPaths {
+    cert: Named,
+    key: Named,
+    clients: Option<Named>,
+}
+
+/// A file by the setting that names it.
+#[derive(Debug, Clone)]
+struct Named {
+    setting: &'static str,
+    path: PathBuf,
+}
+
+/// What a listener proves itself with, and asks of its clients.
+#[derive(Debug)]
 pub struct TlsFiles {
-    /// The certificate, with those between it and its root.
-    pub cert: String,
-    /// Its private key.
-    pub key: Secret,
-    /// Whose certificates clients must show.
-    pub client_ca: Option<String>,
+    /// The certificate, with those between it and its root, and its key.
+    pub certified: CertifiedKey,
+    /// Judges the certificates that clients must show.
+    pub clients: Option<Arc<dyn ClientCertVerifier>>,
+    /// When the certificate expires, in seconds since 1970.
+    pub expires: i64,
+    /// Tells these files from others.
+    pub digest: [u8; 32],
 }
 
 /// Why the files can't be used.
@@ -66,9 +87,18 @@ impl TlsError {
     }
 }
 
-const CERT: &str = "admin.tls_cert";
-const KEY: &str = "admin.tls_key";
-const CLIENT_CA: &str = "admin.client_ca";
+impl Public {
+    /// Whether the listener speaks TLS, and so never in clear.
+    pub fn has_tls(&self) -> bool {
+        self.tls_cert.is_some()
+    }
+
+    /// Where the files of TLS are; none when it is not asked for.
+    pub fn tls(&self) -> Result<Option<TlsPaths>, TlsError> {
+        let named = ["public.tls_cert", "public.tls_key"];
+        TlsPaths::of(named, [&self.tls_cert, &self.tls_key], None)
+    }
+}
 
 impl Admin {
     /// Whether the listener speaks TLS, and so never in clear.
@@ -76,42 +106,80 @@ impl Admin {
         self.tls_cert.is_some()
     }
 
-    /// Reads the files of TLS; none when it is not asked for.
-    pub fn tls(&self) -> Result<Option<TlsFiles>, TlsError> {
-        let (cert_path, key_path) = match (&self.tls_cert, &self.tls_key) {
-            (None, None) if self.client_ca.is_none() => return Ok(None),
-            (Some(cert), Some(key)) => (cert, key),
-            (None, _) => return Err(TlsError::Missing { key: CERT }),
-            (_, None) => return Err(TlsError::Missing { key: KEY }),
-        };
-        let cert = read(CERT, cert_path)?;
-        let chain = certificates(CERT, cert_path, &cert)?;
-        let key = read(KEY, key_path)?;
-        let private = PrivateKeyDer::from_pem_slice(key.as_bytes())
-            .map_err(|_| unusable(KEY, key_path, "holds no private key in PEM"))?;
-        CertifiedKey::from_der(chain, private, &default_provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                unusable(KEY, key_path, format!("is not the key of {}", cert_path.display()))
-            }
-            error => unusable(CERT, cert_path, format!("can't be used with its key: {error}")),
-        })?;
-        let client_ca = self.client_ca.as_ref().map(|path| client_ca(path)).transpose()?;
-        Ok(Some(TlsFiles { cert, key: key.into(), client_ca }))
+    /// Where the files of TLS are; none when it is not asked for.
+    pub fn tls(&self) -> Result<Option<TlsPaths>, TlsError> {
+        let named = ["admin.tls_cert", "admin.tls_key"];
+        let clients = self.client_ca.clone().map(|path| Named { setting: "admin.client_ca", path });
+        TlsPaths::of(named, [&self.tls_cert, &self.tls_key], clients)
     }
 }
 
-fn client_ca(path: &Path) -> Result<String, TlsError> {
-    let text = read(CLIENT_CA, path)?;
+impl TlsPaths {
+    fn of(
+        named: [&'static str; 2],
+        paths: [&Option<PathBuf>; 2],
+        clients: Option<Named>,
+    ) -> Result<Option<Self>, TlsError> {
+        let [cert, key] = [0, 1].map(|at| {
+            let path = paths[at].clone()?;
+            Some(Named { setting: named[at], path })
+        });
+        match (cert, key) {
+            (None, None) if clients.is_none() => Ok(None),
+            (Some(cert), Some(key)) => Ok(Some(Self { cert, key, clients })),
+            (None, _) => Err(TlsError::Missing { key: named[0] }),
+            (_, None) => Err(TlsError::Missing { key: named[1] }),
+        }
+    }
+
+    /// Reads the files and holds them against each other.
+    pub fn read(&self) -> Result<TlsFiles, TlsError> {
+        let mut digest = Context::new(&SHA256);
+        let mut told = |file: &Named| {
+            let text = read(file.setting, &file.path)?;
+            // What is behind one does not pass for the beginning of the next.
+            digest.update(&(text.len() as u64).to_be_bytes());
+            digest.update(text.as_bytes());
+            Ok::<_, TlsError>(text)
+        };
+        let (cert, key) = (told(&self.cert)?, told(&self.key)?);
+        let clients = self.clients.as_ref().map(|file| told(file).map(|text| (file, text))).transpose()?;
+        let digest = digest.finish().as_ref().try_into().expect("SHA-256 has 32 bytes");
+
+        let chain = certificates(self.cert.setting, &self.cert.path, &cert)?;
+        let private = PrivateKeyDer::from_pem_slice(key.as_bytes())
+            .map_err(|_| self.key.unusable("holds no private key in PEM"))?;
+        let certified =
+            CertifiedKey::from_der(chain, private, &default_provider()).map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => {
+                    self.key.unusable(format!("is not the key of {}", self.cert.path.display()))
+                }
+                error => self.cert.unusable(format!("can't be used with its key: {error}")),
+            })?;
+        let expires = certified.cert.first().and_then(|first| X509Certificate::from_der(first).ok());
+        let expires = expires.map(|(_, certificate)| certificate.validity().not_after.timestamp());
+        let expires = expires.ok_or_else(|| self.cert.unusable("does not say until when it holds"))?;
+        let clients = clients.map(|(file, text)| verifier(file, &text)).transpose()?;
+        Ok(TlsFiles { certified, clients, expires, digest })
+    }
+}
+
+impl Named {
+    fn unusable(&self, problem: impl Into<String>) -> TlsError {
+        unusable(self.setting, &self.path, problem)
+    }
+}
+
+fn verifier(file: &Named, text: &str) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(CLIENT_CA, path, &text)? {
-        roots.add(certificate).map_err(|error| {
-            unusable(CLIENT_CA, path, format!("holds a certificate that can't vouch: {error}"))
-        })?;
+    for certificate in certificates(file.setting, &file.path, text)? {
+        roots
+            .add(certificate)
+            .map_err(|error| file.unusable(format!("holds a certificate that can't vouch: {error}")))?;
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider()))
         .build()
-        .map_err(|error| unusable(CLIENT_CA, path, error.to_string()))?;
-    Ok(text)
+        .map_err(|error| file.unusable(error.to_string()))
 }
 
 pub(super) fn read(key: &'static str, path: &Path) -> Result<String, TlsError> {
@@ -166,34 +234,46 @@ mod tests {
             client_ca: file("ca", &cert),
             ..Admin::default()
         };
-        let files = good.tls().unwrap().unwrap();
-        assert_eq!(
-            (files.cert, files.key.expose(), files.client_ca),
-            (cert.clone(), &*key, Some(cert.clone()))
-        );
-        assert!(Admin::default().tls().unwrap().is_none());
+        let read = |admin: &Admin| admin.tls()?.map(|paths| paths.read()).transpose();
+        let files = read(&good).unwrap().unwrap();
+        let shown = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
+        assert_eq!(files.certified.cert, [shown]);
+        assert!(files.clients.is_some());
+        assert!(files.expires > 60_000_000_000, "the library makes them for two thousand years");
+        assert!(read(&Admin::default()).unwrap().is_none());
+        // Whatever changes is noticed, the authority of clients as well.
+        assert_eq!(read(&good).unwrap().unwrap().digest, files.digest);
+        let (other, _) = pair();
+        let changed = Admin { client_ca: file("other ca", &other), ..good.clone() };
+        assert_ne!(read(&changed).unwrap().unwrap().digest, files.digest);
+        let public = Public {
+            tls_cert: good.tls_cert.clone(),
+            tls_key: file("stranger of public", &stranger),
+            ..Public::default()
+        };
+        assert_eq!(public.tls().unwrap().unwrap().read().unwrap_err().key(), "public.tls_key");
 
         type Change = fn(&mut Admin, Option<PathBuf>);
         let table: &[(Change, Option<PathBuf>, &str)] = &[
-            (|admin, to| admin.tls_cert = to, None, CERT),
-            (|admin, to| admin.tls_key = to, None, KEY),
-            (|admin, to| admin.tls_cert = to, Some("/nowhere".into()), CERT),
-            (|admin, to| admin.tls_key = to, Some("/nowhere".into()), KEY),
-            (|admin, to| admin.client_ca = to, Some("/nowhere".into()), CLIENT_CA),
-            (|admin, to| admin.tls_cert = to, file("empty", ""), CERT),
-            (|admin, to| admin.tls_cert = to, file("key as cert", &key), CERT),
-            (|admin, to| admin.tls_key = to, file("cert as key", &cert), KEY),
-            (|admin, to| admin.tls_key = to, file("stranger", &stranger), KEY),
-            (|admin, to| admin.client_ca = to, file("key as ca", &key), CLIENT_CA),
+            (|admin, to| admin.tls_cert = to, None, "admin.tls_cert"),
+            (|admin, to| admin.tls_key = to, None, "admin.tls_key"),
+            (|admin, to| admin.tls_cert = to, Some("/nowhere".into()), "admin.tls_cert"),
+            (|admin, to| admin.tls_key = to, Some("/nowhere".into()), "admin.tls_key"),
+            (|admin, to| admin.client_ca = to, Some("/nowhere".into()), "admin.client_ca"),
+            (|admin, to| admin.tls_cert = to, file("empty", ""), "admin.tls_cert"),
+            (|admin, to| admin.tls_cert = to, file("key as cert", &key), "admin.tls_cert"),
+            (|admin, to| admin.tls_key = to, file("cert as key", &cert), "admin.tls_key"),
+            (|admin, to| admin.tls_key = to, file("stranger", &stranger), "admin.tls_key"),
+            (|admin, to| admin.client_ca = to, file("key as ca", &key), "admin.client_ca"),
         ];
         for (change, to, named) in table {
             let mut admin = good.clone();
             change(&mut admin, to.clone());
-            let error = admin.tls().unwrap_err();
+            let error = read(&admin).unwrap_err();
             assert_eq!(error.key(), *named, "{error}");
             assert!(!error.to_string().contains("BEGIN"), "{error}");
         }
         let only_ca = Admin { client_ca: good.client_ca, ..Admin::default() };
-        assert_eq!(only_ca.tls().unwrap_err().key(), CERT);
+        assert_eq!(only_ca.tls().unwrap_err().key(), "admin.tls_cert");
     }
 }

@@ -1,19 +1,23 @@
 //! Who may open one more connection.
 //!
 //! Counts connections in all and by address, before a byte of them is read. What is admitted is
-//! released by its guard, wherever the connection goes. Asked by the accept loop alone.
+//! released by its guard, wherever the connection goes. Connections of trusted proxies count in all; by address
+//! count the WebSockets in them, or where the proxy says whose each connection is these, under the proxy's client. Asked by the listener alone.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
+use hyper::HeaderMap;
 
+use super::forwarded::Proxies;
 use crate::config::Config;
 use crate::limits;
+use crate::room::{Room, Supply};
 
 /// How many connections there may be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Ceilings {
     /// In all.
     pub total: usize,
@@ -21,6 +25,8 @@ pub struct Ceilings {
     pub per_ip: usize,
     /// Connections from this machine do not count by address.
     pub exempt_loopback: bool,
+    /// Who brings connections of others.
+    pub proxies: Proxies,
 }
 
 impl Ceilings {
@@ -31,24 +37,28 @@ impl Ceilings {
             total: config.limits.connections.unwrap_or(usize::MAX).min(files.max(1)),
             per_ip: config.limits.connections_per_ip,
             exempt_loopback: config.public.exempt_loopback,
+            proxies: Proxies::from(&config.public),
         }
     }
 
     /// WebSockets among them. A twentieth is kept for requests: on a full node agents can still sign in,
     /// pages load and probes are answered.
-    pub const fn sockets(&self) -> usize {
+    pub fn sockets(&self) -> usize {
         self.total - self.total / 20
     }
 
     /// No ceiling at all, for listeners that are not public.
-    pub const fn none() -> Self {
-        Self { total: usize::MAX, per_ip: usize::MAX, exempt_loopback: true }
+    pub fn none() -> Self {
+        Self { total: usize::MAX, per_ip: usize::MAX, exempt_loopback: true, proxies: Proxies::default() }
     }
 }
 
 /// Which ceiling a connection met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    /// The process's file descriptors.
+    #[error("the node has no room")]
+    Files,
     /// The node's.
     #[error("the node has no room")]
     Total,
@@ -61,6 +71,7 @@ impl Refused {
     /// The limit's name in the metrics.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Files => Supply::Files.name(),
             Self::Total => "connections",
             Self::PerIp => "connections_per_ip",
         }
@@ -71,6 +82,7 @@ impl Refused {
 #[derive(Debug)]
 pub struct Admission {
     ceilings: Ceilings,
+    room: Option<Arc<Room>>,
     total: AtomicUsize,
     by_ip: DashMap<IpAddr, usize>,
 }
@@ -78,25 +90,48 @@ pub struct Admission {
 impl Admission {
     /// Nobody is admitted yet.
     pub fn new(ceilings: Ceilings) -> Arc<Self> {
-        Arc::new(Self { ceilings, total: AtomicUsize::new(0), by_ip: DashMap::new() })
+        Arc::new(Self { ceilings, room: None, total: AtomicUsize::new(0), by_ip: DashMap::new() })
+    }
+
+    /// The same, and nobody is admitted while the process is short of files.
+    pub fn within(ceilings: Ceilings, room: Arc<Room>) -> Arc<Self> {
+        Arc::new(Self { ceilings, room: Some(room), total: AtomicUsize::new(0), by_ip: DashMap::new() })
     }
 
     /// Admits a connection until its guard is dropped.
     pub fn admit(self: &Arc<Self>, ip: IpAddr) -> Result<ConnectionGuard, Refused> {
-        let counted = self.counted(ip);
-        if let Some(ip) = counted {
-            let mut count = self.by_ip.entry(ip).or_insert(0);
-            if *count >= self.ceilings.per_ip {
-                return Err(Refused::PerIp);
-            }
-            *count += 1;
+        if self.room.as_ref().is_some_and(|room| room.is_short_of(Supply::Files)) {
+            return Err(Refused::Files);
         }
+        let of_proxy = self.ceilings.proxies.trusts(ip);
+        let share = if of_proxy { None } else { self.share(ip)? };
         // From here on the guard gives back what was taken, also when the total refuses.
-        let guard = ConnectionGuard { admission: Arc::clone(self), ip: counted };
+        let guard = ConnectionGuard { admission: Arc::clone(self), _share: share };
         if self.total.fetch_add(1, Ordering::Relaxed) >= self.ceilings.total {
             return Err(Refused::Total);
         }
         Ok(guard)
+    }
+
+    /// Gives a place in an address's share until it is dropped; none to addresses that are not counted.
+    pub fn share(self: &Arc<Self>, ip: IpAddr) -> Result<Option<Share>, Refused> {
+        let Some(ip) = self.counted(ip) else { return Ok(None) };
+        let mut count = self.by_ip.entry(ip).or_insert(0);
+        if *count >= self.ceilings.per_ip {
+            return Err(Refused::PerIp);
+        }
+        *count += 1;
+        Ok(Some(Share { admission: Arc::clone(self), ip }))
+    }
+
+    /// Whether the word of whoever has this address is taken.
+    pub fn trusts(&self, ip: IpAddr) -> bool {
+        self.ceilings.proxies.trusts(ip)
+    }
+
+    /// The client of a trusted proxy, if that is who asks.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        self.ceilings.proxies.client(peer, headers)
     }
 
     /// Connections admitted now.
@@ -121,14 +156,25 @@ impl Admission {
 #[derive(Debug)]
 pub struct ConnectionGuard {
     admission: Arc<Admission>,
-    ip: Option<IpAddr>,
+    _share: Option<Share>,
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.admission.total.fetch_sub(1, Ordering::Relaxed);
-        let Some(ip) = self.ip else { return };
-        self.admission.by_ip.remove_if_mut(&ip, |_, count| {
+    }
+}
+
+/// A place in an address's share. Dropping it makes room.
+#[derive(Debug)]
+pub struct Share {
+    admission: Arc<Admission>,
+    ip: IpAddr,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.admission.by_ip.remove_if_mut(&self.ip, |_, count| {
             *count -= 1;
             *count == 0
         });
@@ -138,9 +184,10 @@ impl Drop for ConnectionGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Public;
 
     fn admission(total: usize, per_ip: usize) -> Arc<Admission> {
-        Admission::new(Ceilings { total, per_ip, exempt_loopback: true })
+        Admission::new(Ceilings { total, per_ip, exempt_loopback: true, proxies: Proxies::default() })
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -184,6 +231,25 @@ mod tests {
         let guards: Vec<_> = (0..3).map(|_| admission.admit(ip("127.0.0.1")).unwrap()).collect();
         assert_eq!(admission.admit(ip("::1")).unwrap_err(), Refused::Total);
         drop(guards);
+    }
+
+    #[test]
+    fn a_proxy_has_no_share_and_its_clients_have_theirs() {
+        let public = Public { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Public::default() };
+        let proxies = Proxies::from(&public);
+        let admission = Admission::new(Ceilings { total: 4, per_ip: 1, exempt_loopback: true, proxies });
+        let guards: Vec<_> = (0..3).map(|_| admission.admit(ip("10.0.0.1")).unwrap()).collect();
+        let one = admission.share(ip("192.0.2.1")).unwrap().unwrap();
+        assert_eq!(admission.share(ip("192.0.2.1")).unwrap_err(), Refused::PerIp);
+        assert_eq!(admission.admit(ip("192.0.2.1")).unwrap_err(), Refused::PerIp, "one share for both ways");
+        let two = admission.share(ip("192.0.2.2")).unwrap().unwrap();
+        drop(one);
+        assert!(admission.admit(ip("192.0.2.1")).is_ok());
+        let last = admission.admit(ip("10.0.0.2")).unwrap();
+        assert_eq!(admission.admit(ip("10.0.0.2")).unwrap_err(), Refused::Total);
+        drop((guards, two, last));
+        assert_eq!(admission.total(), 0);
+        assert!(admission.by_ip.is_empty());
     }
 
     #[test]

@@ -131,7 +131,7 @@ async fn answer(accounts: &Accounts, request: Request<Body>) -> Result<SignedIn,
         tracing::info!(?origin, "sign-in from an origin that is not on the group's list");
         spoil(&mut attempt);
     }
-    accounts.sign_in(attempt, peer.addr.ip().to_canonical()).await.map_err(refusal)
+    accounts.sign_in(attempt, peer.ip).await.map_err(refusal)
 }
 
 fn refusal(error: SignInError) -> ApiError {
@@ -294,11 +294,10 @@ mod tests {
 
     impl Door {
         async fn send(&self, request: Request<Body>) -> (u16, HeaderMap, Value) {
-            let addr = "192.0.2.1:1".parse().unwrap();
-            let guard =
-                Arc::new(Admission::new(Ceilings::none()).admit("192.0.2.1".parse().unwrap()).unwrap());
+            let ip = "192.0.2.1".parse().unwrap();
+            let guard = Arc::new(Admission::new(Ceilings::none()).admit(ip).unwrap());
             let mut request = request;
-            request.extensions_mut().insert(Peer { addr, guard });
+            request.extensions_mut().insert(Peer { ip, guard, share: None });
             let response = self.router.clone().oneshot(request).await.unwrap();
             let (head, body) = response.into_parts();
             let body = body.collect().await.unwrap().to_bytes();

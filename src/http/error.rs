@@ -12,6 +12,8 @@ use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue, RETRY_AFTER};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::limits;
+
 /// Names one request in the answer and in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -48,6 +50,12 @@ impl ApiError {
     /// The path exists, the method does not.
     pub const fn method_not_allowed() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
+    }
+
+    /// Its address has all the connections that one may have.
+    pub const fn too_many_connections() -> Self {
+        let message = "too many connections from one address";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).after(limits::COME_BACK)
     }
 
     /// The server can't do it now.

@@ -21,12 +21,14 @@ use super::error::ApiError;
 use super::routes::parameter;
 use crate::clock::Wall;
 use crate::hub::Hub;
+use crate::hub::devices::DeviceTold;
 use crate::hub::guests::{self, Knock, LetIn, NotLetIn, Way, Welcome};
 use crate::ids::{GroupId, ParticipantId, RequestId, SessionId};
 use crate::limits;
 use crate::model::lead::Guest;
 use crate::model::origin::Origin;
 use crate::model::settings::Audience;
+use crate::wire::permission::{Step, Told};
 use crate::wire::session::Role;
 use crate::wire::visitor::{AgentName, SessionKind, TermsAnswer, TermsShown};
 
@@ -51,6 +53,8 @@ struct Asked {
     device_id: Option<String>,
     #[serde(default)]
     platform: Option<String>,
+    #[serde(default)]
+    permissions: Told,
     /// The answer to the terms, when they were asked.
     #[serde(default)]
     terms: Option<TermsAnswer>,
@@ -69,12 +73,12 @@ struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<Arc<str>>,
     /// What the guest has to allow on its device first. Whoever watches has nothing to allow.
-    steps: [&'static str; 0],
+    steps: Vec<Step>,
 }
 
 impl From<LetIn> for Answer {
     fn from(guest: LetIn) -> Self {
-        let LetIn { session, kind, title, ticket } = guest;
+        let LetIn { session, kind, title, ticket, steps } = guest;
         Self {
             ticket: ticket.ticket,
             ticket_expires_at: ticket.expires_at,
@@ -83,7 +87,7 @@ impl From<LetIn> for Answer {
             role: ticket.role,
             kind,
             title,
-            steps: [],
+            steps,
         }
     }
 }
@@ -99,12 +103,23 @@ struct Question {
     agent: AgentName,
     control: bool,
     terms: TermsShown,
-    steps: [&'static str; 1],
+    steps: Vec<Todo>,
+}
+
+/// What is to be done before there is a ticket, or behind it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Todo {
+    Device(Step),
+    Named(&'static str),
 }
 
 impl From<guests::Asked> for Question {
     fn from(asked: guests::Asked) -> Self {
-        let guests::Asked { session, kind, asks } = asked;
+        let guests::Asked { session, kind, asks, steps } = asked;
+        // What it accepts is this very question, whichever time it comes.
+        let device = steps.into_iter().filter(|step| *step != Step::Allow).map(Todo::Device);
+        let steps = device.chain([Todo::Named("terms")]).collect();
         Self {
             session_id: session,
             role: Role::Publisher,
@@ -113,7 +128,7 @@ impl From<guests::Asked> for Question {
             agent: AgentName { name: asks.asked_by },
             control: asks.control,
             terms: asks.terms,
-            steps: ["terms"],
+            steps,
         }
     }
 }
@@ -144,7 +159,7 @@ async fn whose(
     Extension(peer): Extension<Peer>,
 ) -> Response {
     let group = parameter(query.as_deref(), "group").and_then(|group| GroupId::new(group).ok());
-    match hub.agent_name_at(group.as_ref(), &address, peer.addr.ip().to_canonical()).await {
+    match hub.agent_name_at(group.as_ref(), &address, peer.ip).await {
         Ok(name) => no_store(Json(Whose { name }).into_response()),
         Err(why) => {
             let refusal = refusal(why);
@@ -203,8 +218,9 @@ async fn answer(hub: &Arc<Hub>, request: Request<Body>) -> Result<Welcome, ApiEr
         _ => return Err(ApiError::bad_message("a guest shows a session key or an invite")),
     };
     let guest = Guest { name: asked.name, email: asked.email };
-    let (from, origin) = (peer.addr.ip().to_canonical(), foreign(hub, &head.headers));
-    let knock = Knock { way, guest, terms: asked.terms, from, origin };
+    let device = DeviceTold { id: asked.device_id, permissions: asked.permissions };
+    let (from, origin) = (peer.ip, foreign(hub, &head.headers));
+    let knock = Knock { way, guest, terms: asked.terms, device, from, origin };
     hub.guest(knock).await.map_err(refusal)
 }
 

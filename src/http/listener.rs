@@ -6,8 +6,9 @@
 //! public and the ops listener.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,17 +19,22 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::admission::{Admission, Refused};
 use super::error::ApiError;
-use super::{Peer, UpgradeHook};
+use super::proxied::{self, BadHeader};
+use super::{ConnectionGuard, Peer, UpgradeHook};
+use crate::arrivals::{Arrival, Arrivals};
 use crate::limits;
 use crate::telemetry::{Meters, SocketKind};
+use crate::tls::{Certificates, Stream};
 
 /// A listener that can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +103,7 @@ fn socket_kind(path: &str) -> Option<SocketKind> {
 /// How patient a listener is.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// With a request head.
+    /// With a request head, and with what a proxy says before it.
     pub header: Duration,
 }
 
@@ -118,53 +124,67 @@ pub struct Listener {
     pub admission: Arc<Admission>,
     /// How long a request may take to arrive.
     pub timing: Timing,
+    /// Whether connections come from trusted proxies, which say for whom (PROXY protocol).
+    pub proxied: bool,
+    /// What the listener proves itself with; none speaks plain text.
+    pub tls: Option<Arc<Certificates>>,
     /// What is counted.
     pub meters: Arc<Meters>,
 }
 
-/// The loop's next step.
-enum Next {
-    Accepted(io::Result<(TcpStream, SocketAddr)>),
-    Stop,
+/// Why a connection through a proxy is refused.
+#[derive(Debug, thiserror::Error)]
+enum BadProxy {
+    #[error("it does not come from one of public.trusted_proxies")]
+    Stranger,
+    #[error(transparent)]
+    Header(#[from] BadHeader),
 }
 
 impl Listener {
     /// Accepts until `stop`, then waits for the open requests, or until `force`.
     pub async fn run(self, stop: CancellationToken, force: CancellationToken) {
-        let Self { socket, edge, admission, timing, meters } = self;
-        let shared = Arc::new(Shared { edge, http: http(timing), stop, force });
+        let Self { socket, edge, admission, timing, proxied, tls, meters } = self;
+        // Sockets are for the public, and only operators' machines ask where there are none.
+        let serves_by_spare = edge.upgrade.is_none();
+        let (name, spares) = match serves_by_spare {
+            true => ("ops", limits::OPERATOR_SPARES),
+            false => ("public", limits::PUBLIC_SPARES),
+        };
+        let mut arrivals = Arrivals::new(name, socket, spares, Arc::clone(&meters));
+        let admitting = Arc::clone(&admission);
+        let shared = Arc::new(Shared {
+            edge,
+            http: http(timing),
+            timing,
+            proxied,
+            tls,
+            stop,
+            force,
+            admission: admitting,
+            meters,
+            warned: Mutex::new(None),
+        });
         let tasks = TaskTracker::new();
         loop {
-            let next = tokio::select! {
+            let Arrival { stream, from, by_spare } = tokio::select! {
                 biased;
-                () = shared.stop.cancelled() => Next::Stop,
-                accepted = socket.accept() => Next::Accepted(accepted),
+                () = shared.stop.cancelled() => break,
+                arrival = arrivals.next() => arrival,
             };
-            let (stream, addr) = match next {
-                Next::Stop => break,
-                Next::Accepted(Ok(accepted)) => accepted,
-                Next::Accepted(Err(error)) if is_about_the_peer(&error) => continue,
-                Next::Accepted(Err(error)) => {
-                    tracing::warn!(%error, "can't accept connections, waiting a moment");
-                    meters.refusal("files");
-                    tokio::select! {
-                        () = shared.stop.cancelled() => break,
-                        () = tokio::time::sleep(limits::ACCEPT_BACK_OFF) => continue,
-                    }
-                }
-            };
-            match admission.admit(addr.ip()) {
+            // The last descriptor is for telling one after the other, unless it was kept to serve.
+            if by_spare && !serves_by_spare {
+                shared.refuse(&stream, Refused::Files);
+                continue;
+            }
+            match admission.admit(from.ip()) {
                 Ok(guard) => {
-                    let peer = Peer { addr, guard: Arc::new(guard) };
-                    tasks.spawn(Arc::clone(&shared).serve(stream, peer));
+                    tasks.spawn(Arc::clone(&shared).serve(stream, from.ip().to_canonical(), guard));
                 }
-                Err(refused) => {
-                    meters.refusal(refused.name());
-                    turn_away(&stream, refused);
-                }
+                Err(refused) => shared.refuse(&stream, refused),
             }
         }
-        drop(socket);
+        drop(arrivals);
         tasks.close();
         tasks.wait().await;
     }
@@ -174,12 +194,26 @@ impl Listener {
 struct Shared {
     edge: Edge,
     http: http1::Builder,
+    timing: Timing,
+    proxied: bool,
+    tls: Option<Arc<Certificates>>,
     stop: CancellationToken,
     force: CancellationToken,
+    admission: Arc<Admission>,
+    meters: Arc<Meters>,
+    /// When a refused connection was last warned of.
+    warned: Mutex<Option<Instant>>,
 }
 
 impl Shared {
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: Peer) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, ip: IpAddr, guard: ConnectionGuard) {
+        let entered = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return,
+            // What it takes is given back before the connection is served.
+            entered = Box::pin(self.enter(stream, ip, guard)) => entered,
+        };
+        let Some((stream, peer)) = entered else { return };
         let service = service_fn(|request| {
             let answer = Arc::clone(&self).answer(request, peer.clone());
             async { Ok::<_, Infallible>(answer.await) }
@@ -202,7 +236,85 @@ impl Shared {
         }
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    /// Finds out who is there and shakes hands, before a request is read. None: they were refused.
+    async fn enter(&self, mut tcp: TcpStream, ip: IpAddr, guard: ConnectionGuard) -> Option<(Stream, Peer)> {
+        let peer = self.peer(&mut tcp, ip, guard).await?;
+        let Some(tls) = &self.tls else { return Some((Stream::Plain(tcp), peer)) };
+        match tls.accept(tcp).await {
+            Ok(stream) => Some((Stream::Secured(Box::new(stream)), peer)),
+            Err(error) => {
+                // Ordinary on the open internet, as other early ends are.
+                self.meters.refusal("tls");
+                tracing::debug!(%error, cause = error.source().map(tracing::field::display), "no TLS");
+                None
+            }
+        }
+    }
+
+    /// Who is there, by what a proxy says first where there is one.
+    async fn peer(&self, stream: &mut TcpStream, ip: IpAddr, guard: ConnectionGuard) -> Option<Peer> {
+        let mut peer = Peer { ip, guard: Arc::new(guard), share: None };
+        if !self.proxied {
+            return Some(peer);
+        }
+        let told = if self.admission.trusts(ip) {
+            proxied::client(stream, self.timing.header).await.map_err(BadProxy::from)
+        } else {
+            Err(BadProxy::Stranger)
+        };
+        match told {
+            // The proxy itself asks how things are.
+            Ok(None) => {}
+            Ok(Some(client)) => {
+                peer.ip = client;
+                match self.admission.share(client) {
+                    Ok(share) => peer.share = share.map(Arc::new),
+                    Err(refused) => {
+                        self.refuse(stream, refused);
+                        return None;
+                    }
+                }
+            }
+            Err(error) => {
+                self.meters.refusal("proxy_header");
+                self.warn(ip, &error);
+                return None;
+            }
+        }
+        Some(peer)
+    }
+
+    /// Turns a connection away that there is no room for. Over TLS that can't be told in one write.
+    fn refuse(&self, stream: &TcpStream, refused: Refused) {
+        self.meters.refusal(refused.name());
+        if self.tls.is_none() {
+            turn_away(stream, refused);
+        }
+    }
+
+    /// Says why a connection was refused, unless one was a moment ago.
+    fn warn(&self, from: IpAddr, error: &BadProxy) {
+        let now = Instant::now();
+        let mut warned = self.warned.lock();
+        if warned.is_none_or(|at| now.duration_since(at) >= limits::REFUSAL_WARNING) {
+            *warned = Some(now);
+            tracing::warn!(%from, %error, "refused a connection: public.proxy_protocol is on");
+        }
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, mut peer: Peer) -> Response<Body> {
+        if let Some(client) = self.admission.client(peer.ip, request.headers()) {
+            peer.ip = client;
+            if socket_kind(request.uri().path()).is_some() {
+                match self.admission.share(client) {
+                    Ok(share) => peer.share = share.map(Arc::new),
+                    Err(refused) => {
+                        self.meters.refusal(refused.name());
+                        return ApiError::too_many_connections().respond();
+                    }
+                }
+            }
+        }
         self.edge.answer(request, peer).await
     }
 }
@@ -216,17 +328,11 @@ fn http(timing: Timing) -> http1::Builder {
     http
 }
 
-/// Errors that say something about one connection, not about the listener.
-fn is_about_the_peer(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
 /// Tells a connection that is not admitted, as far as one write goes: nothing is waited for on its
 /// behalf.
 fn turn_away(stream: &TcpStream, refused: Refused) {
     let (status, code) = match refused {
-        Refused::Total => ("503 Service Unavailable", "overload"),
+        Refused::Files | Refused::Total => ("503 Service Unavailable", "overload"),
         Refused::PerIp => ("429 Too Many Requests", "rate_limited"),
     };
     let body = format!(r#"{{"error":{{"code":"{code}","message":"{refused}","requestId":""}}}}"#);
@@ -242,7 +348,9 @@ fn turn_away(stream: &TcpStream, refused: Refused) {
 #[cfg(test)]
 mod tests {
     use super::super::admission::Ceilings;
+    use super::super::forwarded::Proxies;
     use super::*;
+    use crate::config::Public;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::task::JoinHandle;
@@ -260,12 +368,17 @@ mod tests {
     }
 
     fn open(edge: Edge, ceilings: Ceilings, timing: Timing) -> Site {
+        listen(edge, ceilings, timing, false)
+    }
+
+    fn listen(edge: Edge, ceilings: Ceilings, timing: Timing, proxied: bool) -> Site {
         let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = socket.local_addr().unwrap();
         let admission = Admission::new(ceilings);
         let (stop, force) = (CancellationToken::new(), CancellationToken::new());
         let (meters, scrape) = Meters::new();
-        let listener = Listener { socket, edge, admission: Arc::clone(&admission), timing, meters };
+        let listener =
+            Listener { socket, edge, admission: Arc::clone(&admission), timing, proxied, tls: None, meters };
         let task = tokio::spawn(listener.run(stop.clone(), force.clone()));
         Site { addr, admission, stop, force, task, scrape }
     }
@@ -334,7 +447,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_over_its_share_is_told_and_counted() {
-        let ceilings = Ceilings { total: 10, per_ip: 1, exempt_loopback: false };
+        let proxies = Proxies::default();
+        let ceilings = Ceilings { total: 10, per_ip: 1, exempt_loopback: false, proxies };
         let site = open(plain(None), ceilings, Timing::default());
         let mut first = TcpStream::connect(site.addr).await.unwrap();
         first.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -346,6 +460,71 @@ mod tests {
         assert!(answer.contains("retry-after: 5") && answer.contains(r#""code":"rate_limited""#), "{answer}");
         let counted = r#"porchlight_refusals_total{limit="connections_per_ip"} 1"#;
         assert!(site.scrape.render().contains(counted));
+    }
+
+    #[tokio::test]
+    async fn clients_of_a_trusted_proxy_have_shares_of_their_own() {
+        let seen = Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let peers = Arc::clone(&seen);
+        // Keeps what it is given, as a socket does.
+        let hook: UpgradeHook = Arc::new(move |_, _, peer| {
+            peers.lock().push(peer);
+            let answer = ApiError::unavailable("sockets are not served").respond();
+            Box::pin(std::future::ready(answer))
+        });
+        let public = Public { trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()], ..Public::default() };
+        let proxies = Proxies::from(&public);
+        let ceilings = Ceilings { total: 10, per_ip: 1, exempt_loopback: false, proxies };
+        let site = open(plain(Some(hook)), ceilings, Timing::default());
+        let ask = async |forwarded: &str| {
+            let head = format!("GET /v1/visitor HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{forwarded}\r\n");
+            status(&say(site.addr, &head).await).to_owned()
+        };
+        assert_eq!(ask("x-forwarded-for: 198.51.100.7\r\n").await, "503");
+        let made_up = "x-forwarded-for: 203.0.113.9\r\nx-forwarded-for: 198.51.100.7\r\n";
+        assert_eq!(ask(made_up).await, "429", "one is all that it may have");
+        assert_eq!(ask("x-forwarded-for: 198.51.100.8\r\n").await, "503");
+        let addresses: Vec<_> = seen.lock().iter().map(|peer: &Peer| peer.ip.to_string()).collect();
+        assert_eq!(addresses, ["198.51.100.7", "198.51.100.8"]);
+        seen.lock().clear();
+        assert_eq!(ask(made_up).await, "503", "its share is given back");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_says_for_whom_it_connects() {
+        let trusted = |networks: &[&str]| {
+            let trusted_proxies = networks.iter().map(|network| network.parse().unwrap()).collect();
+            let proxies = Proxies::from(&Public { trusted_proxies, ..Public::default() });
+            Ceilings { total: 10, per_ip: 1, exempt_loopback: false, proxies }
+        };
+        let hello = get("/hello");
+        let site = listen(plain(None), trusted(&["127.0.0.1/32"]), Timing::default(), true);
+        let told = async |header: &str| say(site.addr, &format!("{header}{hello}")).await;
+        for header in ["PROXY TCP4 198.51.100.7 192.0.2.1 1 2\r\n", "PROXY UNKNOWN\r\n"] {
+            assert_eq!(status(&told(header).await), "200", "{header}");
+        }
+        // Two at once from one address are too many here, whatever port and proxy they come by.
+        let mut first = TcpStream::connect(site.addr).await.unwrap();
+        let header = "PROXY TCP4 198.51.100.7 192.0.2.1 1 2\r\n";
+        first.write_all(format!("{header}GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut byte = [0];
+        within(first.read_exact(&mut byte)).await.unwrap();
+        assert_eq!(status(&told(header).await), "429");
+        assert_eq!(status(&told("PROXY TCP4 198.51.100.8 192.0.2.1 1 2\r\n").await), "200");
+        // In clear words, and with a header of HTTP that would say so elsewhere.
+        assert_eq!(say(site.addr, &hello).await, "");
+        assert_eq!(told("PROXY TCP4 nobody\r\n").await, "");
+        let refused = site.scrape.render();
+        assert!(refused.contains(r#"porchlight_refusals_total{limit="proxy_header"} 2"#), "{refused}");
+
+        let strangers = listen(plain(None), trusted(&["192.0.2.0/24"]), Timing::default(), true);
+        assert_eq!(say(strangers.addr, &format!("{header}{hello}")).await, "");
+        let hasty = Timing { header: Duration::from_millis(50) };
+        let slow = listen(plain(None), trusted(&["127.0.0.1/32"]), hasty, true);
+        assert_eq!(say(slow.addr, "PROXY TCP4 198.").await, "");
+        // One that asks for none gets none.
+        let open = open(plain(None), trusted(&["127.0.0.1/32"]), Timing::default());
+        assert_eq!(status(&say(open.addr, &format!("{header}{hello}")).await), "400");
     }
 
     #[tokio::test]

@@ -8,14 +8,16 @@ mod admission;
 mod assets;
 mod auth;
 mod error;
+mod forwarded;
 mod guest;
 mod health;
 mod listener;
 mod ops;
+mod proxied;
 mod receipts;
 mod routes;
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -25,9 +27,10 @@ use hyper::{Request, Response};
 
 use crate::telemetry::SocketKind;
 
-pub use admission::{Admission, Ceilings, ConnectionGuard, Refused};
+pub use admission::{Admission, Ceilings, ConnectionGuard, Refused, Share};
 pub use assets::has_cobrowse;
 pub use error::ApiError;
+pub use forwarded::Proxies;
 pub use guest::guest_router;
 pub use health::{Health, PartState};
 pub use listener::{BindError, Edge, Listener, Timing, bind};
@@ -37,11 +40,13 @@ pub use routes::{PublicState, public_router};
 /// Who is at the other end of a connection. It travels as a request extension as well.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// Its address.
-    pub addr: SocketAddr,
+    /// Its address; behind a trusted proxy, that of the proxy's client.
+    pub ip: IpAddr,
     /// Its place among the admitted connections. Whoever takes a connection over keeps this until the
     /// socket is closed.
     pub guard: Arc<ConnectionGuard>,
+    /// Its place in its address's share, where that is not part of `guard`: what a trusted proxy brings. Kept as long.
+    pub share: Option<Arc<Share>>,
 }
 
 /// Takes over a request to one of the three WebSocket paths: checks it, answers it (101 or a refusal)

@@ -37,6 +37,7 @@ pub use sign_in::{SignIn, SignInError, SignedIn};
 
 use crate::auth::agent_token::AgentTokens;
 use crate::auth::api_key::ApiKeySecret;
+use crate::auth::attempts::Policy;
 use crate::auth::opaque::Digest;
 use crate::auth::permissions::Permissions;
 use crate::auth::secret::MasterSecret;
@@ -192,15 +193,25 @@ pub enum Changed {
 }
 
 impl Accounts {
-    /// Loads all groups and agents.
+    /// Loads all groups and agents, with the usual policy against wrong tries.
     pub async fn open(store: Arc<dyn Store>, master: MasterSecret, clock: Clock) -> Result<Self, StoreError> {
+        Self::guarded(store, master, clock, Policy::STANDARD).await
+    }
+
+    /// Loads all groups and agents; `policy` says how many wrong tries lock an agent or an address.
+    pub async fn guarded(
+        store: Arc<dyn Store>,
+        master: MasterSecret,
+        clock: Clock,
+        policy: Policy,
+    ) -> Result<Self, StoreError> {
         let inner = Inner {
             tokens: AgentTokens::new(&master),
             operator_key: auth::api_key::admin_key(&master),
             groups: ArcSwap::default(),
             members: DashMap::new(),
             writing: tokio::sync::Mutex::new(()),
-            doors: doors::Doors::new(&master.derive("doors", &[])),
+            doors: doors::Doors::new(&master.derive("doors", &[]), policy),
             password_checks: Arc::new(Semaphore::new(limits::PASSWORD_CHECKS)),
             running: Mutex::new(HashMap::new()),
             used: Mutex::new(HashMap::new()),

@@ -141,7 +141,7 @@ impl AgentSeat {
         let (message, text) = match message {
             FromAgent::Join(join) if join.session_key.is_some() => {
                 let join = self.keyed(join).await?;
-                keyed = join.by_session(id);
+                keyed = join.by_name(id);
                 (FromAgent::Join(join), keyed.as_str())
             }
             message => (message, text),

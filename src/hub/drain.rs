@@ -10,20 +10,22 @@ use std::time::Duration;
 
 use dashmap::Entry;
 use futures_util::future::join_all;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::Hub;
 use super::registry::Connection;
 use super::sessions::LiveSession;
+use super::{Hub, elsewhere};
 use crate::cluster::Inherited;
-use crate::ids::{ConnectionId, GroupId, VisitorId, VisitorKey};
+use crate::ids::{ConnectionId, VisitorKey};
 use crate::limits;
 use crate::model::presence::Input;
 use crate::model::session::EndReason;
-use crate::model::visitor::State;
+use crate::model::signal::Signal;
 use crate::telemetry::SocketKind;
 use crate::wire::close::{Close, CloseCode};
-use crate::wire::message::Text;
+use crate::wire::error::{ErrorCode, Refusal};
+use crate::wire::message::{Raw, Text};
 use crate::wire::visitor::ToVisitor;
 
 /// Steps in which a drain lets connections go.
@@ -78,6 +80,10 @@ impl Hub {
         self.saved(&sessions).await;
         if hands_over {
             self.until_taken_over(begun + grace + grace * 3 / 4).await;
+            self.forwards.close();
+            if tokio::time::timeout(limits::WIRE_ANSWER, self.forwards.wait()).await.is_err() {
+                tracing::warn!(visitors = self.forwards.len(), "held signals do not follow in time");
+            }
         }
     }
 
@@ -114,22 +120,24 @@ impl Hub {
     /// Lets go of visitors that other nodes speak for by now, until none is left.
     async fn until_taken_over(self: &Arc<Self>, until: Instant) {
         while !self.tracker.is_empty() && Instant::now() < until {
-            let mut groups: HashMap<GroupId, Vec<VisitorId>> = HashMap::new();
-            for key in self.tracker.keys() {
-                groups.entry(key.group).or_default().push(key.visitor);
-            }
-            for (group, visitors) in groups {
-                for visitors in visitors.chunks(limits::DIRECTORY_BATCH) {
-                    let Ok(sight) = self.directory.lookup(self.node, &group, visitors).await else { return };
-                    let found = visitors.iter().zip(sight.visitors);
-                    let taken =
-                        found.filter(|(_, word)| word.as_ref().is_some_and(|word| is_there(word.state())));
-                    for (visitor, _) in taken {
-                        self.displaced(VisitorKey { group: group.clone(), visitor: visitor.clone() });
-                    }
-                }
+            if elsewhere::let_go(self, self.tracker.keys()).await.is_err() {
+                return;
             }
             tokio::time::sleep_until((Instant::now() + limits::HANDOVER_LOOK).min(until)).await;
+        }
+    }
+
+    /// Hands signals that were held for a visitor to the node that speaks for it by now, in their order.
+    pub(super) async fn forward(self: Arc<Self>, key: VisitorKey, held: Vec<Signal>) {
+        for Signal { name, data, agent } in held {
+            let forwarded = match RawValue::from_string(data.into_string()) {
+                Ok(data) => self.signal_anywhere(&key, name, Some(Raw(data.into())), &agent).await,
+                Err(error) => Err(Refusal::new(ErrorCode::BadValue, error.to_string())),
+            };
+            if let Err(Refusal { code, message }) = forwarded {
+                let code = code.as_str();
+                tracing::warn!(group = %key.group, code, %message, "a held signal does not follow its visitor");
+            }
         }
     }
 
@@ -147,8 +155,14 @@ impl Hub {
         let tracked = self.accounts.group(&key.group).is_some_and(|group| group.settings.presence_enabled);
         if tracked {
             let input = Input::Inherited { shown, grace: self.grace_of(key, true) };
-            self.presence_above(inherited.version, key, input);
+            self.presence_above(self.above(key, inherited), key, input);
         }
+    }
+
+    /// What a visitor's versions are to be above from now on. Agents here may have been told more than the directory
+    /// could say.
+    pub(super) fn above(&self, key: &VisitorKey, inherited: &Inherited) -> u64 {
+        inherited.version.max(elsewhere::told(self, key))
     }
 
     /// A visitor's home may be made here: until what is returned is dropped, that it is not found is no news.
@@ -172,11 +186,6 @@ fn send_away(connection: &Connection) {
         connection.outbox.push(Text::of(&reconnect));
     }
     connection.outbox.close(Close::new(CloseCode::Drain, "the node is going away"));
-}
-
-/// Whether somebody speaks for a visitor in this state.
-fn is_there(state: State) -> bool {
-    matches!(state, State::Present | State::Hidden)
 }
 
 /// A visitor's home is being made.

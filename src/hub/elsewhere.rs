@@ -4,26 +4,26 @@
 //! Keeps the last word on each remote visitor that somebody here watches. A word is told on only if it is news, so
 //! that versions never go back and nobody is told the same twice; what was missed is read again and held against what
 //! was told. Who has a tab here is not here: this node's own machine speaks for it.
+//!
+//! Knows of its hub only what [`Near`] says, so that simulations run the same rules.
 
-use std::collections::{HashMap, HashSet};
+mod here;
+mod reread;
+#[cfg(test)]
+mod simulation;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
-mod reread;
-
 use self::reread::Rereads;
-use super::Hub;
 use crate::clock::Wall;
-use crate::cluster::{DirectoryError, Hint, PresenceSource, Sight};
+use crate::cluster::{Directory, DirectoryError, NodeId, Sight};
 use crate::ids::{GroupId, VisitorId, VisitorKey};
 use crate::limits;
-use crate::model::presence::Input;
 use crate::model::visitor::{Snapshot, State, VisitorView};
-use crate::wire::close::{Close, CloseCode};
-use crate::wire::message::Text;
-use crate::wire::visitor::ToVisitor;
 
 /// What was last told of a visitor, and when.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub(super) struct Moment(u64);
 /// The last words on visitors of other nodes.
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
-    known: DashMap<GroupId, HashMap<VisitorId, Known>>,
+    known: DashMap<GroupId, BTreeMap<VisitorId, Known>>,
     moments: AtomicU64,
     rereads: Rereads,
 }
@@ -51,6 +51,8 @@ pub(super) struct Taken {
     pub(super) word: Arc<Snapshot>,
     /// Whether somebody was told otherwise before.
     pub(super) is_news: bool,
+    /// The greater version that was told of who is here all the same: its home knows nothing of it.
+    pub(super) ahead: Option<u64>,
 }
 
 impl Elsewhere {
@@ -85,10 +87,12 @@ impl Elsewhere {
         let mut group = self.known.entry(key.group.clone()).or_default();
         let Some(known) = group.get_mut(&key.visitor) else {
             group.insert(key.visitor, Known { word: Arc::clone(&word), heard: began });
-            return Taken { word, is_news: false };
+            return Taken { word, is_news: false, ahead: None };
         };
+        let is_behind = is_there(&word) && word.version() < known.word.version();
+        let ahead = is_behind.then(|| known.word.version());
         let word = if known.heard > began && known.word.version() >= word.version() {
-            return Taken { word: Arc::clone(&known.word), is_news: false };
+            return Taken { word: Arc::clone(&known.word), is_news: false, ahead: None };
         } else if word.version() >= known.word.version() {
             word
         } else {
@@ -101,7 +105,7 @@ impl Elsewhere {
         if is_news {
             *known = Known { word: Arc::clone(&word), heard: began };
         }
-        Taken { word: Arc::clone(&known.word), is_news }
+        Taken { word: Arc::clone(&known.word), is_news, ahead }
     }
 
     /// Notes what this node's own machine told last.
@@ -125,7 +129,7 @@ impl Elsewhere {
             .unwrap_or_default()
     }
 
-    fn groups(&self) -> Vec<GroupId> {
+    fn groups(&self) -> BTreeSet<GroupId> {
         self.known.iter().map(|group| group.key().clone()).collect()
     }
 
@@ -154,220 +158,275 @@ fn is_stale(word: &Snapshot, known: &Snapshot) -> bool {
     word.version() < known.version() || (word.version() == known.version() && word.state() == known.state())
 }
 
-/// Whether who was told to be absent is told to be here by a word that should be older: absences that nobody spoke of
-/// are told in versions of other visitors, and clocks differ. Reading tells.
+/// Whether a word says otherwise than what was told in a greater version. Absences that nobody spoke of are told in
+/// versions of other visitors, what a node told while nobody heard it is known to its own agents alone, and clocks
+/// differ. Reading tells.
 fn contradicts(word: &Snapshot, known: &Snapshot) -> bool {
-    known.state() == State::Absent && word.state() != State::Absent
+    known.version() > word.version()
 }
 
-impl Hub {
-    /// What the directory says.
-    pub(super) fn hear(self: &Arc<Self>, hint: Hint) {
-        match hint {
-            Hint::Visitor(snapshot) => {
-                let key = snapshot.key();
-                // Who has a tab here as well is told of by this node's own machine.
-                if self.is_here(key) || !self.is_watched(key) {
-                    return;
-                }
-                if self.elsewhere.hear(&snapshot) {
-                    self.tell_here(&snapshot);
-                } else if self.elsewhere.get(key).is_some_and(|known| contradicts(&snapshot, &known)) {
-                    self.look_again(key.clone());
-                }
-            }
-            Hint::Reread(Some(group)) => self.reread([group]),
-            Hint::Reread(None) | Hint::Back => self.reread_all(),
-            Hint::Displaced(key) => self.displaced(key),
-            Hint::Raise(key, above) => {
-                self.presence(&key, Input::Raised { above });
-            }
-            Hint::Term(epoch) => self.begin_term(epoch),
-            Hint::NodeGone(node) => self.wires_lost(node),
-            Hint::Session(group, session) => self.hear_of_session(group, session),
-            Hint::Message(key, message) => self.message_of(&key, &Text::from_bytes(message)),
-            Hint::Away(since) => self.all_unknown(since),
-        }
-    }
+/// Whether somebody speaks for a visitor.
+fn is_there(word: &Snapshot) -> bool {
+    matches!(word.state(), State::Present | State::Hidden)
+}
+
+/// What is asked of the hub whose agents and operators are told.
+pub(super) trait Near: Send + Sync + 'static {
+    /// What they were told.
+    fn elsewhere(&self) -> &Elsewhere;
+
+    /// Where other nodes' visitors are found.
+    fn directory(&self) -> &Arc<dyn Directory>;
+
+    /// The node.
+    fn node(&self) -> NodeId;
+
+    /// Its wall clock.
+    fn wall(&self) -> Wall;
+
+    /// Whether a visitor has a tab here, or is within grace.
+    fn is_here(&self, key: &VisitorKey) -> bool;
+
+    /// Whether the home of a visitor is being made here: that it is not found is no news.
+    fn is_arriving(&self, key: &VisitorKey) -> bool;
+
+    /// What this node's own machine says of a visitor.
+    fn own(&self, key: &VisitorKey) -> Option<Snapshot>;
 
     /// Whether anybody here wants to hear of a visitor.
-    pub(super) fn is_watched(&self, key: &VisitorKey) -> bool {
-        self.watchers.has_any(key) || self.operators.concern(key)
+    fn is_watched(&self, key: &VisitorKey) -> bool;
+
+    /// Whether anybody wants to hear of this very visitor.
+    fn is_named(&self, key: &VisitorKey) -> bool;
+
+    /// The visitors of a group that somebody wants to hear of by name.
+    fn named(&self, group: &GroupId) -> BTreeSet<VisitorId>;
+
+    /// Whether somebody wants to hear of all of a group.
+    fn has_whole(&self, group: &GroupId) -> bool;
+
+    /// The groups of which somebody wants to hear anything.
+    fn wanted(&self) -> BTreeSet<GroupId>;
+
+    /// Another node speaks for a visitor: this one forgets it without a word, since it has not gone.
+    fn displaced(self: &Arc<Self>, key: VisitorKey);
+
+    /// Tells whoever wants to hear of a visitor.
+    fn tell_here(self: &Arc<Self>, word: &Arc<Snapshot>);
+
+    /// A group is about to be read again: reads whatever else of other nodes is watched there. False where that fails.
+    fn rereads(self: &Arc<Self>, group: &GroupId) -> impl Future<Output = bool> + Send;
+
+    /// Lets something run that waits.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static);
+}
+
+/// Another node told of a visitor.
+pub(super) fn hear<N: Near>(near: &Arc<N>, word: &Arc<Snapshot>) {
+    let key = word.key();
+    // Who has a tab here as well is told of by this node's own machine.
+    if near.is_here(key) || !near.is_watched(key) {
+        return;
     }
-
-    fn is_named(&self, key: &VisitorKey) -> bool {
-        self.watchers.is_named(key) || self.operators.is_named(key)
+    if near.elsewhere().hear(word) {
+        near.tell_here(word);
+    } else if near.elsewhere().get(key).is_some_and(|known| contradicts(word, &known)) {
+        look_again(near, key.clone());
     }
+}
 
-    fn is_here(&self, key: &VisitorKey) -> bool {
-        self.tracker.look(key, |_| ()).is_some()
+/// This node's own machine tells of a visitor.
+pub(super) fn tell_own<N: Near>(near: &Arc<N>, word: &Arc<Snapshot>, is_draining: bool) {
+    let key = word.key();
+    if word.state() == State::Absent {
+        // Another node may have taken it over from this one; if nobody has, the directory says so. Until then it is not
+        // known, and whatever is told is not below what was told here.
+        if is_draining && near.directory().confirms(near.node(), &key.group) {
+            near.elsewhere().note(&Arc::new(word.view().unknown(near.wall()).snapshot()));
+            return;
+        }
+        near.elsewhere().note(word);
     }
+    near.tell_here(word);
+}
 
-    /// Forgets what nobody wants to hear of any more.
-    pub(super) fn tidy_elsewhere(&self) {
-        let now = self.clock.now().wall;
-        self.tidy_far_sessions();
-        self.elsewhere.tidy(now, |key| self.is_watched(key) && !self.is_here(key), |key| self.is_named(key));
+/// Lets go of those visitors of this node that other nodes speak for by now.
+pub(super) async fn let_go<N: Near>(near: &Arc<N>, keys: Vec<VisitorKey>) -> Result<(), DirectoryError> {
+    let mut groups: BTreeMap<GroupId, Vec<VisitorId>> = BTreeMap::new();
+    for key in keys {
+        groups.entry(key.group).or_default().push(key.visitor);
     }
-
-    // ── Readings ───────────────────────────────────────────────────────────────────────────────
-
-    /// Visitors as the agents of a group are told, in the order asked: this node's own word first, and
-    /// otherwise what other nodes say. Where those cannot be asked, what is known, and otherwise nothing is certain.
-    pub async fn lookup(self: &Arc<Self>, group: &GroupId, visitors: &[VisitorId]) -> Vec<Arc<Snapshot>> {
-        let key = |visitor: &VisitorId| VisitorKey { group: group.clone(), visitor: visitor.clone() };
-        let missing: Vec<VisitorId> =
-            visitors.iter().filter(|visitor| !self.is_here(&key(visitor))).cloned().collect();
-        let mut elsewhere = HashMap::new();
-        if !missing.is_empty() {
-            let began = self.elsewhere.moment();
-            let sight = self.directory.lookup(self.node, group, &missing).await;
-            for (at, visitor) in missing.iter().enumerate() {
-                let word = self.word(&key(visitor), &sight, at);
-                elsewhere.insert(visitor.clone(), self.take_read(began, word));
+    for (group, visitors) in groups {
+        for visitors in visitors.chunks(limits::DIRECTORY_BATCH) {
+            let sight = near.directory().lookup(near.node(), &group, visitors).await?;
+            let found = visitors.iter().zip(sight.visitors);
+            for (visitor, _) in found.filter(|(_, word)| word.as_deref().is_some_and(is_there)) {
+                near.displaced(VisitorKey { group: group.clone(), visitor: visitor.clone() });
             }
         }
-        let find = |visitor: &VisitorId| {
-            let key = key(visitor);
-            let here = self.tracker.snapshot(&key).map(Arc::new);
-            here.or_else(|| elsewhere.get(visitor).cloned())
-                .unwrap_or_else(|| Arc::new(Self::absent(&key, self.clock.now().wall)))
-        };
-        visitors.iter().map(find).collect()
     }
+    Ok(())
+}
 
-    /// Every visitor of a group, on all nodes.
-    pub async fn all_visitors(
-        self: &Arc<Self>,
-        group: &GroupId,
-    ) -> Result<Vec<Arc<Snapshot>>, DirectoryError> {
-        let mut all = self.list_elsewhere(group).await?;
-        all.extend(PresenceSource::snapshots(&**self, group));
-        Ok(all)
+/// The greatest version of a visitor that anybody here was told, as far as is known.
+pub(super) fn told<N: Near>(near: &N, key: &VisitorKey) -> u64 {
+    near.elsewhere().get(key).map_or(0, |known| known.version())
+}
+
+// ── Readings ───────────────────────────────────────────────────────────────────────────────
+
+/// Visitors as the agents of a group are told, in the order asked: this node's own word first, and
+/// otherwise what other nodes say. Where those cannot be asked, what is known, and otherwise nothing is certain.
+pub(super) async fn lookup<N: Near>(
+    near: &Arc<N>,
+    group: &GroupId,
+    visitors: &[VisitorId],
+) -> Vec<Arc<Snapshot>> {
+    let key = |visitor: &VisitorId| VisitorKey { group: group.clone(), visitor: visitor.clone() };
+    let missing: Vec<VisitorId> =
+        visitors.iter().filter(|visitor| !near.is_here(&key(visitor))).cloned().collect();
+    let mut elsewhere = HashMap::new();
+    if !missing.is_empty() {
+        let began = near.elsewhere().moment();
+        let sight = near.directory().lookup(near.node(), group, &missing).await;
+        let mut told = Vec::new();
+        for (at, visitor) in missing.iter().enumerate() {
+            let word = word(near, &key(visitor), &sight, at);
+            elsewhere.insert(visitor.clone(), take_read(near, began, word, &mut told));
+        }
+        near.directory().outbid(group, told);
     }
+    let find = |visitor: &VisitorId| {
+        let key = key(visitor);
+        let here = near.own(&key).map(Arc::new);
+        here.or_else(|| elsewhere.get(visitor).cloned())
+            .unwrap_or_else(|| Arc::new(super::Hub::absent(&key, near.wall())))
+    };
+    visitors.iter().map(find).collect()
+}
 
-    /// Every visitor of a group that is on other nodes only.
-    async fn list_elsewhere(self: &Arc<Self>, group: &GroupId) -> Result<Vec<Arc<Snapshot>>, DirectoryError> {
-        let began = self.elsewhere.moment();
-        let sight = self.directory.list(self.node, group).await?;
-        let mut all: Vec<_> = sight
-            .visitors
-            .iter()
-            .flatten()
-            .filter(|word| !self.is_here(word.key()))
-            .map(|word| self.take_read(began, Arc::clone(word)))
-            .collect();
-        if let Some(since) = sight.doubt {
-            // Who was there and is not found may still be there.
-            let found: HashSet<VisitorId> = all.iter().map(|word| word.key().visitor.clone()).collect();
-            for known in self.elsewhere.all(group) {
-                let key = known.key();
-                if known.state() != State::Absent && !found.contains(&key.visitor) && !self.is_here(key) {
-                    all.push(Arc::new(known.view().unknown(since).snapshot()));
-                }
+/// Every visitor of a group that is on other nodes only.
+async fn list_elsewhere<N: Near>(
+    near: &Arc<N>,
+    group: &GroupId,
+) -> Result<Vec<Arc<Snapshot>>, DirectoryError> {
+    let began = near.elsewhere().moment();
+    let sight = near.directory().list(near.node(), group).await?;
+    let mut told = Vec::new();
+    let mut all: Vec<_> = sight
+        .visitors
+        .iter()
+        .flatten()
+        .filter(|word| !near.is_here(word.key()))
+        .map(|word| take_read(near, began, Arc::clone(word), &mut told))
+        .collect();
+    near.directory().outbid(group, told);
+    if let Some(since) = sight.doubt {
+        // Who was there and is not found may still be there.
+        let found: HashSet<VisitorId> = all.iter().map(|word| word.key().visitor.clone()).collect();
+        for known in near.elsewhere().all(group) {
+            let key = known.key();
+            if known.state() != State::Absent && !found.contains(&key.visitor) && !near.is_here(key) {
+                all.push(Arc::new(known.view().unknown(since).snapshot()));
             }
         }
-        all.retain(|word| word.state() != State::Absent);
-        Ok(all)
     }
+    all.retain(|word| word.state() != State::Absent);
+    Ok(all)
+}
 
-    /// The same; where the others cannot be asked, what is known of them.
-    pub(super) async fn known_elsewhere(self: &Arc<Self>, group: &GroupId) -> Vec<Arc<Snapshot>> {
-        self.list_elsewhere(group).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the live list may lack other nodes' visitors");
-            let mut known = self.elsewhere.all(group);
-            known.retain(|word| word.state() != State::Absent && !self.is_here(word.key()));
-            known
+/// The same; where the others cannot be asked, what is known of them.
+pub(super) async fn known_elsewhere<N: Near>(near: &Arc<N>, group: &GroupId) -> Vec<Arc<Snapshot>> {
+    list_elsewhere(near, group).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the live list may lack other nodes' visitors");
+        let mut known = near.elsewhere().all(group);
+        known.retain(|word| word.state() != State::Absent && !near.is_here(word.key()));
+        known
+    })
+}
+
+/// What a reading says of a visitor.
+fn word<N: Near>(
+    near: &Arc<N>,
+    key: &VisitorKey,
+    sight: &Result<Sight, DirectoryError>,
+    at: usize,
+) -> Arc<Snapshot> {
+    let unknown = |since: Wall| {
+        let known = near.elsewhere().get(key);
+        // Whatever comes is above it.
+        let blank = || VisitorView::absent(key, since, 0).unknown(since).snapshot();
+        known.map_or_else(blank, |known| match known.state() {
+            State::Unknown => Snapshot::clone(&known),
+            _ => known.view().unknown(since).snapshot(),
         })
-    }
-
-    /// What a reading says of a visitor.
-    fn word(&self, key: &VisitorKey, sight: &Result<Sight, DirectoryError>, at: usize) -> Arc<Snapshot> {
-        let unknown = |since: Wall| {
-            let known = self.elsewhere.get(key);
-            // Whatever comes is above it.
-            let blank = || VisitorView::absent(key, since, 0).unknown(since).snapshot();
-            known.map_or_else(blank, |known| match known.state() {
-                State::Unknown => Snapshot::clone(&known),
-                _ => known.view().unknown(since).snapshot(),
-            })
-        };
-        match sight {
-            Ok(sight) => match (sight.visitors.get(at).cloned().flatten(), sight.doubt) {
-                (Some(word), _) => word,
-                (None, Some(since)) => Arc::new(unknown(since)),
-                (None, None) => {
-                    Arc::new(VisitorView::absent(key, self.clock.now().wall, sight.floor).snapshot())
-                }
-            },
-            Err(error) => {
-                tracing::debug!(%error, "remote presence is not read");
-                // What was told a moment ago stands until the directory says that it is away.
-                let known = self.elsewhere.get(key);
-                known.unwrap_or_else(|| Arc::new(unknown(self.clock.now().wall)))
-            }
+    };
+    match sight {
+        Ok(sight) => match (sight.visitors.get(at).cloned().flatten(), sight.doubt) {
+            (Some(word), _) => word,
+            (None, Some(since)) => Arc::new(unknown(since)),
+            (None, None) => Arc::new(VisitorView::absent(key, near.wall(), sight.floor).snapshot()),
+        },
+        Err(error) => {
+            tracing::debug!(%error, "remote presence is not read");
+            // What was told a moment ago stands until the directory says that it is away.
+            let known = near.elsewhere().get(key);
+            known.unwrap_or_else(|| Arc::new(unknown(near.wall())))
         }
     }
+}
 
-    /// Takes a word that was read, tells whoever was told otherwise, and returns what holds.
-    fn take_read(self: &Arc<Self>, began: Moment, word: Arc<Snapshot>) -> Arc<Snapshot> {
-        if !self.is_watched(word.key()) {
-            return word;
-        }
-        if word.state() == State::Absent && self.is_arriving(word.key()) {
-            // It is claimed, and nothing was told yet.
-            return self.elsewhere.get(word.key()).unwrap_or(word);
-        }
-        let taken = self.elsewhere.read(began, word);
-        if taken.is_news && !self.is_here(taken.word.key()) {
-            self.tell_here(&taken.word);
-        }
-        taken.word
+/// Takes a word that was read, tells whoever was told otherwise, and returns what holds. Notes whose home is to go on
+/// above what was told.
+fn take_read<N: Near>(
+    near: &Arc<N>,
+    began: Moment,
+    word: Arc<Snapshot>,
+    told: &mut Vec<(VisitorId, u64)>,
+) -> Arc<Snapshot> {
+    if !near.is_watched(word.key()) {
+        return word;
     }
+    if word.state() == State::Absent && near.is_arriving(word.key()) {
+        // It is claimed, and nothing was told yet.
+        return near.elsewhere().get(word.key()).unwrap_or(word);
+    }
+    let taken = near.elsewhere().read(began, word);
+    told.extend(taken.ahead.map(|ahead| (taken.word.key().visitor.clone(), ahead)));
+    if taken.is_news && !near.is_here(taken.word.key()) {
+        near.tell_here(&taken.word);
+    }
+    taken.word
+}
 
-    /// The directory is away: nothing is known of other nodes' visitors.
-    fn all_unknown(self: &Arc<Self>, since: Wall) {
-        for group in self.elsewhere.groups() {
-            for known in self.elsewhere.all(&group) {
-                let key = known.key();
-                let is_told = known.state() != State::Absent || self.is_named(key);
-                if known.state() != State::Unknown && is_told && self.is_watched(key) && !self.is_here(key) {
-                    let unknown = Arc::new(known.view().unknown(since).snapshot());
-                    if self.elsewhere.hear(&unknown) {
-                        self.tell_here(&unknown);
-                    }
+/// Forgets what nobody wants to hear of any more.
+fn tidy<N: Near>(near: &N) {
+    let now = near.wall();
+    near.elsewhere().tidy(now, |key| near.is_watched(key) && !near.is_here(key), |key| near.is_named(key));
+}
+
+/// The directory is away: nothing is known of other nodes' visitors.
+fn all_unknown<N: Near>(near: &Arc<N>, since: Wall) {
+    for group in near.elsewhere().groups() {
+        for known in near.elsewhere().all(&group) {
+            let key = known.key();
+            let is_told = known.state() != State::Absent || near.is_named(key);
+            if known.state() != State::Unknown && is_told && near.is_watched(key) && !near.is_here(key) {
+                let unknown = Arc::new(known.view().unknown(since).snapshot());
+                if near.elsewhere().hear(&unknown) {
+                    near.tell_here(&unknown);
                 }
             }
         }
     }
+}
 
-    // ── Homes ──────────────────────────────────────────────────────────────────────────────────
-
-    /// Another node speaks for a visitor: its tabs here come back through the claim, and this node forgets it
-    /// without a word, since it has not gone.
-    pub(super) fn displaced(self: &Arc<Self>, key: VisitorKey) {
-        if let Some((last, connections)) = self.tracker.forget(&key) {
-            tracing::info!(group = %key.group, "a visitor has its home on another node");
-            let reconnect = Text::of(&ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() });
-            for tab in connections.into_iter().filter_map(|connection| self.registry.get(connection)) {
-                tab.outbox.push(reconnect.clone());
-                tab.outbox.close(Close::new(CloseCode::Drain, "this visitor is served elsewhere"));
-            }
-            self.forget_code(&key);
-            if self.is_watched(&key) {
-                self.elsewhere.note(&Arc::new(last));
-            }
-        }
-        if self.is_watched(&key) {
-            self.look_again(key);
-        }
-    }
-
-    /// Reads one visitor again.
-    fn look_again(self: &Arc<Self>, key: VisitorKey) {
-        let hub = Arc::clone(self);
-        self.runtime.spawn(async move { hub.lookup(&key.group, std::slice::from_ref(&key.visitor)).await });
-    }
+/// Reads one visitor again.
+fn look_again<N: Near>(near: &Arc<N>, key: VisitorKey) {
+    let hub = Arc::clone(near);
+    near.spawn(async move {
+        lookup(&hub, &key.group, std::slice::from_ref(&key.visitor)).await;
+    });
 }
 
 #[cfg(test)]
@@ -414,6 +473,9 @@ mod tests {
         assert_eq!((taken.word.version(), taken.is_news), (9, false), "absent is absent");
         let taken = elsewhere.read(elsewhere.moment(), word(13, State::Present));
         assert_eq!((taken.word.version(), taken.is_news), (13, true));
+        // Whoever is here was told of in a greater version, which its home is to hear of.
+        let taken = elsewhere.read(elsewhere.moment(), word(12, State::Present));
+        assert_eq!((taken.word.version(), taken.is_news, taken.ahead), (13, false, Some(13)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::Hub;
 use super::accounts::Group;
+use super::devices::DeviceTold;
 use super::sessions::{LiveSession, Whereabouts};
 use crate::auth::opaque::Digest;
 use crate::auth::random;
@@ -26,10 +27,11 @@ use crate::ids::{EventId, GroupId, ParticipantId, SessionId};
 use crate::limits;
 use crate::model::event::{Actor, Door, Event, What};
 use crate::model::lead::{self, Guest};
-use crate::model::session::{Answer, Asks, Entrant, Input, SessionError};
+use crate::model::session::{Answer, Asks, Device, Entrant, Input, SessionError};
 use crate::model::settings::Audience;
 use crate::model::ticket::{Lock, Secret, Token};
 use crate::wire::close::{Close, CloseCode};
+use crate::wire::permission::Step;
 use crate::wire::session::Role;
 use crate::wire::visitor::{SessionKind, TermsAnswer};
 
@@ -63,6 +65,8 @@ pub struct Knock {
     pub guest: Guest,
     /// Its answer to the terms, where it was asked before.
     pub terms: Option<TermsAnswer>,
+    /// Its device.
+    pub device: DeviceTold,
     /// Where it asks from.
     pub from: IpAddr,
     /// The page it asks from, unless it is one of this server's own or there is none.
@@ -89,6 +93,8 @@ pub struct Asked {
     pub kind: SessionKind,
     /// The question.
     pub asks: Asks,
+    /// What it has to do on its device.
+    pub steps: Vec<Step>,
 }
 
 /// A guest that was let in.
@@ -102,6 +108,8 @@ pub struct LetIn {
     pub title: Option<Arc<str>>,
     /// Its ticket.
     pub ticket: GuestTicket,
+    /// What it has to do on its device.
+    pub steps: Vec<Step>,
 }
 
 /// A guest's ticket.
@@ -170,6 +178,8 @@ pub(super) struct Coming {
     pub(super) guest: Guest,
     /// Its answer to the terms, where it was asked before.
     pub(super) terms: Option<TermsAnswer>,
+    /// Its device.
+    pub(super) device: DeviceTold,
 }
 
 /// What a session hands to a guest at its door.
@@ -260,8 +270,8 @@ impl LiveSession {
 impl Hub {
     /// Lets a guest into a session, if what it shows leads to one and it accepted what it has to.
     pub async fn guest(self: &Arc<Self>, knock: Knock) -> Result<Welcome, NotLetIn> {
-        let Knock { way, guest, terms, from, origin } = knock;
-        let guest = Coming { guest: checked(guest)?, terms };
+        let Knock { way, guest, terms, device, from, origin } = knock;
+        let guest = Coming { guest: checked(guest)?, terms, device };
         if self.is_draining() {
             return Err(NotLetIn::Unavailable);
         }
@@ -339,19 +349,22 @@ impl Hub {
         origin: Option<&str>,
     ) -> Result<Welcome, NotLetIn> {
         let (session, group, known) = self.leads_to(way, origin).ok_or(NotLetIn::NotFound)?;
-        let Coming { guest, terms } = coming;
+        let Coming { guest, terms, device } = coming;
         let guest = Guest { name: guest.name.or(known.name), email: guest.email.or(known.email) };
         let name = guest.name.as_deref().map_or_else(|| Arc::from(limits::GUEST_NAME), Arc::from);
-        let ticket = match self.ticket_for(&session, name, terms).await? {
+        let device = self.devices.known(&session.group, device);
+        let handed = self.ticket_for(&session, name, terms, device).await?;
+        let steps = session.view().steps;
+        let ticket = match handed {
             Handed::Ticket(ticket) => ticket,
             Handed::Question(asks) => {
-                return Ok(Welcome::Asked(Asked { session: session.id, kind: session.kind, asks }));
+                return Ok(Welcome::Asked(Asked { session: session.id, kind: session.kind, asks, steps }));
             }
             Handed::Nothing => return Ok(Welcome::Declined),
         };
         self.make_lead(&session, &group, &guest, ticket.participant);
         let title = session.title.clone();
-        Ok(Welcome::In(LetIn { session: session.id, kind: session.kind, title, ticket }))
+        Ok(Welcome::In(LetIn { session: session.id, kind: session.kind, title, ticket, steps }))
     }
 
     /// The session that a key or link leads to from this page, and what is known of the guest.
@@ -396,10 +409,11 @@ impl Hub {
         session: &Arc<LiveSession>,
         name: Arc<str>,
         terms: Option<TermsAnswer>,
+        device: Option<Device>,
     ) -> Result<Handed, NotLetIn> {
         let declines = terms.as_ref().is_some_and(|answer| !answer.accepted);
         let (call, ticket) = session.waiting.begin();
-        let none = match self.drive(session, Input::Guest(Entrant { call, name, terms })) {
+        let none = match self.drive(session, Input::Guest(Entrant { call, name, terms, device })) {
             Ok(Answer::Asks(asks)) => Some(Ok(Handed::Question(asks))),
             Ok(_) if declines && session.guest.is_some() => Some(Ok(Handed::Nothing)),
             Ok(_) => None,

@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod agents;
 pub mod changes;
+pub mod devices;
 mod drain;
 pub mod driver;
 mod elsewhere;
@@ -38,7 +39,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::auth::random;
 use crate::clock::{Clock, Wall};
@@ -47,6 +48,7 @@ use crate::cluster::vault::Vault;
 use crate::cluster::{Directory, DirectoryError, NodeFacts, NodeId, PresenceSource, Sink};
 use crate::hub::accounts::Accounts;
 use crate::hub::changes::SignedIn;
+use crate::hub::devices::Devices;
 use crate::hub::elsewhere::Elsewhere;
 use crate::hub::events::Events;
 use crate::hub::far_sessions::FarSessions;
@@ -57,6 +59,7 @@ use crate::hub::remote::Wires;
 use crate::hub::sessions::{Saves, Sessions};
 use crate::hub::timers::{Due, Timers};
 use crate::hub::tracker::{Lazy, Told, Tracker};
+use crate::hub::visitors::Opened;
 use crate::hub::watch::Watchers;
 use crate::ids::{ConnectionId, GroupId, ParticipantId, VisitorKey};
 use crate::limits::{self, Limits};
@@ -64,7 +67,8 @@ use crate::model::codes::Codes;
 use crate::model::presence::{Input, Output};
 use crate::model::session_key::SessionKeys;
 use crate::model::ticket::{Chance, SECRET};
-use crate::model::visitor::{Snapshot, State, VisitorView};
+use crate::model::visitor::{Snapshot, VisitorView};
+use crate::room::Room;
 use crate::store::ReceiptLog;
 use crate::telemetry::{Meters, SocketKind};
 use crate::wire::close::{Close, CloseCode};
@@ -120,6 +124,9 @@ pub struct Hub {
     /// Whether pages may be shared: what records and shows them was built in.
     cobrowse: bool,
     codes: DashMap<GroupId, Arc<Mutex<Codes>>>,
+    /// Sessions that visitors of this node opened and no agent has come to.
+    opened: DashMap<VisitorKey, Opened>,
+    devices: Devices,
     timers: Timers,
     directory: Arc<dyn Directory>,
     wires: Wires,
@@ -132,9 +139,12 @@ pub struct Hub {
     runtime: Handle,
     meters: Arc<Meters>,
     limits: Arc<Limits>,
+    room: Arc<Room>,
     draining: AtomicBool,
     /// It drains, and others are there to go on with what it has.
     hands_over: AtomicBool,
+    /// Signals on their way to visitors' new homes.
+    forwards: TaskTracker,
     /// Visitors whose home is being made here, and how many of their tabs wait for that.
     arriving: DashMap<VisitorKey, usize>,
     /// Keeps the directory's sink alive.
@@ -164,6 +174,8 @@ impl Hub {
             public_url: parts.public_url,
             cobrowse: parts.cobrowse,
             codes: DashMap::new(),
+            opened: DashMap::new(),
+            devices: Devices::default(),
             timers: Timers::default(),
             directory: parts.directory,
             wires: Wires::new(node, parts.post),
@@ -173,10 +185,12 @@ impl Hub {
             receipts: parts.receipts,
             feeds: Feeds::new(parts.feeds),
             runtime: Handle::current(),
+            room: Arc::new(Room::new(Arc::clone(&parts.limits), Arc::clone(&parts.meters))),
             meters: parts.meters,
             limits: parts.limits,
             draining: AtomicBool::new(false),
             hands_over: AtomicBool::new(false),
+            forwards: TaskTracker::new(),
             arriving: DashMap::new(),
             sink: Mutex::new(None),
             keepers: Mutex::new(None),
@@ -216,6 +230,11 @@ impl Hub {
                 due = self.timers.next(&self.clock) => self.on_due(due),
             }
         }
+    }
+
+    /// Whether there is room for new work.
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     /// The process's clocks.
@@ -335,14 +354,7 @@ impl Hub {
         if self.is_watched(key)
             && let Some(snapshot) = snapshot.get()
         {
-            let is_absent = snapshot.state() == State::Absent;
-            // Another node may have taken it over from this one; if nobody has, the directory says so.
-            if !(is_absent && self.is_draining() && self.directory.confirms(self.node, &key.group)) {
-                if is_absent {
-                    self.elsewhere.note(snapshot);
-                }
-                self.tell_here(snapshot);
-            }
+            elsewhere::tell_own(self, snapshot, self.is_draining());
         }
         if self.directory.is_read(self.node, &key.group)
             && let Some(snapshot) = snapshot.get()
@@ -401,6 +413,7 @@ impl Hub {
                 }
             }
             Due::Codes(group) => self.codes_due(&group),
+            Due::Opened(key) => self.opened_due(&key),
             Due::Session(session) => self.session_due(session),
             Due::KeyFrame(session) => self.key_frame_due(session),
             Due::Forget(session) => self.sessions.forget(session),

@@ -29,7 +29,7 @@ impl Hub {
         match &happened {
             Happened::Offered => self.meters.offer("offered"),
             Happened::Accepted(_) => self.meters.offer("accepted"),
-            Happened::Refused(state) => self.meters.offer(state.as_str()),
+            Happened::Refused(state, _) => self.meters.offer(state.as_str()),
             Happened::Ended(reason) => self.meters.session_ended(reason.as_str()),
             Happened::InputRefused => {
                 // Nothing else: an agent's client may send many in a second.

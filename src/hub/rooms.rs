@@ -228,11 +228,12 @@ impl Participant {
     /// another node, viewers hold to it alone.
     fn only_what_was_agreed(&self, frame: FrameType) -> Result<(), Close> {
         let Room::Here(session, _) = &self.room else { return Ok(()) };
-        if (frame == FrameType::Dom) == (session.kind == SessionKind::Cobrowse) {
+        let kind = session.shows();
+        if (frame == FrameType::Dom) == (kind == SessionKind::Cobrowse) {
             return Ok(());
         }
-        let kind = session.kind.as_str();
-        Err(Close::told(CloseCode::BadMessage, format!("no such frames in a session of kind {kind}")))
+        let kind = kind.as_str();
+        Err(Close::told(CloseCode::BadMessage, format!("no such frames where {kind} is shown")))
     }
 
     /// Passes a message on if the session lives on another node, which answers it; false where it is to be taken
@@ -303,8 +304,11 @@ impl Participant {
                 }
                 Say::Input(input)
             }
+            FromParticipant::Permission(fact) => Say::Permission(fact),
             FromParticipant::Pause(_) => Say::Pause,
             FromParticipant::Resume(_) => Say::Resume,
+            FromParticipant::Shows(shows) => Say::Shows(shows.kind),
+            FromParticipant::Point(at) => Say::Point(at),
             FromParticipant::Chat(chat) => Say::Chat(Arc::from(clip(&chat.text, limits::CHAT_BYTES))),
             FromParticipant::Leave(_) => Say::Leave,
             FromParticipant::End(end) => Say::End { reason: end.reason },

@@ -2,6 +2,7 @@
 
 mod adopted;
 mod perform;
+mod room;
 mod saved;
 mod show;
 mod view;
@@ -284,9 +285,13 @@ impl Hub {
         let Wish { key, kind, control, terms, deadline, record, logged } = wish;
         let focus = self.tracker.look(key, |presence| presence.focused()).flatten();
         let Entry::Vacant(entry) = self.sessions.of_visitor.entry(key.clone()) else { return Ok(None) };
-        let (id, request) = (SessionId::fresh(), RequestId::fresh());
+        // Where the visitor waits for an agent, it has said what it wants to share.
+        let opened = self.opened.remove(key).map(|(_, opened)| opened);
+        let (id, kind) =
+            opened.map_or_else(|| (SessionId::fresh(), *kind), |opened| (opened.session, opened.kind));
+        let request = RequestId::fresh();
         let question = Question { request, session: id, terms: terms.clone(), deadline: *deadline };
-        let (kind, control) = (*kind, *control);
+        let control = *control;
         let (visitor, limits) = (Some(key.visitor.clone()), Arc::clone(&self.limits));
         let first = (asker.agent.clone(), Arc::clone(&asker.name));
         let setup = Setup { kind, visitor, question, asker, control, focus, limits };
@@ -339,22 +344,6 @@ impl Hub {
             steps: AtomicU64::new(0),
             scheduled: AtomicU64::new(u64::MAX),
         })
-    }
-
-    /// Whether one more session may begin.
-    fn has_room(&self) -> Result<(), Refusal> {
-        if self.is_draining() {
-            return Err(Refusal::new(ErrorCode::Unavailable, "the node is going away"));
-        }
-        if self.sessions.len() >= limits::SESSIONS_PER_NODE {
-            self.meters.refusal("sessions_per_node");
-            return Err(Refusal::new(ErrorCode::TooMany, "the node has as many sessions as it may"));
-        }
-        if self.events.is_busy() {
-            self.meters.refusal("events_waiting");
-            return Err(Refusal::new(ErrorCode::TooMany, "the node cannot write down what happens"));
-        }
-        Ok(())
     }
 
     /// Hands an input to a session and performs what it leads to.

@@ -27,6 +27,8 @@ pub enum Due {
     Live(ConnectionId),
     /// Codes of a group end.
     Codes(GroupId),
+    /// A session that a visitor opened has waited long enough.
+    Opened(VisitorKey),
     /// A question to another node, on this wire and of this number, was to be answered by now.
     Asked(u64, u64),
 }

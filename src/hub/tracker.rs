@@ -14,7 +14,7 @@ use crate::ids::{ConnectionId, GroupId, VisitorKey};
 use crate::limits::Limits;
 use crate::model::lease::Refusal;
 use crate::model::presence::{Input, Output, Presence};
-use crate::model::signal::Delivery;
+use crate::model::signal::{Delivery, Signal};
 use crate::model::visitor::{Snapshot, State, VisitorView};
 
 /// More shards than cores can be at work on, so that they seldom meet.
@@ -35,6 +35,17 @@ pub struct Tracker {
     /// The greatest version of a visitor that was forgotten: who comes back starts above it, even within
     /// the millisecond.
     forgotten: AtomicU64,
+}
+
+/// What is left of a visitor that another node speaks for.
+#[derive(Debug)]
+pub struct Forgotten {
+    /// Its last words here.
+    pub last: Snapshot,
+    /// Its connections.
+    pub connections: Vec<ConnectionId>,
+    /// The signals that waited for it.
+    pub held: Vec<Signal>,
 }
 
 /// What an input came to, beside its outputs.
@@ -119,23 +130,27 @@ impl Tracker {
         })
     }
 
-    /// Lets go of a visitor that another node speaks for, and tells nobody: its last words here, and its connections.
-    pub fn forget(&self, key: &VisitorKey) -> Option<(Snapshot, Vec<ConnectionId>)> {
+    /// Lets go of a visitor that another node speaks for, and tells nobody.
+    pub fn forget(&self, key: &VisitorKey) -> Option<Forgotten> {
         let step = |shard: &mut Shard, _: &mut Vec<Told>| {
-            let presence = shard.remove(key)?;
+            let mut presence = shard.remove(key)?;
             self.recount(shard.len() + 1, shard.len());
             self.forgotten.fetch_max(presence.version(), Ordering::Relaxed);
-            Some((presence.view(key).snapshot(), presence.connections().collect()))
+            let (last, held) = (presence.view(key).snapshot(), presence.take_held());
+            Some(Forgotten { last, connections: presence.connections().collect(), held })
         };
         self.shard(key).drive(step, |_| Flow::On)
     }
 
-    /// The names of all that are here.
+    /// The names of all that are here, by their versions: who is told of them all in this order never falls behind what
+    /// was told a moment ago.
     pub fn keys(&self) -> Vec<VisitorKey> {
-        self.shards
-            .iter()
-            .flat_map(|shard| shard.read(|shard| shard.keys().cloned().collect::<Vec<_>>()))
-            .collect()
+        let read = |shard: &Shard| {
+            shard.iter().map(|(key, presence)| (presence.version(), key.clone())).collect::<Vec<_>>()
+        };
+        let mut keys: Vec<_> = self.shards.iter().flat_map(|shard| shard.read(read)).collect();
+        keys.sort_unstable();
+        keys.into_iter().map(|(_, key)| key).collect()
     }
 
     /// Looks at a visitor.

@@ -1,10 +1,15 @@
 //! The visitor's door: who may claim to be whom, and what a visitor's page may ask for.
 
+mod opened;
+
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
+pub(super) use self::opened::Opened;
+use self::opened::Waiting;
 use super::Hub;
 use super::accounts::Group;
 use super::registry::Connection;
@@ -152,10 +157,10 @@ impl Hub {
     ) -> Result<VisitorSeat, Close> {
         let Arrival { key, verified, unique, issued: fresh, visibility, facts } = arrival;
         let group = self.accounts.group(&key.group).ok_or(REFUSED)?;
-        let issued = unique.then(|| self.issue_code(&key)).flatten();
+        let issued = unique.then(|| self.issue_code(&key, self.limits.code_life)).flatten();
         self.inherit(&key, inherited);
         let arrived = Input::Arrived { connection: connection.id, verified, visibility, facts };
-        let came = self.presence_above(inherited.version, &key, arrived);
+        let came = self.presence_above(self.above(&key, inherited), &key, arrived);
         for reason in &came.refused {
             connection.outbox.push(Text::refusal(None, &refusal(reason)));
         }
@@ -175,12 +180,15 @@ impl Hub {
         let secret = fresh.then(|| self.accounts.unique_secret(&seat.key.group, &seat.key.visitor));
         let code = issued.map(|issued| issued.code.to_string());
         let now = self.clock.now();
+        let waiting = self.waiting(&seat.key);
         let connected = ToVisitor::Connected {
             connection_id: connection.id,
             visitor_id: &seat.key.visitor,
             unique_secret: secret.as_deref(),
             code: code.as_deref(),
             code_expires_at: issued.map(|issued| now.wall_of(issued.expires)),
+            session_key: waiting.as_ref().map(|waiting| &*waiting.key),
+            session_key_expires_at: waiting.as_ref().map(|waiting| waiting.expires_at),
             heartbeat: self.limits.dead_after.as_secs(),
             grace: group.settings.grace().as_secs_f64(),
             server_time: now.wall,
@@ -228,17 +236,17 @@ impl Hub {
     // ── Codes ──────────────────────────────────────────────────────────────────────────────────
 
     fn codes_of(&self, key: &VisitorKey) -> Arc<Mutex<Codes>> {
-        let fresh = || Arc::new(Mutex::new(Codes::new(self.limits.code_life)));
-        Arc::clone(self.codes.entry(key.group.clone()).or_insert_with(fresh).value())
+        Arc::clone(self.codes.entry(key.group.clone()).or_default().value())
     }
 
-    /// The visitor's code. `None` when the group has no code to spare: presence works without.
-    fn issue_code(self: &Arc<Self>, key: &VisitorKey) -> Option<Issued> {
+    /// The visitor's code, or a fresh one that lives so long. `None` when the group has no code to spare: presence works
+    /// without.
+    fn issue_code(self: &Arc<Self>, key: &VisitorKey, life: Duration) -> Option<Issued> {
+        let digits = self.accounts.group(&key.group)?.settings.session_key_digits;
         let chance = u64::from_be_bytes(random::bytes());
         let mut expired = Vec::new();
         let codes = self.codes_of(key);
-        let issued =
-            codes.lock().issue(self.clock.tick(), &key.visitor, limits::CODE_DIGITS, chance, &mut expired);
+        let issued = codes.lock().issue(self.clock.tick(), &key.visitor, digits, life, chance, &mut expired);
         self.codes_expired(key, expired);
         match issued {
             Ok(issued) => {
@@ -253,8 +261,17 @@ impl Hub {
         }
     }
 
+    /// Lets the visitor's code live so long from now, if it has one.
+    fn extend_code(&self, key: &VisitorKey, life: Duration) -> Option<Issued> {
+        let issued = self.codes_of(key).lock().extend(self.clock.tick(), &key.visitor, life)?;
+        self.timers.at(issued.expires, Due::Codes(key.group.clone()));
+        Some(issued)
+    }
+
+    /// The visitor is gone, and with it what it read out.
     pub(super) fn forget_code(&self, key: &VisitorKey) {
-        if key.visitor.is_unique()
+        let waited = self.opened.remove(key).is_some();
+        if (waited || key.visitor.is_unique())
             && let Some(codes) = self.codes.get(&key.group).map(|codes| Arc::clone(&codes))
         {
             codes.lock().forget(&key.visitor);
@@ -363,10 +380,8 @@ impl VisitorSeat {
                 ok
             }
             FromVisitor::ExtendCode(_) => self.extend_code(),
-            FromVisitor::StartSession(_) => Err(Refusal::new(
-                ErrorCode::Unsupported,
-                "sessions that a visitor opens are not offered by this server",
-            )),
+            FromVisitor::StartSession(wish) => self.start_session(&wish),
+            FromVisitor::CancelSession(_) => Ok(self.cancel_session()),
             FromVisitor::Leave(_) => {
                 self.hub.presence(&self.key, Input::Left { connection: self.connection });
                 Ok(VisitorAnswer::Leave)
@@ -398,12 +413,12 @@ impl VisitorSeat {
         if !self.key.visitor.is_unique() {
             return Err(Refusal::new(ErrorCode::WrongState, "only a unique visitor has a code"));
         }
-        let extended = self.hub.codes_of(&self.key).lock().extend(self.hub.clock.tick(), &self.key.visitor);
-        let issued = match extended.or_else(|| self.hub.issue_code(&self.key)) {
+        let life = self.hub.limits.code_life;
+        let extended = self.hub.extend_code(&self.key, life);
+        let issued = match extended.or_else(|| self.hub.issue_code(&self.key, life)) {
             Some(issued) => issued,
             None => return Err(Refusal::new(ErrorCode::Unavailable, "there is no code to spare just now")),
         };
-        self.hub.timers.at(issued.expires, Due::Codes(self.key.group.clone()));
         self.hub.presence(&self.key, Input::Coded { code: Some(issued.code) });
         Ok(VisitorAnswer::Code(issued))
     }
@@ -416,6 +431,8 @@ enum VisitorAnswer {
     Ok,
     /// The code, renewed.
     Code(Issued),
+    /// A session waits.
+    Waiting(Waiting),
     /// Taken, and the connection is over.
     Leave,
 }
@@ -425,6 +442,7 @@ impl VisitorAnswer {
     fn text(&self, hub: &Hub, id: Option<u64>) -> Option<Text> {
         match self {
             Self::Ok | Self::Leave => id.map(|_| Text::answer(id, &ToVisitor::Ok {})),
+            Self::Waiting(waiting) => Some(waiting.text(id)),
             Self::Code(issued) => {
                 let code = issued.code.to_string();
                 let code_expires_at = hub.clock.now().wall_of(issued.expires);

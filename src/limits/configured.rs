@@ -45,6 +45,12 @@ limits! {
     connections: Option<usize> = None;
     /// Connections from one address.
     connections_per_ip: usize = super::CONNECTIONS_PER_IP;
+    /// Share of the file descriptors, in percent, from which on new connections are refused.
+    files_percent: u32 = super::FILES_PERCENT;
+    /// Bytes of memory there are for the process; absent: what its control group allows, if anything.
+    memory: Option<u64> = None;
+    /// Share of it, in percent, from which on new sockets, sessions and streams are refused.
+    memory_percent: u32 = super::MEMORY_PERCENT;
     /// Connections (tabs) of one visitor ID.
     connections_per_visitor: usize = super::CONNECTIONS_PER_VISITOR;
     /// Time for an HTTP request head.
@@ -105,6 +111,14 @@ limits! {
     viewers: usize = super::VIEWERS;
     /// Digits of a session key that a guest types.
     guest_key_digits: u32 = super::GUEST_KEY_DIGITS;
+    /// Wrong passwords, login keys or session keys from one address, or for one agent, that lock it.
+    wrong_tries: u32 = super::WRONG_TRIES;
+    /// The time within which they count together.
+    #[serde(with = "humantime_serde")]
+    lock_window: Duration = super::LOCK_WINDOW;
+    /// How long the lock holds.
+    #[serde(with = "humantime_serde")]
+    lock_time: Duration = super::LOCK_TIME;
     /// Bytes of frames kept per stream for late joiners.
     cache_bytes: usize = super::CACHE_BYTES;
     /// Span of frames kept per stream for late joiners.

@@ -33,6 +33,10 @@ pub const GUEST_NAME: &str = "Guest";
 /// Longest name of a device and of its platform, as a guest tells them.
 pub const DEVICE_BYTES: usize = 64;
 
+/// Devices of guests whose permissions are remembered in each of two generations; each takes some 200 bytes. At half of it a
+/// large help desk forgets within a day, at double nobody gains.
+pub const DEVICES: usize = 10_000;
+
 /// How long a guest's call waits for its ticket: as long as a receipt may take, and then some.
 pub const GUEST_WAIT: Duration = Duration::from_secs(6);
 
@@ -47,3 +51,47 @@ pub const WRONG_KEYS: u32 = 5_000;
 /// Groups whose wrong session keys are counted in each of two generations: those under attack at one time. Each
 /// takes up to 20 KB.
 pub const LOCKOUT_GROUPS: usize = 500;
+
+/// Bits a second of a guest's screen, most and least, in thousands. Pictures of a whole screen take more than video does:
+/// at half of the most a page that scrolls comes in jerks, at double it fills the line of a home.
+pub const GUEST_KBPS_MAX: u64 = 8_000;
+/// See [`GUEST_KBPS_MAX`].
+pub const GUEST_KBPS_MIN: u64 = 150;
+
+/// Between two pictures of a guest's screen: at least so long, however small they are (10 a second), and at most so
+/// long, however slow the line is.
+pub const GUEST_PICTURE_EVERY: Duration = Duration::from_millis(100);
+/// See [`GUEST_PICTURE_EVERY`].
+pub const GUEST_PICTURE_WITHIN: Duration = Duration::from_secs(3);
+
+/// A guest's rate falls at most this often, or one slow moment would count many times; and rises after a quiet time.
+pub const GUEST_FALL: Duration = Duration::from_secs(1);
+/// See [`GUEST_FALL`].
+pub const GUEST_RISE: Duration = Duration::from_secs(3);
+
+/// A guest's screen that stood still for so long is shown once more, sharper.
+pub const GUEST_STILL: Duration = Duration::from_millis(400);
+
+/// Quality of a picture while the screen moves, when it stands still, and of one that was too large.
+pub const GUEST_QUALITY: u8 = 70;
+/// See [`GUEST_QUALITY`].
+pub const GUEST_QUALITY_STILL: u8 = 90;
+/// See [`GUEST_QUALITY`].
+pub const GUEST_QUALITY_LOW: u8 = 30;
+
+/// How long a guest's program waits for the server's answer, or for a connection.
+pub const GUEST_ANSWER: Duration = Duration::from_secs(10);
+
+/// How long the last words of a guest's program may take to go out.
+pub const GUEST_LAST_WORD: Duration = Duration::from_secs(2);
+
+/// How often a guest's program looks what its owner has allowed by now.
+pub const GUEST_LOOK: Duration = Duration::from_millis(500);
+
+/// First and longest step of coming back after a lost connection; a random part of each is waited.
+pub const GUEST_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// Characters of text that an agent may type at once, and clicks of the wheel in one event.
+pub const GUEST_TEXT_CHARS: usize = 4_096;
+/// See [`GUEST_TEXT_CHARS`].
+pub const GUEST_WHEEL_CLICKS: i64 = 20;

@@ -1,4 +1,4 @@
-//! Numbers of the process among others: who asks it, and whom it tells.
+//! Numbers of the process among others: who asks it, whom it tells, and what it uses of the machine.
 
 use std::time::Duration;
 
@@ -12,3 +12,58 @@ pub const HEALTHCHECK_ANSWER: usize = 1024;
 /// Signs of life within the time after which the service manager ends a silent process. With one, a sign that is
 /// late by a moment would end a process that is well; systemd itself advises two.
 pub const WATCHDOG_SIGNS: u32 = 2;
+
+/// Most wrong tries that an operator may allow before the door is locked: guessing is then ten times as fast as usual.
+pub const WRONG_TRIES_MOST: u32 = 100;
+
+/// How long `porchlight doctor` waits for what browsers would reach: as long as a person looks at a blank page.
+pub const DOCTOR_ANSWER: Duration = Duration::from_secs(10);
+
+/// Connections below which `porchlight doctor` finds the file limit worth a look: systemd's own default, 1,024 soft, is
+/// raised to 524,288 at the start, so that fewer were chosen by somebody.
+pub const DOCTOR_CONNECTIONS: u64 = 10_000;
+
+/// Days that a certificate should still hold, as many as the alert allows.
+pub const DOCTOR_CERTIFICATE_DAYS: i64 = 14;
+
+/// Seconds that two clocks may be apart. Login keys may be good for minutes only, and records of nodes are put in order
+/// by their time.
+pub const DOCTOR_CLOCKS_APART: u64 = 5;
+
+/// Share of the file descriptors from which on new connections are refused, in percent. With fewer, a node of 20,000
+/// descriptors could not hold the 15,000 connections that it can otherwise; with more, nothing would be left for the
+/// ops and admin listeners, the store and the nodes among each other. It is met where other things than connections
+/// use descriptors: those have a ceiling of their own, below.
+pub const FILES_PERCENT: u32 = 95;
+
+/// Share of the memory from which on new work is refused, in percent. What runs may still grow: a tenth of 1 GiB is the
+/// caches of a dozen busy sessions. With more, the kernel would end the process before anybody is refused.
+pub const MEMORY_PERCENT: u32 = 90;
+
+/// How far below its mark something must fall before new work is taken again, in percent of the mark. Without a gap each
+/// connection that goes would change readiness, and balancers with it.
+pub const ROOM_AGAIN_PERCENT: u32 = 5;
+
+/// Between two looks at what the process uses. A look reads three small files of the kernel; at half nobody would see a
+/// difference, at double a rush of connections has used up the rest before it is seen.
+pub const ROOM_LOOK: Duration = Duration::from_secs(1);
+
+/// Descriptors that the public listener keeps for when there are no others: one at a time is told that there is no room.
+pub const PUBLIC_SPARES: usize = 1;
+
+/// Descriptors that the ops and the admin listener each keep for then: a probe, a scrape, and an operator who looks and
+/// drains are served all the same.
+pub const OPERATOR_SPARES: usize = 8;
+
+/// Connections to the admin listener at once. Consoles, scripts and connectors hold one each; who has no key holds one,
+/// too, until it has said nothing for long enough.
+pub const ADMIN_CONNECTIONS: usize = 512;
+
+/// How long a connection to the admin listener may take to say that it speaks HTTP/2: as long as over an HTTP head.
+pub const ADMIN_PREFACE: Duration = Duration::from_secs(5);
+
+/// Longest log filter that an operator may set under way: some dozen modules by name.
+pub const LOG_FILTER_BYTES: usize = 1024;
+
+/// Longest time that it may hold: whoever forgets it has a log of days.
+pub const LOG_HOLD: Duration = Duration::from_secs(24 * 3600);

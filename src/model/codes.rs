@@ -1,4 +1,5 @@
-//! The short numeric codes of a group's unique visitors, to be read out on the phone.
+//! The short numeric codes of a group's visitors, to be read out on the phone: of those without an ID of the company's,
+//! and of those who wait for an agent.
 //!
 //! Decides which code a visitor has, until when, and whose a code is. Codes identify and do not authorise:
 //! who may look one up, and how often one may guess, is decided by the caller, the hub's tracker. Chance is
@@ -71,28 +72,23 @@ pub struct Expired {
 }
 
 /// The live codes of one group.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Codes {
-    life: Duration,
     visitors: HashMap<Code, VisitorId>,
     issued: HashMap<VisitorId, Issued>,
     by_end: BTreeSet<(Tick, Code)>,
 }
 
 impl Codes {
-    /// An empty table whose codes live for `life`.
-    pub fn new(life: Duration) -> Self {
-        Self { life, visitors: HashMap::new(), issued: HashMap::new(), by_end: BTreeSet::new() }
-    }
-
-    /// The visitor's live code, unchanged, or a fresh one of `digits` digits (4 to 12, else the nearest)
-    /// that no other visitor has. `chance` picks it; the same chance yields different codes while they live.
+    /// The visitor's live code, unchanged, or a fresh one of `digits` digits (4 to 12, else the nearest), for
+    /// `life` from now, that no other visitor has. `chance` picks it; the same chance yields different codes while they live.
     /// Codes found to be over on the way are named in `out`, as by [`Self::on_deadline`].
     pub fn issue(
         &mut self,
         now: Tick,
         visitor: &VisitorId,
         digits: u32,
+        life: Duration,
         chance: u64,
         out: &mut Vec<Expired>,
     ) -> Result<Issued, CodesFull> {
@@ -112,14 +108,22 @@ impl Codes {
             code.number = (code.number + STRIDE) % all;
         }
         self.visitors.insert(code, visitor.clone());
-        Ok(self.put(now, visitor, code))
+        Ok(self.put(now, visitor, code, life))
     }
 
-    /// Lets the visitor's code live for another full life from now; none if it has none.
-    pub fn extend(&mut self, now: Tick, visitor: &VisitorId) -> Option<Issued> {
-        let Issued { code, expires } = *self.issued.get(visitor).filter(|issued| now < issued.expires)?;
-        self.by_end.remove(&(expires, code));
-        Some(self.put(now, visitor, code))
+    /// Lets the visitor's code live for `life` from now, and never shorter than it would; none if it has none.
+    pub fn extend(&mut self, now: Tick, visitor: &VisitorId, life: Duration) -> Option<Issued> {
+        let issued = *self.issued.get(visitor).filter(|issued| now < issued.expires)?;
+        if now.after(life) <= issued.expires {
+            return Some(issued);
+        }
+        self.by_end.remove(&(issued.expires, issued.code));
+        Some(self.put(now, visitor, issued.code, life))
+    }
+
+    /// The visitor's live code.
+    pub fn of(&self, now: Tick, visitor: &VisitorId) -> Option<Issued> {
+        self.issued.get(visitor).copied().filter(|issued| now < issued.expires)
     }
 
     /// Whose code it is.
@@ -151,8 +155,8 @@ impl Codes {
         }
     }
 
-    fn put(&mut self, now: Tick, visitor: &VisitorId, code: Code) -> Issued {
-        let issued = Issued { code, expires: now.after(self.life) };
+    fn put(&mut self, now: Tick, visitor: &VisitorId, code: Code, life: Duration) -> Issued {
+        let issued = Issued { code, expires: now.after(life) };
         self.issued.insert(visitor.clone(), issued);
         self.by_end.insert((issued.expires, code));
         issued
@@ -194,23 +198,28 @@ mod tests {
 
     #[test]
     fn a_code_lives_its_life_and_no_longer() {
-        let (mut codes, mut out) = (Codes::new(CODE_LIFE), Vec::new());
+        let (mut codes, mut out) = (Codes::default(), Vec::new());
         let (a, b) = (visitor(1), visitor(2));
-        let first = codes.issue(Tick(0), &a, CODE_DIGITS, 4_217, &mut out).unwrap();
+        let first = codes.issue(Tick(0), &a, CODE_DIGITS, CODE_LIFE, 4_217, &mut out).unwrap();
         assert_eq!((first.code.to_string().as_str(), first.expires), ("004217", Tick(300_000)));
         // Asking again neither changes nor prolongs it.
-        assert_eq!(codes.issue(Tick(9), &a, CODE_DIGITS, 5, &mut out), Ok(first));
-        let other = codes.issue(Tick(10), &b, CODE_DIGITS, 4_217, &mut out).unwrap();
+        assert_eq!(codes.issue(Tick(9), &a, CODE_DIGITS, CODE_LIFE, 5, &mut out), Ok(first));
+        let other = codes.issue(Tick(10), &b, CODE_DIGITS, CODE_LIFE, 4_217, &mut out).unwrap();
         assert_ne!(other.code, first.code);
         assert_eq!(codes.lookup(Tick(299_999), first.code), Some(&a));
         assert_eq!(codes.lookup(Tick(300_000), first.code), None);
 
-        let extended = codes.extend(Tick(299_999), &a).unwrap();
+        let extended = codes.extend(Tick(299_999), &a, CODE_LIFE).unwrap();
         assert_eq!((extended.code, extended.expires), (first.code, Tick(599_999)));
+        assert_eq!(codes.extend(Tick(300_000), &a, Duration::from_secs(1)), Some(extended), "never shorter");
+        assert_eq!(
+            (codes.of(Tick(300_000), &a), codes.of(Tick(300_000), &visitor(3))),
+            (Some(extended), None)
+        );
         assert_eq!(codes.next_deadline(), Some(other.expires));
         codes.on_deadline(other.expires, &mut out);
         assert_eq!(out, [Expired { visitor: b.clone(), code: other.code }]);
-        assert_eq!(codes.extend(other.expires, &b), None);
+        assert_eq!(codes.extend(other.expires, &b, CODE_LIFE), None);
 
         codes.forget(&a);
         assert_eq!((codes.lookup(Tick(0), first.code), codes.next_deadline()), (None, None));
@@ -218,12 +227,15 @@ mod tests {
 
     #[test]
     fn a_tenth_of_all_codes_may_be_live() {
-        let (mut codes, mut out) = (Codes::new(CODE_LIFE), Vec::new());
+        let (mut codes, mut out) = (Codes::default(), Vec::new());
         for n in 0..1_000 {
-            codes.issue(Tick(0), &visitor(n), 4, 7, &mut out).unwrap();
+            codes.issue(Tick(0), &visitor(n), 4, CODE_LIFE, 7, &mut out).unwrap();
         }
-        assert_eq!(codes.issue(Tick(0), &visitor(1_000), 4, 7, &mut out), Err(CodesFull { live: 1_000 }));
-        assert!(codes.issue(Tick(0).after(CODE_LIFE), &visitor(1_000), 4, 7, &mut out).is_ok());
+        assert_eq!(
+            codes.issue(Tick(0), &visitor(1_000), 4, CODE_LIFE, 7, &mut out),
+            Err(CodesFull { live: 1_000 })
+        );
+        assert!(codes.issue(Tick(0).after(CODE_LIFE), &visitor(1_000), 4, CODE_LIFE, 7, &mut out).is_ok());
         assert_eq!(out.len(), 1_000);
     }
 
@@ -232,17 +244,17 @@ mod tests {
         fn a_code_names_one_visitor_and_a_visitor_has_one_code(
             steps in prop::collection::vec((0u8..4, 0u128..6, 0u64..8, 0u64..400), 1..80)
         ) {
-            let mut codes = Codes::new(Duration::from_millis(1_000));
+            let (mut codes, life) = (Codes::default(), Duration::from_millis(1_000));
             let mut now = Tick(0);
             let mut out = Vec::new();
             for (what, n, chance, wait) in steps {
                 let visitor = visitor(n);
                 match what {
                     0 => {
-                        let issued = codes.issue(now, &visitor, 4, chance, &mut out).unwrap();
+                        let issued = codes.issue(now, &visitor, 4, life, chance, &mut out).unwrap();
                         prop_assert_eq!(codes.lookup(now, issued.code), Some(&visitor));
                     }
-                    1 => { codes.extend(now, &visitor); }
+                    1 => { codes.extend(now, &visitor, life * u32::try_from(chance).unwrap()); }
                     2 => codes.forget(&visitor),
                     _ => {
                         now = Tick(now.0 + wait);

@@ -205,6 +205,10 @@ pub struct Accepted {
     /// The receipt of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<ReceiptRef>,
+    /// From which connection of its node the yes came; none where nothing was required, and of a guest, who
+    /// accepts at the door.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Arc<str>>,
     /// The agents that were asking.
     pub agents: Vec<AgentId>,
 }
@@ -225,6 +229,9 @@ pub struct ReceiptRef {
 pub struct Asking {
     /// The agents.
     pub agents: Vec<AgentId>,
+    /// From which connection of its node the no came, where a visitor said no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Arc<str>>,
 }
 
 /// What a new session is.
@@ -376,7 +383,8 @@ pub(crate) mod samples {
 
     /// What there is to say, once of each kind.
     pub(crate) fn everything() -> Vec<What> {
-        let asking = || Asking { agents: vec![AgentId::new("alice").unwrap()] };
+        let asking =
+            || Asking { agents: vec![AgentId::new("alice").unwrap()], connection: Some("c1".into()) };
         let sync = |error: Option<&str>| Sync {
             run: "r1".into(),
             sink: "s1".into(),
@@ -387,7 +395,12 @@ pub(crate) mod samples {
         vec![
             What::Offered(Offered { required: true, version: "v1".into(), control: true }),
             What::Displayed,
-            What::Accepted(Accepted { version: Some("v1".into()), receipt, agents: asking().agents }),
+            What::Accepted(Accepted {
+                version: Some("v1".into()),
+                receipt,
+                connection: Some("c1f".into()),
+                agents: asking().agents,
+            }),
             What::Declined(asking()),
             What::Cancelled(asking()),
             What::Expired(asking()),

@@ -13,6 +13,7 @@ pub mod lead;
 pub mod lease;
 pub mod live;
 pub mod origin;
+pub mod permission;
 pub mod presence;
 pub mod receipt;
 pub mod relay;

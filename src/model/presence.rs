@@ -166,6 +166,11 @@ impl Presence {
                     out.push(Output::Changed { version: self.version });
                 }
             }
+            Input::ToldAs { version } => {
+                if self.state != State::Absent {
+                    self.version = self.version.max(version);
+                }
+            }
             Input::Signal { signal } => self.signal(now, signal, out),
             Input::Session { session } => {
                 self.set_rare(now, |rare| mem::replace(&mut rare.session, session) != session, out)
@@ -340,6 +345,13 @@ impl Presence {
         let changed = set(self.rare.get_or_insert_default());
         self.drop_empty_rare();
         self.publish(now, &before, changed, out);
+    }
+
+    /// Takes out the signals that wait for the visitor's return: another node holds them from now on.
+    pub fn take_held(&mut self) -> Vec<Signal> {
+        let held = self.rare.as_mut().map(|rare| mem::take(&mut rare.held)).unwrap_or_default();
+        self.drop_empty_rare();
+        held
     }
 
     fn deliver_held(&mut self, out: &mut Vec<Output>) {
@@ -540,6 +552,15 @@ mod tests {
             (raised(far), "", Present),
         ]);
         assert_eq!(presence.version(), far + 1);
+        // Others were told by another hand, and here nobody is told again.
+        let told_as = |version| Input::ToldAs { version };
+        let presence = play([
+            (told_as(far), "", Absent),
+            (visible(1), "+1 changed", Present),
+            (told_as(far), "", Present),
+            (told_as(1), "", Present),
+        ]);
+        assert_eq!(presence.version(), far);
     }
 
     #[test]
@@ -902,6 +923,7 @@ mod tests {
                 Input::Ended => *self = Self::default(),
                 Input::Inherited { .. }
                 | Input::Raised { .. }
+                | Input::ToldAs { .. }
                 | Input::Signal { .. }
                 | Input::Session { .. }
                 | Input::Coded { .. } => {}

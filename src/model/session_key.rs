@@ -23,6 +23,11 @@ pub struct SessionKeys {
 /// 10^32 sessions goes without.
 const DRAWS: usize = 32;
 
+/// What was typed, without the blanks and hyphens that people put between digits.
+pub fn plain(typed: &str) -> String {
+    typed.chars().filter(|c| !matches!(c, ' ' | '-')).collect()
+}
+
 /// So many keys of so many digits may be in use: one in ten.
 pub fn most(digits: u32) -> u64 {
     10u64.saturating_pow(digits) / 10
@@ -73,8 +78,7 @@ impl SessionKeys {
 
     /// What is kept of what somebody typed.
     pub fn digest_of(&self, typed: &str) -> Digest {
-        let key: String = typed.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
-        self.digest(&key)
+        self.digest(&plain(typed))
     }
 
     /// What is kept of a session's key.

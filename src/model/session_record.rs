@@ -147,6 +147,9 @@ pub struct SessionRecord {
     /// When the question was answered or dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<Wall>,
+    /// From which connection of its node the visitor answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Arc<str>>,
     /// The receipt of the acceptance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<ReceiptRef>,
@@ -199,6 +202,7 @@ impl SessionRecord {
                 terms_version: None,
                 displayed: None,
                 answered: None,
+                connection: None,
                 receipt: None,
                 control: Vec::new(),
                 created: event.at,
@@ -244,10 +248,14 @@ impl SessionRecord {
             What::Accepted(accepted) => {
                 let met = if accepted.version.is_some() { Outcome::Accepted } else { Outcome::NotRequired };
                 self.answer(met, at, &accepted.agents);
+                self.connection.clone_from(&accepted.connection);
                 self.receipt = accepted.receipt;
                 self.status = Status::Connecting;
             }
-            What::Declined(asking) => self.answer(Outcome::Declined, at, &asking.agents),
+            What::Declined(asking) => {
+                self.answer(Outcome::Declined, at, &asking.agents);
+                self.connection.clone_from(&asking.connection);
+            }
             What::Cancelled(asking) => self.answer(Outcome::Cancelled, at, &asking.agents),
             What::Expired(asking) => self.answer(Outcome::Expired, at, &asking.agents),
             What::VisitorGone(asking) => self.answer(Outcome::VisitorGone, at, &asking.agents),
@@ -380,7 +388,12 @@ mod tests {
         let record = story(vec![
             created(),
             What::Displayed,
-            What::Accepted(Accepted { version: Some("v1".into()), receipt, agents }),
+            What::Accepted(Accepted {
+                version: Some("v1".into()),
+                receipt,
+                connection: Some("c1".into()),
+                agents,
+            }),
             What::Started,
             What::Joined(alice.clone()),
             What::ControlGranted(alice.clone()),
@@ -393,6 +406,7 @@ mod tests {
         ]);
         let at = |sequence: u64| Wall(1_893_456_000_000 + sequence);
         assert_eq!((record.status, record.outcome), (Status::Ended, Outcome::Accepted));
+        assert_eq!(record.connection.as_deref(), Some("c1"));
         assert_eq!(record.agents.iter().map(AgentId::as_str).collect::<Vec<_>>(), ["alice", "bob"]);
         assert_eq!(
             (record.displayed, record.answered, record.started),
@@ -408,8 +422,10 @@ mod tests {
 
     #[test]
     fn a_question_without_a_session() {
-        let record = story(vec![created(), What::Declined(Asking::default()), ended(EndReason::Declined)]);
+        let no = Asking { connection: Some("c2".into()), ..Asking::default() };
+        let record = story(vec![created(), What::Declined(no), ended(EndReason::Declined)]);
         assert_eq!((record.status, record.outcome), (Status::Ended, Outcome::Declined));
+        assert_eq!(record.connection.as_deref(), Some("c2"));
         assert_eq!((record.started, record.duration_ms()), (None, 0));
         let lost = story(vec![created(), ended(EndReason::NodeLost)]);
         assert_eq!((lost.outcome, lost.end_reason), (Outcome::Failed, Some(EndReason::NodeLost)));

@@ -59,6 +59,8 @@ pub struct Settings {
     pub loopback_origins: bool,
     /// How long after the last connection went a visitor counts as absent, in seconds.
     pub grace_seconds: u32,
+    /// Digits of what a visitor reads out to an agent: a session's key, and the code of a visitor without an ID.
+    pub session_key_digits: u32,
     /// Buttons per CRM object.
     pub objects: Vec<ObjectButtons>,
     /// Buttons per agent profile.
@@ -285,6 +287,7 @@ impl Default for Settings {
             agent_origins: Vec::new(),
             loopback_origins: false,
             grace_seconds: seconds(limits::GRACE),
+            session_key_digits: limits::CODE_DIGITS,
             objects: ["Case", "Contact", "Lead", "Opportunity"]
                 .map(|name| ObjectButtons { auto_join: name == "Case", ..ObjectButtons::all_on(name) })
                 .into(),
@@ -372,6 +375,10 @@ impl Settings {
         );
         found.range("terms.deadlineSeconds", self.terms.deadline_seconds, limits::OFFER_DEADLINE_RANGE);
         found.range("graceSeconds", self.grace_seconds, (Duration::ZERO, limits::GRACE_MAX));
+        let (least, most) = limits::CODE_DIGITS_RANGE;
+        if !(least..=most).contains(&self.session_key_digits) {
+            found.add("sessionKeyDigits", format!("{} is outside {least}–{most}", self.session_key_digits));
+        }
         if let Some(field) = &self.sso.partner_user_id_field {
             found.name("sso.partnerUserIdField", field);
         }
@@ -518,7 +525,7 @@ mod tests {
                 "presenceEnabled": false, "showTerms": false,
                 "terms": {"version": "", "deadlineSeconds": 60},
                 "visitorIdentity": "signed", "visitorOrigins": [], "agentOrigins": [],
-                "loopbackOrigins": false, "graceSeconds": 5,
+                "loopbackOrigins": false, "graceSeconds": 5, "sessionKeyDigits": 6,
                 "objects": [
                     object("Case", true), object("Contact", false), object("Lead", false), object("Opportunity", false)
                 ],
@@ -551,12 +558,14 @@ mod tests {
     #[test]
     fn violations_name_their_field() {
         type Change = fn(&mut Settings);
-        let rows: [(&str, Change); 18] = [
+        let rows: [(&str, Change); 20] = [
             ("sso.loginExpirationSeconds", |s| s.sso.login_expiration_seconds = 59),
             ("sso.loginExpirationSeconds", |s| s.sso.login_expiration_seconds = 86_401),
             ("sso.partnerUserIdField", |s| s.sso.partner_user_id_field = Some(String::new())),
             ("terms.deadlineSeconds", |s| s.terms.deadline_seconds = 4),
             ("graceSeconds", |s| s.grace_seconds = 61),
+            ("sessionKeyDigits", |s| s.session_key_digits = 3),
+            ("sessionKeyDigits", |s| s.session_key_digits = 13),
             ("terms.version", |s| s.terms.version = " ".to_owned()),
             ("terms.text", |s| s.terms.text = None),
             ("terms.text", |s| s.terms.text = Some("x".repeat(16 * 1024 + 1))),

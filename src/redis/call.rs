@@ -7,7 +7,10 @@
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
-use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisFuture, ScriptInvocation, Value};
+use redis::{Arg, Cmd, FromRedisValue, Pipeline, RedisError, RedisFuture, ScriptInvocation, Value};
+
+/// Commands that change nothing, of those that are sent together.
+const READS: [&[u8]; 8] = [b"GET", b"HGET", b"HGETALL", b"HLEN", b"HMGET", b"HSCAN", b"SCARD", b"XLEN"];
 
 /// What is to be done.
 #[derive(Clone, Copy)]
@@ -25,6 +28,19 @@ impl Work<'_> {
             Self::Script(script) => script.invoke_async(&mut call).await,
             Self::Command(command) => command.query_async(&mut call).await,
             Self::Commands(commands) => commands.query_async(&mut call).await,
+        }
+    }
+
+    /// Whether it changes nothing.
+    pub(super) fn only_reads(self) -> bool {
+        let reads = |command: &Cmd| match command.args_iter().next() {
+            Some(Arg::Simple(name)) => READS.contains(&name),
+            _ => false,
+        };
+        match self {
+            Self::Script(_) => false,
+            Self::Command(command) => reads(command),
+            Self::Commands(commands) => commands.cmd_iter().all(reads),
         }
     }
 
@@ -54,6 +70,9 @@ pub(super) enum Door {
     Member(ClusterConnection),
     /// To a member of a cluster that a slot is on its way to.
     Asking(MultiplexedConnection),
+    /// To whoever plays a server.
+    #[cfg(test)]
+    Played(std::sync::Arc<dyn super::played::Played>),
 }
 
 impl ConnectionLike for Call {
@@ -77,6 +96,8 @@ impl ConnectionLike for Call {
                     connection.req_packed_command(&redis::cmd("ASKING")).await?.extract_error()?;
                     connection.req_packed_command(command).await
                 }
+                #[cfg(test)]
+                Door::Played(played) => played.command(command).await,
             }
         })
     }
@@ -92,6 +113,8 @@ impl ConnectionLike for Call {
                 connection.req_packed_commands(pipeline, offset, count)
             }
             Door::Member(connection) => connection.req_packed_commands(pipeline, offset, count),
+            #[cfg(test)]
+            Door::Played(played) => Box::pin(played.commands(pipeline, offset, count)),
         }
     }
 
@@ -99,6 +122,8 @@ impl ConnectionLike for Call {
         match &self.door {
             Door::One(connection) | Door::Asking(connection) => connection.get_db(),
             Door::Member(connection) => connection.get_db(),
+            #[cfg(test)]
+            Door::Played(_) => 0,
         }
     }
 }

@@ -54,7 +54,7 @@ impl Cluster {
             let mut door = Door::Member(self.connection.clone());
             loop {
                 let error = match work.done(door).await {
-                    Err(error) if is_untouched(&error, work.commands()) => error,
+                    Err(error) if may_repeat(&error, work) => error,
                     done => return done,
                 };
                 door = match asked_elsewhere(&error) {
@@ -168,11 +168,12 @@ struct Range {
     place: Place,
 }
 
-/// Whether none of so many commands was begun.
-fn is_untouched(error: &RedisError, commands: usize) -> bool {
+/// Whether work may be done again after this: none of it was begun, or it only reads. Of several commands that met a slot
+/// which is elsewhere one error may be all that is told.
+fn may_repeat(error: &RedisError, work: Work<'_>) -> bool {
     match error.clone().into_server_errors() {
         Some(errors) => {
-            errors.len() == commands
+            (errors.len() == work.commands() || work.only_reads())
                 && errors.iter().all(|(_, error)| error.kind().is_some_and(is_about_slots))
         }
         None => error.kind() == ErrorKind::ClusterConnectionNotFound,

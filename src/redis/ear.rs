@@ -20,9 +20,16 @@ use crate::telemetry::{Listener, Meters};
 
 /// A subscription of one listener. It ends with its connection, and its connection with it.
 pub struct Ear {
-    sink: PubSubSink,
+    voice: Voice,
     waiting: Arc<Waiting>,
-    _task: AbortOnDropHandle<()>,
+    _task: Option<AbortOnDropHandle<()>>,
+}
+
+/// How Redis is told what to say.
+enum Voice {
+    Redis(PubSubSink),
+    #[cfg(test)]
+    Played(Box<dyn super::played::Voice>),
 }
 
 /// What a listener hears.
@@ -149,17 +156,36 @@ impl Ear {
             }
             taking.end();
         });
-        Self { sink, waiting, _task: AbortOnDropHandle::new(task) }
+        Self { voice: Voice::Redis(sink), waiting, _task: Some(AbortOnDropHandle::new(task)) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn played(voice: Box<dyn super::played::Voice>, waiting: Arc<Waiting>) -> Self {
+        Self { voice: Voice::Played(voice), waiting, _task: None }
     }
 
     /// Hears channels from now on.
     pub async fn subscribe(&mut self, channels: &[&str]) -> Result<(), RedisError> {
-        within(limits::REDIS_ANSWER, self.sink.subscribe(channels)).await
+        let subscribing = async {
+            match &mut self.voice {
+                Voice::Redis(sink) => sink.subscribe(channels).await,
+                #[cfg(test)]
+                Voice::Played(voice) => voice.turn(channels, true).await,
+            }
+        };
+        within(limits::REDIS_ANSWER, subscribing).await
     }
 
     /// Hears a channel no more.
     pub async fn unsubscribe(&mut self, channel: &str) -> Result<(), RedisError> {
-        within(limits::REDIS_ANSWER, self.sink.unsubscribe(channel)).await
+        let unsubscribing = async {
+            match &mut self.voice {
+                Voice::Redis(sink) => sink.unsubscribe(channel).await,
+                #[cfg(test)]
+                Voice::Played(voice) => voice.turn(&[channel], false).await,
+            }
+        };
+        within(limits::REDIS_ANSWER, unsubscribing).await
     }
 
     /// What is heard next; `None` once the connection has ended. Nothing is lost when the wait for it is given up.

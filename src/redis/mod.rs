@@ -12,6 +12,8 @@ mod ear;
 mod fit;
 pub mod lease;
 mod plan;
+#[cfg(test)]
+pub(crate) mod played;
 mod sentinel;
 #[cfg(test)]
 #[path = "../../tests/it/common/redis.rs"]
@@ -55,6 +57,9 @@ enum Way {
     Single(Arc<Single>),
     /// Keys are where their slot is.
     Cluster(Cluster),
+    /// There is none: somebody plays it.
+    #[cfg(test)]
+    Played(Arc<dyn played::Played>),
 }
 
 impl std::fmt::Debug for Link {
@@ -143,6 +148,8 @@ impl Link {
                     single.client().await?.get_multiplexed_async_connection_with_config(&config).await
                 }
                 Way::Cluster(cluster) => cluster.own(key).await,
+                #[cfg(test)]
+                Way::Played(_) => Err(played::not_played(key)),
             }
         };
         self.noted(within(limits::REDIS_ANSWER, connecting).await)
@@ -151,11 +158,20 @@ impl Link {
     /// A connection of its own for what Redis says by itself. In a cluster it leads to any of the primaries, which
     /// are told whatever is published on one of them. Of what the listener has not taken no more than this is kept.
     pub async fn ear(&self, listener: Listener, most: limits::Most) -> Result<Ear, RedisError> {
+        #[cfg(test)]
+        if let Way::Played(played) = &self.way {
+            return played.ear(most).await;
+        }
         Ok(Ear::new(self.listen().await?, listener, most, self.meters.clone()))
     }
 
     /// The same for channels of shards, on connections to the primaries that tell of them.
     pub fn shards(&self, listener: Listener, most: limits::Most) -> Shards {
+        #[cfg(test)]
+        let most = match &self.way {
+            Way::Played(played) => limits::Most { words: most.words.min(played.room()), ..most },
+            _ => most,
+        };
         Shards::new(self.clone(), listener, most)
     }
 
@@ -164,6 +180,8 @@ impl Link {
             match &self.way {
                 Way::Single(single) => single.client().await?.get_async_pubsub().await,
                 Way::Cluster(cluster) => cluster.listen().await,
+                #[cfg(test)]
+                Way::Played(_) => Err(played::not_played("a connection")),
             }
         };
         let listener = self.noted(within(limits::REDIS_ANSWER, listening).await)?;
@@ -200,6 +218,8 @@ impl Link {
         let done = match &self.way {
             Way::Single(single) => single.through(work).await,
             Way::Cluster(cluster) => cluster.through(work).await,
+            #[cfg(test)]
+            Way::Played(played) => work.done(call::Door::Played(Arc::clone(played))).await,
         };
         self.noted(done)
     }

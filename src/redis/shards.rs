@@ -125,6 +125,8 @@ impl Shared {
     async fn places(&self, channels: &[String]) -> Result<Vec<Option<Option<Place>>>, RedisError> {
         match &self.link.way {
             Way::Single(_) => Ok(vec![Some(None); channels.len()]),
+            #[cfg(test)]
+            Way::Played(_) => Ok(vec![Some(None); channels.len()]),
             Way::Cluster(cluster) => {
                 let places = self.link.noted(cluster.places(channels).await)?;
                 Ok(places.into_iter().map(|place| place.map(Some)).collect())
@@ -178,6 +180,7 @@ async fn keep(shared: Arc<Shared>) {
             pause = limits::REDIS_RECONNECT.0;
         }
         tokio::select! {
+            biased;
             () = keeper.shared.changed.notified() => {}
             Some(ended) = keeper.lives.join_next() => keeper.over(ended),
             () = tokio::time::sleep(pause), if !all => pause = (pause * 2).min(limits::REDIS_RECONNECT.1),
@@ -284,7 +287,7 @@ async fn hear(
     heard: &mut BTreeMap<String, u64>,
 ) -> Result<Infallible, RedisError> {
     let hearing = Arc::new(Hearing::new(Arc::clone(&shared.waiting)));
-    let mut connection = connect(&shared.link, place, &hearing).await?;
+    let mut voice = connect(&shared.link, place, &hearing).await?;
     let mut probing = None;
     // Channels that it says are not its own.
     let mut refused = HashSet::new();
@@ -297,8 +300,7 @@ async fn hear(
             // Before it is said, so that it is not taken for one that was handed over.
             hearing.followed.lock().remove(&channel);
             heard.remove(&channel);
-            let mut leave = redis::cmd("SUNSUBSCRIBE");
-            within(limits::REDIS_ANSWER, leave.arg(&channel).exec_async(&mut connection)).await?;
+            voice.turn(&channel, false).await?;
         }
         refused.retain(|channel| channels.contains_key(channel));
         for (channel, number) in channels {
@@ -309,10 +311,10 @@ async fn hear(
                 let followed = async {
                     if probing.is_none() {
                         let probe = probe(&channel);
-                        hearing.follow(&mut connection, &probe).await?;
+                        hearing.follow(&mut voice, &probe).await?;
                         probing = Some(hearing.probe(&shared.link, probe));
                     }
-                    hearing.follow(&mut connection, &channel).await
+                    hearing.follow(&mut voice, &channel).await
                 };
                 match shared.link.noted(followed.await) {
                     Err(error) if matches!(error.kind(), ErrorKind::Server(_)) => {
@@ -327,6 +329,7 @@ async fn hear(
             heard.insert(channel, number);
         }
         tokio::select! {
+            biased;
             () = hearing.over.notified() => return Err(gone("the connection ended, or a channel went elsewhere")),
             () = wanted.changed.notified() => {}
             () = tokio::time::sleep(limits::REDIS_REDIRECT.1), if !refused.is_empty() => {
@@ -342,33 +345,59 @@ async fn hear(
     }
 }
 
+/// How a primary is told what to say.
+enum Voice {
+    Redis(MultiplexedConnection),
+    #[cfg(test)]
+    Played(Box<dyn super::played::Voice>),
+}
+
+impl Voice {
+    /// Turns a channel on or off. Returns when that was confirmed.
+    async fn turn(&mut self, channel: &str, on: bool) -> Result<(), RedisError> {
+        let turning = async {
+            match self {
+                Self::Redis(connection) => {
+                    let mut turn = redis::cmd(if on { "SSUBSCRIBE" } else { "SUNSUBSCRIBE" });
+                    turn.arg(channel).exec_async(connection).await
+                }
+                #[cfg(test)]
+                Self::Played(voice) => voice.turn(&[channel], on).await,
+            }
+        };
+        within(limits::REDIS_ANSWER, turning).await
+    }
+}
+
 /// A connection whose words go where they are waited for.
-async fn connect(
-    link: &Link,
-    place: Option<&Place>,
-    hearing: &Arc<Hearing>,
-) -> Result<MultiplexedConnection, RedisError> {
+async fn connect(link: &Link, place: Option<&Place>, hearing: &Arc<Hearing>) -> Result<Voice, RedisError> {
     let takes = Arc::clone(hearing);
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(limits::REDIS_MEMBER))
-        .set_response_timeout(None)
-        .set_push_sender(move |push: PushInfo| -> Result<(), Infallible> {
-            takes.take(push);
-            Ok(())
-        });
+    let take = move |push: PushInfo| -> Result<(), Infallible> {
+        takes.take(push);
+        Ok(())
+    };
     let connecting = async {
         let client = match (&link.way, place) {
             (Way::Single(single), _) => single.listener().await?,
             (Way::Cluster(cluster), Some(place)) => cluster.listener(place)?,
             (Way::Cluster(_), None) => return Err(gone("a member of a cluster has a place")),
+            #[cfg(test)]
+            (Way::Played(played), _) => {
+                let take = move |push| take(push).unwrap_or_else(|never| match never {});
+                return played.shards(Box::new(take)).await.map(Voice::Played);
+            }
         };
-        client.get_multiplexed_async_connection_with_config(&config).await
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limits::REDIS_MEMBER))
+            .set_response_timeout(None)
+            .set_push_sender(take);
+        client.get_multiplexed_async_connection_with_config(&config).await.map(Voice::Redis)
     };
-    let connection = link.noted(within(limits::REDIS_ANSWER, connecting).await)?;
+    let voice = link.noted(within(limits::REDIS_ANSWER, connecting).await)?;
     if let Some(meters) = &link.meters {
         meters.redis_connected(RedisUse::Subscriptions);
     }
-    Ok(connection)
+    Ok(voice)
 }
 
 /// What comes over a connection.
@@ -405,11 +434,10 @@ impl Hearing {
         name.is_some_and(|name| self.followed.lock().contains(&name))
     }
 
-    async fn follow(&self, connection: &mut MultiplexedConnection, channel: &str) -> Result<(), RedisError> {
+    async fn follow(&self, voice: &mut Voice, channel: &str) -> Result<(), RedisError> {
         // Before it is heard: it may be handed over right after.
         self.followed.lock().insert(channel.to_owned());
-        let mut follow = redis::cmd("SSUBSCRIBE");
-        let followed = within(limits::REDIS_ANSWER, follow.arg(channel).exec_async(connection)).await;
+        let followed = voice.turn(channel, true).await;
         if followed.is_err() {
             self.followed.lock().remove(channel);
         }

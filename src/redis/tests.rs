@@ -216,6 +216,9 @@ async fn what_is_refused_for_the_slots_sake_is_asked_again() {
                 assert_eq!(answer, counted, "each is done once");
                 let plain: u64 = link.ask(redis::cmd("GET").arg(other)).await.unwrap();
                 assert_eq!(plain, counted);
+                let mut both = redis::pipe();
+                both.cmd("GET").arg(key).cmd("GET").arg(other);
+                assert_eq!(link.ask_all::<(u64, u64)>(&both).await.unwrap(), (counted, counted));
             }
             counted
         }

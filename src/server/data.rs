@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Options, StartError, StorePlace};
+use super::{StartError, StorePlace};
 use crate::auth::secret::MasterSecret;
 use crate::config::Config;
 use crate::store::sqlite::SqliteStore;
@@ -11,14 +11,14 @@ use crate::store::sqlite::SqliteStore;
 /// Opens the secrets and the database that the settings name.
 pub(super) async fn open_store(
     config: &Config,
-    options: Options,
+    place: StorePlace,
 ) -> Result<(MasterSecret, Arc<SqliteStore>), StartError> {
     let given = config.auth.master_secret.as_ref().map(|secret| MasterSecret::from_text(secret.expose()));
     let given = given.transpose()?;
     let (dir, flush) = (config.store.data_dir.clone(), config.store.flush);
     // Opening a database and making keys wait for the disk.
     tokio::task::spawn_blocking(move || -> Result<(MasterSecret, Arc<SqliteStore>), StartError> {
-        if options.store == StorePlace::Memory {
+        if place == StorePlace::Memory {
             let store = SqliteStore::in_memory()?;
             return Ok((given.unwrap_or_else(MasterSecret::fresh), Arc::new(store)));
         }

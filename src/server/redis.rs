@@ -32,7 +32,8 @@ impl Reach {
     }
 }
 
-fn plan(settings: &config::Redis) -> Result<Plan, StartError> {
+/// How the settings say that Redis is reached.
+pub fn plan(settings: &config::Redis) -> Result<Plan, StartError> {
     let secret = |secret: &config::Secret| SecretString::from(secret.expose());
     let servers = match &settings.url {
         Some(url) => Servers::Url(secret(url)),

@@ -3,8 +3,12 @@
 //! Decides nothing about what is said: whoever has something to say does.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio_util::task::AbortOnDropHandle;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt, reload};
@@ -41,12 +45,70 @@ pub enum LogError {
 
 /// Changes the filter of a running log.
 #[derive(Debug, Clone)]
-pub struct LogControl(reload::Handle<EnvFilter, tracing_subscriber::Registry>);
+pub struct LogControl(Arc<Control>);
+
+#[derive(Debug)]
+struct Control {
+    handle: reload::Handle<EnvFilter, tracing_subscriber::Registry>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What the settings say.
+    configured: String,
+    /// Rises with each change, so that a time that is over ends its own change and no other.
+    turn: u64,
+    /// Waits for the time to be over.
+    timer: Option<AbortOnDropHandle<()>>,
+}
 
 impl LogControl {
-    /// Takes another filter from now on.
-    pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
-        Ok(self.0.reload(parse_filter(filter)?)?)
+    /// Takes the filter of the settings from now on; whatever was held is over.
+    pub fn configure(&self, filter: &str) -> Result<(), LogError> {
+        let parsed = parse_filter(filter)?;
+        let mut state = self.0.state.lock();
+        self.0.handle.reload(parsed)?;
+        filter.clone_into(&mut state.configured);
+        state.turn += 1;
+        state.timer = None;
+        Ok(())
+    }
+
+    /// Takes another filter until it is configured anew, or for a time. Called on a runtime.
+    pub fn hold(&self, filter: &str, time: Option<Duration>) -> Result<(), LogError> {
+        let parsed = parse_filter(filter)?;
+        let mut state = self.0.state.lock();
+        self.0.handle.reload(parsed)?;
+        state.turn += 1;
+        let (control, turn) = (self.clone(), state.turn);
+        state.timer = time.map(|time| {
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                control.over(turn);
+            }))
+        });
+        Ok(())
+    }
+
+    /// What the settings say.
+    pub fn configured(&self) -> String {
+        self.0.state.lock().configured.clone()
+    }
+
+    /// The time of one change is over.
+    fn over(&self, turn: u64) {
+        let configured = {
+            let state = self.0.state.lock();
+            if state.turn != turn {
+                return;
+            }
+            state.configured.clone()
+        };
+        match self.configure(&configured) {
+            Ok(()) => tracing::info!(filter = configured, "the log filter is that of the settings again"),
+            Err(error) => tracing::error!(%error, "the log filter stays as it is"),
+        }
     }
 }
 
@@ -59,7 +121,8 @@ pub fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
 
 /// Sends the process's log to standard error. Once per process.
 pub fn init_log(format: LogFormat, filter: &str) -> Result<LogControl, LogError> {
-    let (filter, control) = reload::Layer::new(parse_filter(filter)?);
+    let state = State { configured: filter.to_owned(), turn: 0, timer: None };
+    let (filter, handle) = reload::Layer::new(parse_filter(filter)?);
     let registry = tracing_subscriber::registry().with(filter);
     // Colours are for terminals; in a file they are noise.
     let colours = std::io::stderr().is_terminal();
@@ -69,5 +132,5 @@ pub fn init_log(format: LogFormat, filter: &str) -> Result<LogControl, LogError>
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     }
     .map_err(|_| LogError::Taken)?;
-    Ok(LogControl(control))
+    Ok(LogControl(Arc::new(Control { handle, state: Mutex::new(state) })))
 }

@@ -1,13 +1,11 @@
 //! Messages of the agent socket, both ways.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::feed::FeedItem;
 pub use super::guest::{GuestName, Invite, Show, View};
+pub use super::live::{LiveFilter, PresenceState, WatchLive};
 use super::message::{Empty, Raw, incoming};
 pub use super::record::{Fields, OpenRecord, Record, RecordRef};
 use super::session::Role;
@@ -74,62 +72,7 @@ pub struct VisitorIds {
     pub visitor_ids: Vec<VisitorId>,
 }
 
-/// The live list.
-#[derive(Debug, Default, Deserialize)]
-pub struct WatchLive {
-    /// Which visitors.
-    #[serde(default)]
-    pub filter: Option<LiveFilter>,
-    /// How many in this page.
-    #[serde(default)]
-    pub limit: Option<usize>,
-    /// Where the last page ended.
-    #[serde(default)]
-    pub cursor: Option<String>,
-}
-
-/// Which visitors the live list is to hold; all that is given must hold.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct LiveFilter {
-    /// A part of the page's address; case does not matter.
-    pub page: Option<String>,
-    /// Any of these states.
-    pub states: Vec<PresenceState>,
-    /// Custom data that must be equal, key by key; numbers are compared as numbers.
-    pub data: BTreeMap<String, Value>,
-    /// A part of the visitor ID, the code, the page's address or title, or of a data value; case does not
-    /// matter.
-    pub text: Option<String>,
-}
-
-/// Whether a visitor is here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PresenceState {
-    /// At least one tab can be seen.
-    Present,
-    /// All tabs are in the background.
-    Hidden,
-    /// No tab is left.
-    Absent,
-    /// The node that knows cannot be reached.
-    Unknown,
-}
-
-impl PresenceState {
-    /// The name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Present => "present",
-            Self::Hidden => "hidden",
-            Self::Absent => "absent",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// Whom to join: exactly one of the four.
+/// Whom to join: exactly one of the four; a key may be typed for an open record, which the session then belongs to.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Join {
@@ -154,11 +97,12 @@ pub struct Join {
 }
 
 impl Join {
-    /// As it reads when it names a session, asked under this number.
-    pub fn by_session(&self, id: Option<u64>) -> String {
-        let session = self.session_id;
-        serde_json::json!({"type": "join", "id": id, "sessionId": session, "control": self.control})
-            .to_string()
+    /// As it reads once its key has led to a session or a visitor, asked under this number.
+    pub fn by_name(&self, id: Option<u64>) -> String {
+        let Self { visitor_id, session_id, kind, control, .. } = self;
+        serde_json::json!({"type": "join", "id": id, "visitorId": visitor_id, "sessionId": session_id,
+                           "kind": kind, "control": control})
+        .to_string()
     }
 }
 
@@ -385,6 +329,9 @@ pub enum ToAgent<'a> {
         visitor_id: Option<VisitorId>,
         /// Where it stands.
         state: RequestState,
+        /// What the guest who shows has to do first.
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        steps: &'a [super::permission::Step],
         /// Why, where that is not plain from the state.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,

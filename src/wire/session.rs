@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::message::{Empty, incoming};
+use super::permission::{Facts, PermissionFact, Step};
 use super::visitor::SessionKind;
 use crate::clock::Wall;
 use crate::ids::{AgentId, ParticipantId, SessionId};
@@ -30,10 +31,16 @@ incoming! {
         "releaseControl" => ReleaseControl(Empty),
         /// Input of the agent in control.
         "input" => Input(Input),
+        /// The publisher's device allows something, or does not.
+        "permission" => Permission(PermissionFact),
         /// The publisher stops showing for a while.
         "pause" => Pause(Empty),
         /// The publisher shows again.
         "resume" => Resume(Empty),
+        /// The visitor shows a screen instead of its page, or its page again.
+        "shows" => Shows(Shows),
+        /// An agent points at something.
+        "point" => Point(Point),
         /// Words.
         "chat" => Chat(Chat),
         /// Goes, the session may go on.
@@ -126,6 +133,22 @@ pub struct Ack {
 pub struct ParticipantRef {
     /// Who.
     pub participant_id: ParticipantId,
+}
+
+/// What a visitor shows in a session of kind `cobrowse`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Shows {
+    /// `cobrowse` or `screen`.
+    pub kind: SessionKind,
+}
+
+/// A place in the frame; coordinates are 0–65535 of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Point {
+    /// From the left.
+    pub x: u16,
+    /// From the top.
+    pub y: u16,
 }
 
 /// Words to everyone in the session.
@@ -301,6 +324,9 @@ pub enum ToParticipant {
         role: Role,
         /// What is shared.
         kind: SessionKind,
+        /// What is shown, where the visitor has changed that.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        shows: Option<SessionKind>,
         /// What stands above an agent's screen.
         #[serde(skip_serializing_if = "Option::is_none")]
         title: Option<Arc<str>>,
@@ -314,6 +340,12 @@ pub enum ToParticipant {
         paused: bool,
         /// Everyone in it, you included.
         participants: Vec<ParticipantView>,
+        /// What the publisher's device allows, where it told.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        permissions: Option<Facts>,
+        /// What its guest has to do, in order.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        steps: Vec<Step>,
         /// The live edge of each stream: frames before it are history.
         live: Vec<LiveEdge>,
         /// What every viewer decodes.
@@ -346,10 +378,24 @@ pub enum ToParticipant {
     Control(ControlView),
     /// Input for the publisher.
     Input(Input),
+    /// What the guest whose screen it is has to do, in order; the first is the step that it is on.
+    Steps {
+        /// The guest.
+        participant_id: ParticipantId,
+        /// What is left.
+        steps: Vec<Step>,
+        /// What its device allows.
+        permissions: Facts,
+    },
     /// The publisher pauses or goes on.
     Paused {
         /// Which.
         paused: bool,
+    },
+    /// Frames are of this kind from now on.
+    Shows {
+        /// `cobrowse` or `screen`.
+        kind: SessionKind,
     },
     /// What the viewers can take.
     Feedback {
@@ -368,6 +414,15 @@ pub enum ToParticipant {
         since: Wall,
         /// Of this stream.
         stream: u32,
+    },
+    /// An agent points at something in the publisher's frame.
+    Point {
+        /// Who.
+        participant_id: ParticipantId,
+        /// From the left.
+        x: u16,
+        /// From the top.
+        y: u16,
     },
     /// Words.
     Chat {

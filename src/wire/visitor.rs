@@ -27,6 +27,8 @@ incoming! {
         "extendCode" => ExtendCode(Empty),
         /// Opens a session that waits for an agent.
         "startSession" => StartSession(StartSession),
+        /// Waits for an agent no longer.
+        "cancelSession" => CancelSession(Empty),
         /// Logout: absent at once.
         "leave" => Leave(Empty),
     }
@@ -247,6 +249,12 @@ pub enum ToVisitor<'a> {
         /// When the code ends.
         #[serde(skip_serializing_if = "Option::is_none")]
         code_expires_at: Option<Wall>,
+        /// The key of the session that the visitor waits in.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session_key: Option<&'a str>,
+        /// When that leads nowhere any more.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session_key_expires_at: Option<Wall>,
         /// Silent seconds after which the client should give up.
         heartbeat: u64,
         /// Seconds after which absence is told.
@@ -289,7 +297,7 @@ pub enum ToVisitor<'a> {
         /// How.
         outcome: OfferOutcome,
     },
-    /// The way into the session.
+    /// The way into the session; answers `startSession` too, then with a key and without a ticket.
     Ready {
         /// The request that led here.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -298,12 +306,20 @@ pub enum ToVisitor<'a> {
         session_id: SessionId,
         /// `publisher`.
         role: super::session::Role,
-        /// What to attach with.
-        ticket: Cow<'a, str>,
+        /// What to attach with, once an agent is there and the terms are met.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ticket: Option<Cow<'a, str>>,
         /// When the ticket ends.
-        ticket_expires_at: Wall,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ticket_expires_at: Option<Wall>,
         /// What is shared.
         kind: SessionKind,
+        /// What the visitor reads out to an agent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session_key: Option<&'a str>,
+        /// When the key leads nowhere any more.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session_key_expires_at: Option<Wall>,
     },
     /// An agent's message to the page.
     Signal {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::conversation::{End, Patience, end, first, out_of_order, text_of};
@@ -12,12 +11,13 @@ use crate::clock::Wall;
 use crate::hub::Hub;
 use crate::hub::agents::AgentSeat;
 use crate::hub::visitors::Caller;
+use crate::tls::Stream;
 use crate::wire::agent::FromAgent;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::message::Text;
 
 /// Runs one agent connection to its end.
-pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>, caller: Caller) {
+pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<Stream>, caller: Caller) {
     let ended = match hello(hub, &mut link, &caller).await {
         Ok(mut seat) => talk(hub, &mut link, &mut seat).await,
         Err(ended) => ended,
@@ -25,7 +25,7 @@ pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>, caller: Calle
     end(hub, link, ended).await;
 }
 
-async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: &Caller) -> Result<AgentSeat, End> {
+async fn hello(hub: &Arc<Hub>, link: &mut Link<Stream>, caller: &Caller) -> Result<AgentSeat, End> {
     let first = first::<FromAgent>(hub, link).await?;
     match first.message {
         Ok(FromAgent::Connect(hello)) => {
@@ -37,7 +37,7 @@ async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: &Caller) -> R
     }
 }
 
-async fn talk(hub: &Arc<Hub>, link: &mut Link<TcpStream>, seat: &mut AgentSeat) -> End {
+async fn talk(hub: &Arc<Hub>, link: &mut Link<Stream>, seat: &mut AgentSeat) -> End {
     let mut patience = Patience::new(hub.limits().agent_rate);
     let mut expires_at = seat.identity().expires_at;
     let expiry = tokio::time::sleep(left(hub, expires_at));

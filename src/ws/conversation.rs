@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
-
 use super::link::{Event, Link, Meter, Over};
 use super::socket::Received;
 use crate::hub::Hub;
 use crate::hub::registry::Connection;
 use crate::limits::{self, Rate};
 use crate::telemetry::SocketKind;
+use crate::tls::Stream;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::message::{Incoming, Read, Text, Unread, read};
 
 /// Waits for the first message, which must be text and come in time. It may be refused only by ending the
 /// connection.
-pub(super) async fn first<M: Incoming>(hub: &Hub, link: &mut Link<TcpStream>) -> Result<Read<M>, End> {
+pub(super) async fn first<M: Incoming>(hub: &Hub, link: &mut Link<Stream>) -> Result<Read<M>, End> {
     let event = tokio::time::timeout(hub.limits().first_message, link.next()).await;
     let received = match event {
         Err(_) => return Err(End::Close(Close::new(CloseCode::Timeout, "no first message"))),
@@ -66,7 +65,7 @@ impl From<Close> for End {
 }
 
 /// Ends a conversation: closes it where it is still open, and counts how it ended.
-pub(super) async fn end(hub: &Arc<Hub>, link: Link<TcpStream>, end: End) {
+pub(super) async fn end(hub: &Arc<Hub>, link: Link<Stream>, end: End) {
     let over = match end {
         End::Over(over @ Over::ByPeer) => over,
         End::Over(over @ Over::ByUs(_)) => {

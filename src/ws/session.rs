@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-
 use super::conversation::{End, Patience, end, first, out_of_order};
 use super::link::{Event, Link};
 use super::socket::Received;
@@ -15,6 +13,7 @@ use crate::hub::relay::Seat;
 use crate::hub::rooms::Participant;
 use crate::ids::ConnectionId;
 use crate::limits;
+use crate::tls::Stream;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::message::Text;
 use crate::wire::session::{FromParticipant, Role, ToParticipant};
@@ -24,7 +23,7 @@ use crate::wire::session::{FromParticipant, Role, ToParticipant};
 const LOOK: Duration = limits::FEEDBACK;
 
 /// Runs one session connection to its end.
-pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>) {
+pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<Stream>) {
     let ended = match hello(hub, &mut link).await {
         Ok((participant, seat)) => {
             Talk { hub, participant, seat, feedback: Feedback::default(), stuck: Stuck::default() }
@@ -36,7 +35,7 @@ pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>) {
     end(hub, link, ended).await;
 }
 
-async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>) -> Result<(Participant, Option<Seat>), End> {
+async fn hello(hub: &Arc<Hub>, link: &mut Link<Stream>) -> Result<(Participant, Option<Seat>), End> {
     let first = first::<FromParticipant>(hub, link).await?;
     match first.message {
         Ok(FromParticipant::Attach(attach)) => {
@@ -59,7 +58,7 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    async fn run(mut self, link: &mut Link<TcpStream>) -> End {
+    async fn run(mut self, link: &mut Link<Stream>) -> End {
         let mut patience = Patience::new(self.hub.limits().session_rate);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -93,7 +92,7 @@ impl Talk<'_> {
         }
     }
 
-    fn take(&mut self, link: &Link<TcpStream>, patience: &mut Patience, text: &str) -> Result<(), Close> {
+    fn take(&mut self, link: &Link<Stream>, patience: &mut Patience, text: &str) -> Result<(), Close> {
         let limit = self.hub.limits().session_text;
         if text.len() > limit {
             let bytes = text.len();
@@ -111,7 +110,7 @@ impl Talk<'_> {
     }
 
     /// Once a second.
-    fn look(&mut self, link: &Link<TcpStream>) -> Result<(), Close> {
+    fn look(&mut self, link: &Link<Stream>) -> Result<(), Close> {
         let now = self.hub.clock().tick();
         if let Some(seat) = &self.seat {
             let (writing, written) = link.writing();
@@ -136,7 +135,7 @@ impl Talk<'_> {
     }
 }
 
-async fn next(link: &mut Link<TcpStream>, seat: Option<&mut Seat>) -> Event {
+async fn next(link: &mut Link<Stream>, seat: Option<&mut Seat>) -> Event {
     match seat {
         Some(seat) => link.next_with(seat).await,
         None => link.next().await,

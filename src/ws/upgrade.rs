@@ -4,7 +4,7 @@
 //! subprotocol, a node that is going away. The handshake's future is dropped before the conversation
 //! begins, so that an idle connection does not carry it.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +13,6 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +23,9 @@ use crate::hub::Hub;
 use crate::hub::visitors::Caller;
 use crate::model::origin::Origin;
 use crate::model::settings::Audience;
+use crate::room::Supply;
 use crate::telemetry::SocketKind;
+use crate::tls::Stream;
 use crate::wire::close::{Close, CloseCode};
 
 /// The subprotocol that clients offer and the server echoes.
@@ -60,6 +61,8 @@ pub enum HandshakeError {
     Origin,
     /// The node is going away.
     Draining,
+    /// The node has too little of something.
+    Full(Supply),
 }
 
 impl HandshakeError {
@@ -68,7 +71,7 @@ impl HandshakeError {
         match self {
             Self::NotAHandshake | Self::Subprotocol => StatusCode::BAD_REQUEST,
             Self::Origin => StatusCode::FORBIDDEN,
-            Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Draining | Self::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -78,6 +81,7 @@ impl HandshakeError {
             Self::NotAHandshake | Self::Subprotocol => "bad_message",
             Self::Origin => "forbidden",
             Self::Draining => "drain",
+            Self::Full(_) => CloseCode::Overload.name(),
         }
     }
 
@@ -88,12 +92,13 @@ impl HandshakeError {
             Self::Subprotocol => "the client must offer the subprotocol porchlight.v1",
             Self::Origin => "pages of this origin are not allowed here",
             Self::Draining => "this node is going away",
+            Self::Full(_) => "the node has no room",
         }
     }
 
     /// Whether coming back later helps.
     pub const fn is_passing(self) -> bool {
-        matches!(self, Self::Draining)
+        matches!(self, Self::Draining | Self::Full(_))
     }
 }
 
@@ -103,12 +108,12 @@ impl Sockets {
         Self { hub, tasks: TaskTracker::new(), room }
     }
 
-    /// Answers a handshake and runs the socket. `guard` lives as long as the connection.
+    /// Answers a handshake of whoever has this address and runs the socket. `guard` lives as long as the connection.
     pub fn upgrade<B: Default>(
         &self,
         kind: SocketKind,
         mut request: Request<Incoming>,
-        addr: SocketAddr,
+        from: IpAddr,
         guard: impl Send + Sync + 'static,
     ) -> Result<Response<B>, HandshakeError> {
         let meters = self.hub.meters();
@@ -120,7 +125,7 @@ impl Sockets {
         let caller = Box::new(Caller {
             origin: text(header::ORIGIN),
             user_agent: text(header::USER_AGENT).unwrap_or_default(),
-            from: addr.ip().to_canonical(),
+            from,
         });
         let upgrade = hyper::upgrade::on(&mut request);
         let sockets = self.clone();
@@ -144,7 +149,7 @@ impl Sockets {
                     }
                     sockets.hub.meters().connections(kind).decrement(1.0);
                 }
-                None => tracing::debug!(%addr, "the peer left during the handshake"),
+                None => tracing::debug!(%from, "the peer left during the handshake"),
             }
             drop(guard);
         });
@@ -191,6 +196,10 @@ impl Sockets {
         if self.hub.is_draining() {
             return Err(HandshakeError::Draining);
         }
+        if let Some(supply) = self.hub.room().refuses() {
+            self.hub.meters().refusal(supply.name());
+            return Err(HandshakeError::Full(supply));
+        }
         if let Some(origin) = headers.get(header::ORIGIN) {
             let origin = origin.to_str().map_err(|_| HandshakeError::Origin)?;
             let audiences: &[Audience] = match kind {
@@ -215,16 +224,16 @@ impl Sockets {
     }
 
     /// Takes the stream back from HTTP once the answer is out.
-    async fn open(&self, kind: SocketKind, upgrade: hyper::upgrade::OnUpgrade) -> Option<Link<TcpStream>> {
+    async fn open(&self, kind: SocketKind, upgrade: hyper::upgrade::OnUpgrade) -> Option<Link<Stream>> {
         let upgraded = upgrade.await.ok()?;
-        let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-        let (stream, read_ahead): (TcpStream, Bytes) = (parts.io.into_inner(), parts.read_buf);
+        let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
+        let (stream, read_ahead): (Stream, Bytes) = (parts.io.into_inner(), parts.read_buf);
         let limits = self.hub.limits();
         let sizes = match kind {
             SocketKind::Visitor => Sizes { message: limits.visitor_message, read_buffer: SMALL_READ },
             SocketKind::Agent => Sizes { message: limits.agent_message, read_buffer: SMALL_READ },
             SocketKind::Session => {
-                if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT) {
+                if let Err(error) = SockRef::from(stream.tcp()).set_tcp_notsent_lowat(UNSENT) {
                     tracing::debug!(%error, "the kernel keeps its own idea of a full socket");
                 }
                 // Until it has attached; a publisher may then send frames.

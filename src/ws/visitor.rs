@@ -5,17 +5,16 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
-
 use super::conversation::{End, Patience, end, first, out_of_order, text_of};
 use super::link::{Event, Link};
 use crate::hub::Hub;
 use crate::hub::visitors::{Caller, VisitorSeat};
+use crate::tls::Stream;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::visitor::FromVisitor;
 
 /// Runs one visitor connection to its end.
-pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>, caller: Box<Caller>) {
+pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<Stream>, caller: Box<Caller>) {
     let ended = match Box::pin(hello(hub, &mut link, caller)).await {
         Ok(seat) => talk(hub, &mut link, &seat).await,
         Err(ended) => ended,
@@ -23,14 +22,14 @@ pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<TcpStream>, caller: Box<C
     Box::pin(end(hub, link, ended)).await;
 }
 
-async fn hello(hub: &Arc<Hub>, link: &mut Link<TcpStream>, caller: Box<Caller>) -> Result<VisitorSeat, End> {
+async fn hello(hub: &Arc<Hub>, link: &mut Link<Stream>, caller: Box<Caller>) -> Result<VisitorSeat, End> {
     match first::<FromVisitor>(hub, link).await?.message {
         Ok(FromVisitor::Connect(hello)) => Ok(hub.arrive(link.connection(), &caller, hello).await?),
         _ => Err(out_of_order().into()),
     }
 }
 
-async fn talk(hub: &Arc<Hub>, link: &mut Link<TcpStream>, seat: &VisitorSeat) -> End {
+async fn talk(hub: &Arc<Hub>, link: &mut Link<Stream>, seat: &VisitorSeat) -> End {
     let mut patience = Patience::new(hub.limits().visitor_rate);
     loop {
         let received = match link.next().await {
@@ -46,7 +45,7 @@ async fn talk(hub: &Arc<Hub>, link: &mut Link<TcpStream>, seat: &VisitorSeat) ->
 
 fn take(
     hub: &Hub,
-    link: &Link<TcpStream>,
+    link: &Link<Stream>,
     seat: &VisitorSeat,
     patience: &mut Patience,
     received: super::socket::Received,
@@ -64,7 +63,7 @@ fn take(
 mod tests {
     use super::*;
 
-    fn size_of_future<F>(_: impl Fn(&'static Arc<Hub>, Link<TcpStream>, Box<Caller>) -> F) -> usize {
+    fn size_of_future<F>(_: impl Fn(&'static Arc<Hub>, Link<Stream>, Box<Caller>) -> F) -> usize {
         size_of::<F>()
     }
 

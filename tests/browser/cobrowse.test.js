@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import zlib from "node:zlib";
 import { shoot, stage, until } from "./lib.js";
-import { VisitorPage } from "./people.js";
+import { points, VisitorPage } from "./people.js";
 import { openShop, SECRETS } from "./shop.js";
 
 const { scene } = stage({ starts: "SESSION_KIND_COBROWSE" });
@@ -365,6 +365,46 @@ scene("a site under a strict policy is shown, with the pictures that can be read
   const [there, seen] = [await visitor.page.evaluate(marked), await (await replayOf(alice)).evaluate(marked)];
   // Its font could not be fetched.
   for (const name of ["title", "photo", "cart", "canvas", "stars", "footer"]) assert.deepEqual(seen.found[name], there.found[name], name);
+});
+
+scene("the visitor makes a screen of the page, and the page again, and agents go on looking", async (s) => {
+  const { visitor, alice } = await sharing(s, { control: true });
+  const { page } = visitor;
+  await assertSame(visitor, alice);
+  const session = await alice.viewer.getAttribute("data-session-id");
+  const shows = (/** @type {AgentPage} */ agent, /** @type {string} */ kind) => agent.page.locator(`[data-test=viewer][data-shows=${kind}][data-state=live]`).waitFor();
+  await points(alice, visitor);
+  await visitor.barButton("instead").click();
+  await shows(alice, "screen");
+  await until("pixels", async () => /^(avc1|vp09|vp8)/.test((await alice.stats()).codec));
+  await alice.page.locator("[data-test=replay]").waitFor({ state: "detached" });
+  await alice.page.locator("[data-test=shows-screen]").waitFor();
+  await visitor.bar.getByText("You’re sharing your screen with Alice").waitFor();
+  // Who joins now sees pixels, too; control is not given of them.
+  const bob = await s.agent("bob");
+  await bob.joins(visitor.id);
+  await shows(bob, "screen");
+  const states = await alice.watches("[data-test=viewer]", "data-control");
+  await alice.page.locator("[data-test=request-control]").click();
+  await until("the refusal", async () => (await states()).includes("rejected"));
+  await shoot(alice.page, "cobrowse-screen");
+
+  await visitor.barButton("instead").click();
+  await page.fill("[name=name]", "A page again");
+  for (const agent of [alice, bob]) {
+    await shows(agent, "cobrowse");
+    await assertSame(visitor, agent);
+  }
+
+  // A capture ends with its page, and the next one is shown itself.
+  await visitor.barButton("instead").click();
+  await shows(alice, "screen");
+  await page.locator('header a[href="/two"]').click();
+  await visitor.shares();
+  await shows(alice, "cobrowse");
+  await assertSame(visitor, alice);
+  assert.equal(await visitor.dialog.count(), 0, "no second question");
+  assert.equal(await alice.viewer.getAttribute("data-session-id"), session);
 });
 
 scene("what a minute costs, beside pixels", async (s) => {

@@ -241,6 +241,7 @@ scene("an agent whose page is loaded again joins the running session without ask
   await alice.light("in_session");
   await alice.page.getByRole("button", { name: "Join session" }).click();
   await alice.sees("live");
+  assert.equal(await visitor.dialog.count(), 0);
 });
 
 scene("where the object has no Auto Join, a running session is joined by the button", async (s) => {

@@ -10,13 +10,15 @@ const { scene } = stage();
 /** @typedef {import("./lib.js").Scene} Scene */
 
 /**
- * A site of its own on another port, with the script tag that a company would paste.
- * @param {Scene} s @param {{ id: string, scriptFrom?: string }} visit
+ * A site of its own on another port, with the script tag that a company would paste. With a nonce, only scripts and
+ * styles that carry it may run, wherever they come from.
+ * @param {Scene} s @param {{ id: string, scriptFrom?: string, nonce?: string }} visit
  */
-async function site(s, { id, scriptFrom = s.server.url }) {
+async function site(s, { id, scriptFrom = s.server.url, nonce }) {
+  const mark = nonce ? ` nonce="${nonce}"` : "";
   const page = (/** @type {string} */ title) => `<!doctype html><html lang="en"><head><title>${title}</title>
-    <script async src="${scriptFrom}/porchlight.js" data-group="demo" data-visitor-id="${id}" data-capture="tab"></script>
-    <script type="module" src="/barcode.js"></script></head>
+    <script${mark} async src="${scriptFrom}/porchlight.js" data-group="demo" data-visitor-id="${id}" data-capture="tab"></script>
+    <script${mark} type="module" src="/barcode.js"></script></head>
     <body style="margin:0"><canvas id="barcode" width="1280" height="160"></canvas><h1>${title}</h1><a href="/next">Next</a></body></html>`;
   const script = `import { drawBarcode } from "${scriptFrom}/web/lib/barcode.js";
     const context = document.getElementById("barcode").getContext("2d");
@@ -30,7 +32,8 @@ async function site(s, { id, scriptFrom = s.server.url }) {
   // What a careful site allows: its own things, and the server's scripts and sockets.
   const policy = [
     "default-src 'self'",
-    `script-src 'self' ${scriptFrom}`,
+    nonce ? `script-src 'nonce-${nonce}'` : `script-src 'self' ${scriptFrom}`,
+    ...(nonce ? [`style-src-elem 'nonce-${nonce}'`] : []),
     `connect-src ${scriptFrom.replace("http", "ws")}`,
     "style-src-attr 'unsafe-inline'",
     "object-src 'none'",
@@ -46,9 +49,9 @@ async function site(s, { id, scriptFrom = s.server.url }) {
   return `http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (server.address()).port}`;
 }
 
-scene("a page of another origin under a strict policy: asked, shared, stopped", async (s) => {
+scene("a page of another origin where only what bears a nonce may run: asked, shared, stopped", async (s) => {
   const id = s.newVisitorId;
-  const url = await site(s, { id });
+  const url = await site(s, { id, nonce: "cG9yY2hsaWdodA" });
   const page = await s.page(id);
   await page.goto(url);
   const visitor = new VisitorPage(page, id, s);

@@ -47,6 +47,22 @@ scene("the agent takes the request back, and the question goes away", async (s) 
   await visitor.dialog.waitFor({ state: "detached" });
 });
 
+scene("a visitor who does not answer in time is asked no longer, and the agent reads so", async (s) => {
+  await s.server.asksFor(5);
+  const visitor = await s.visitor();
+  const alice = await s.agent();
+  await alice.joins(visitor.id);
+  await visitor.button("accept").waitFor();
+  await alice.requestIs("displayed");
+  await alice.requestIs("expired");
+  await visitor.dialog.getByText("The request has expired.").waitFor();
+  assert.equal(await visitor.button("accept").count(), 0);
+  await visitor.button("close").click();
+  await alice.light("lit");
+  assert.equal(await alice.viewer.count(), 0);
+  await s.server.asksFor(60);
+});
+
 scene("an agent may say beforehand that control may be asked for", async (s) => {
   const visitor = await s.visitor();
   const alice = await s.agent();
@@ -145,6 +161,36 @@ scene("a second agent who presses Join asks nobody twice", async (s) => {
   await alice.sees("live");
   await bob.sees("live");
   await visitor.bar.getByText("You’re sharing with").waitFor();
+});
+
+scene("a visitor reads a key off the page, and the agent who types it is answered like any other", async (s) => {
+  const visitor = await s.visitor({ path: "/demo/site/help.html" });
+  await visitor.online();
+  await visitor.page.getByRole("button", { name: "Get a number to read out" }).click();
+  const widget = visitor.page.locator("[data-porchlight=key] section");
+  await widget.getByRole("button", { name: "Get my number" }).click();
+  await widget.getByRole("heading", { name: "Read out this number" }).waitFor();
+  const shown = (await widget.locator("[data-field=key]").textContent()) ?? "";
+  assert.match(shown, /^\d{3} \d{3}$/);
+  assert.match((await widget.textContent()) ?? "", /It is good for (10:00|9:\d\d)\./);
+  assert.equal(await focused(visitor.page), "title");
+  await visitor.page.keyboard.press("Escape");
+  await widget.waitFor({ state: "detached" });
+  await visitor.goes("/demo/site/cart.html");
+  await visitor.online();
+  const key = () => visitor.page.evaluate(() => /** @type {any} */ (window).Porchlight.sessionKey);
+  assert.equal(await key(), shown.replace(" ", ""), "the next page knows it");
+
+  const alice = await s.agent();
+  await alice.opensRecord("");
+  await alice.join.click();
+  const form = alice.page.locator("[data-test=key-form]");
+  await form.locator("[name=sessionKey]").fill(shown);
+  await form.locator("[type=submit]").click();
+  await visitor.dialog.getByText("Alice would like to see your screen").waitFor();
+  await visitor.button("decline").click();
+  await visitor.dialog.waitFor({ state: "detached" });
+  assert.equal(await key(), undefined, "a key is good for one session");
 });
 
 scene("a visitor who leaves while asked is reported as gone", async (s) => {

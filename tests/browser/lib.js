@@ -29,8 +29,23 @@ export const FOREIGN_HOST = "shop.example";
 /** The tab of this title is what an agent's picker chooses. */
 export const SHOWN_TITLE = "What the agent shows";
 
+/** How often a barcode is drawn. Without a graphics card each picture costs some 10 ms of a processor on its way. */
+const PICTURE_MS = "100";
+
 /** A browser context like a phone's. */
 export const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
+
+/**
+ * What Playwright switches off, as a second list takes the place of the first; and the parts of the browser's own window
+ * that are pages with a process of their own, in every window that nobody looks at.
+ */
+const SWITCHED_OFF = [
+  ...["AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades", "HttpsFirstBalancedModeAutoEnable"],
+  ...["LensOverlay", "MediaRouter", "PaintHolding", "ThirdPartyStoragePartitioning", "AvoidCorsURLLoaderRestartOnRedirect"],
+  ...["OptimizationHints", "NetworkTimeServiceQuerying", "AimEnabled", "PreconnectToSearch"],
+  ...["InitialWebUI", "PreloadTopChromeWebUI", "PreloadTopChromeWebUILessNavigations"],
+  ...["WebUIReloadButton", "WebUIToolbar", "WebUILocationBar", "WebUIOmniboxPopup"],
+];
 
 const BROWSER_FLAGS = [
   "--no-sandbox",
@@ -40,6 +55,7 @@ const BROWSER_FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  `--disable-features=${SWITCHED_OFF}`,
   "--auto-accept-this-tab-capture",
   `--auto-select-tab-capture-source-by-title=${SHOWN_TITLE}`,
   `--host-resolver-rules=MAP ${FOREIGN_HOST} 127.0.0.1`,
@@ -145,9 +161,19 @@ class Server {
   }
 
   /** @param {string} kind */
-  async joinStarts(kind) {
+  joinStarts(kind) {
+    return this.#set("joinStarts", { joinStarts: kind });
+  }
+
+  /** How long a visitor has to answer. @param {number} seconds */
+  asksFor(seconds) {
+    return this.#set("terms.deadlineSeconds", { terms: { deadlineSeconds: seconds } });
+  }
+
+  /** @param {string} updateMask @param {object} settings */
+  async #set(updateMask, settings) {
     const { version } = await this.admin("GetSettings");
-    await this.admin("UpdateSettings", { settings: { joinStarts: kind }, updateMask: "joinStarts", expectedVersion: version });
+    await this.admin("UpdateSettings", { settings, updateMask, expectedVersion: version });
   }
 
   /** Signs in anew next time, as after a token was revoked. @param {string} address */
@@ -316,7 +342,7 @@ export class Scene {
   async visitor({ id = this.newVisitorId, path: where = "/demo/site", query = {}, url = this.server.url, context, init } = {}) {
     const page = await this.page(id, context);
     if (init) await page.addInitScript(init);
-    const search = new URLSearchParams({ visitor: id, capture: "tab", ...query });
+    const search = new URLSearchParams({ visitor: id, capture: "tab", every: PICTURE_MS, ...query });
     await page.goto(`${url}${where}?${search}`);
     return new VisitorPage(page, id, this);
   }
@@ -344,7 +370,7 @@ export class Scene {
   async slides(agent, query = {}) {
     const page = await this.page("slides", agent.page.context());
     await page.setViewportSize({ width: 1280, height: 720 });
-    await page.goto(`${this.server.url}/demo/site/barcode.html?${new URLSearchParams({ visitor: this.newVisitorId, ...query })}`);
+    await page.goto(`${this.server.url}/demo/site/barcode.html?${new URLSearchParams({ visitor: this.newVisitorId, every: PICTURE_MS, ...query })}`);
     await page.evaluate((title) => (document.title = title), SHOWN_TITLE);
     return new VisitorPage(page, "slides", this);
   }
@@ -394,7 +420,9 @@ export class Scene {
    * @param {string} name @param {any} [options] of the context, or an existing context
    */
   async page(name, options = {}) {
-    const context = options.newPage ? options : await this.#browser.newContext({ viewport: { width: 1280, height: 720 }, ...options });
+    // What glows and turns is painted by the processor, sixty times a second.
+    const still = { viewport: { width: 1280, height: 720 }, reducedMotion: "reduce" };
+    const context = options.newPage ? options : await this.#browser.newContext({ ...still, ...options });
     this.#contexts.add(context);
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE_MS);

@@ -19,6 +19,13 @@ for (const [size, context] of /** @type {[string, any][]} */ ([
       await visitor.online();
       await look(page, `shop-${name.split(".")[0]}-${size}`);
     }
+    await page.locator("[data-porchlight-key]").click();
+    const widget = page.locator("[data-porchlight=key] section");
+    await widget.locator("[data-action=start]").click();
+    await widget.locator("[data-field=key]").waitFor();
+    await look(page, `session-key-${size}`);
+    await widget.locator("[data-action=cancel]").click();
+    await widget.locator("[data-action=start]").waitFor();
     await visitor.goes("/demo/site");
     await visitor.online();
     await page.waitForLoadState("networkidle");

@@ -20,7 +20,7 @@ export class VisitorPage {
     return this.dialog.locator(`[data-action=${name}]`);
   }
 
-  /** @param {"pause" | "stop"} name */
+  /** @param {"pause" | "stop" | "instead"} name */
   barButton(name) {
     return this.bar.locator(`[data-action=${name}]`);
   }
@@ -229,6 +229,23 @@ export class AgentPage {
     }, [selector, attribute]);
     return () => handle.jsonValue();
   }
+}
+
+/**
+ * The agent points at the middle of the picture; the visitor sees its mark there, with its name, until it goes.
+ * @param {AgentPage} agent @param {VisitorPage} visitor
+ */
+export async function points(agent, visitor) {
+  const mark = visitor.page.locator("[data-porchlight=marks] .mark");
+  await agent.page.locator("[data-test=point]").click();
+  await agent.page.locator("[data-test=viewer-canvas]").hover();
+  await mark.getByText("Alice").waitFor();
+  const box = await mark.boundingBox();
+  const { width, height } = visitor.page.viewportSize() ?? { width: 0, height: 0 };
+  const off = [box && box.x + 14 - width / 2, box && box.y + 14 - height / 2];
+  if (off.some((far) => far === null || Math.abs(far) > 16)) throw new Error(`the mark is off by ${off}`);
+  await mark.waitFor({ state: "detached" });
+  await agent.page.locator("[data-test=point]").click();
 }
 
 /** Presses and looks at the start page of a guest, and what it leads to. */

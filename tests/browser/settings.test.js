@@ -7,7 +7,7 @@ const { scene } = stage();
 
 /** Refusals that a scene asks for are console errors of the browser too. */
 const REFUSED = /status of 4\d\d/;
-const ALL = "defaultAdmin,createLeads,logSessionsOutsideCrm,openSessionRecords,syncFrequency,chatterOnStart,sso,presenceEnabled,showTerms,terms,joinStarts,visitorIdentity,visitorOrigins,agentOrigins,loopbackOrigins,graceSeconds,objects,profiles,permissionSet";
+const ALL = "defaultAdmin,createLeads,logSessionsOutsideCrm,openSessionRecords,syncFrequency,chatterOnStart,sso,presenceEnabled,showTerms,terms,joinStarts,visitorIdentity,visitorOrigins,agentOrigins,loopbackOrigins,graceSeconds,sessionKeyDigits,objects,profiles,permissionSet";
 
 /**
  * A scene after which the settings are as before.

@@ -1,7 +1,9 @@
 // A shared screen, from the visitor's tab to the agent's canvas: a barcode tells which picture an agent sees.
 import assert from "node:assert/strict";
+import http from "node:http";
 import { ahead, assertMoving } from "./barcode.js";
-import { stage, until } from "./lib.js";
+import { shoot, stage, until } from "./lib.js";
+import { points, VisitorPage } from "./people.js";
 
 const { scene, meanwhile } = stage();
 
@@ -101,6 +103,126 @@ for (const [name, codec, init] of /** @type {[string, RegExp, () => void][]} */ 
   });
 }
 
+/** What a part of the agent's picture looks like: its mean colour, and how far any of it is from that. */
+const patch = (/** @type {import("./people.js").AgentPage} */ agent, /** @type {number[]} */ [x, y, width, height]) =>
+  agent.page.evaluate((box) => {
+    const canvas = /** @type {HTMLCanvasElement} */ (document.querySelector("[data-test=viewer-canvas]"));
+    const { data } = /** @type {any} */ (canvas.getContext("2d")).getImageData(...box);
+    const mean = [0, 1, 2].map((part) => {
+      let sum = 0;
+      for (let at = part; at < data.length; at += 4) sum += data[at];
+      return Math.round((sum / data.length) * 4);
+    });
+    const off = data.reduce((/** @type {number} */ most, /** @type {number} */ value, /** @type {number} */ at) => (at % 4 === 3 ? most : Math.max(most, Math.abs(value - mean[at % 4]))), 0);
+    return { mean, off };
+  }, [x + 6, y + 6, width - 12, height - 12]);
+
+const near = (/** @type {number[]} */ mean, /** @type {number[]} */ colour) => mean.every((value, at) => Math.abs(value - colour[at]) < 24);
+
+scene("an agent invites a colleague and leaves, and the picture goes on", async (s) => {
+  const { visitor, alice } = await sharing(s);
+  const { page } = alice;
+  await page.locator("[data-test=invite]").click();
+  await page.locator("[data-test=invite-agent]").fill("nobody-here");
+  await page.locator("[data-test=invite-make]").click();
+  await page.getByText("Nobody here has this ID.").waitFor();
+  const { id } = s.server.facts.agents.find((/** @type {any} */ one) => one.address === "bob");
+  await page.locator("[data-test=invite-agent]").fill(id);
+  await page.locator("[data-test=invite-make]").click();
+  await page.locator("[data-test=invite-link]").waitFor();
+  await shoot(page, "invite-a-colleague");
+  const link = await page.locator("[data-test=invite-link]").inputValue();
+  assert.equal(new URL(link).pathname, `/s/${await alice.viewer.getAttribute("data-session-id")}`);
+
+  const bob = await s.agent("bob");
+  await bob.page.goto(link);
+  await bob.page.locator("[data-test=viewer][data-state=live]").waitFor();
+  await visitor.bar.getByText("Alice and Bob").waitFor();
+  await page.locator("[data-test=leave]").click();
+  await visitor.bar.getByText("You’re sharing with Bob").waitFor();
+  // The page of a link has its own viewer: what it draws is read off its canvas.
+  const seen = () => bob.page.evaluate(() => /** @type {any} */ (document.querySelector("[data-test=viewer-canvas]")).toDataURL());
+  const before = await seen();
+  await until("the next picture", async () => (await seen()) !== before);
+  await bob.page.locator("[data-test=viewer][data-state=live]").waitFor();
+});
+
+scene("what is masked is covered in every picture of the tab, from the first one on", async (s) => {
+  const boxes = { masked: [40, 40, 200, 60], inline: [40, 120, 200, 40], password: [40, 180, 200, 40], shadow: [40, 240, 200, 60], beside: [280, 40, 200, 60], later: [40, 320, 200, 60], deep: [40, 400, 200, 60], marker: [280, 320, 200, 60] };
+  const at = (/** @type {keyof typeof boxes} */ name, /** @type {string} */ colour) => {
+    const [x, y, width, height] = boxes[name];
+    return `position: fixed; margin: 0; padding: 0; border: 0; left: ${x}px; top: ${y}px; width: ${width}px; height: ${height}px; font: 30px/40px monospace; color: #fff; transition: all 2s; background: ${colour}`;
+  };
+  const id = s.newVisitorId;
+  const html = `<!doctype html><title>Masked</title><script async src="${s.server.url}/porchlight.js" data-group="demo" data-visitor-id="${id}" data-capture="tab"></script>
+    <div data-porchlight-mask style="${at("masked", "#c00")}">SECRET <b style="opacity: 1 !important; color: yellow">TEXT</b></div>
+    <div style="${at("beside", "#00c")}">SEEN</div>
+    <div style="${at("inline", "#fff")}"><span data-porchlight-mask style="display: block; background: #c0c; color: #000">INLINE 1234</span></div>
+    <input id="secret" type="password" value="hunter2hunter2" style="${at("password", "#080")}">
+    <x-card><template shadowrootmode="open"><div data-porchlight-mask style="${at("shadow", "#c60")}">IN A SHADOW</div></template></x-card>`;
+  const site = http.createServer(({ url }, response) => void response.writeHead(url === "/" ? 200 : 204, { "content-type": "text/html" }).end(url === "/" ? html : undefined));
+  await new Promise((resolve) => site.listen(0, "127.0.0.1", () => resolve(undefined)));
+  s.closes({ close: () => (site.closeAllConnections(), site.close()) });
+  const page = await s.page(id);
+  // Looks at the first picture that the browser takes at all.
+  await page.addInitScript(([box, field]) => {
+    const { MediaStreamTrackProcessor: Real } = window;
+    const look = async (/** @type {VideoFrame} */ picture, /** @type {TransformStreamDefaultController} */ out) => {
+      const context = /** @type {any} */ (new OffscreenCanvas(picture.displayWidth, picture.displayHeight).getContext("2d"));
+      context.drawImage(picture, 0, 0);
+      /** @type {any} */ (window).first ??= [box, field].map(([x, y, , height]) => [...context.getImageData(x + 20, y + height - 5, 1, 1).data.slice(0, 3)]);
+      out.enqueue(picture);
+    };
+    window.MediaStreamTrackProcessor = /** @type {any} */ (function (/** @type {any} */ wish) {
+      return { readable: new Real(wish).readable.pipeThrough(new TransformStream({ transform: look })) };
+    });
+  }, [boxes.masked, boxes.password]);
+  await page.goto(`http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (site.address()).port}/`);
+  const visitor = new VisitorPage(page, id, s);
+  await visitor.online();
+  const GREY = [128, 128, 128];
+  const alice = await s.agent();
+  await alice.joins(id);
+  await visitor.accept();
+  await visitor.shares();
+  await alice.sees("live");
+  await until("what is not masked, and its words", async () => {
+    const { mean, off } = await patch(alice, boxes.beside);
+    return mean[2] > mean[0] + 80 && off > 60;
+  });
+  for (const name of /** @type {const} */ (["masked", "inline", "password", "shadow"])) {
+    const { mean, off } = await patch(alice, boxes[name]);
+    assert.ok(near(mean, GREY) && off < 24, `${name} is one grey: ${mean}, off by ${off}`);
+  }
+  // The dialog may still darken the page in it; what is below would be red and green.
+  for (const pixel of await page.evaluate(() => /** @type {any} */ (window).first)) assert.ok(Math.max(...pixel) - Math.min(...pixel) < 24, `the first picture had ${pixel}`);
+
+  // What comes later is covered before it is painted: whoever sees its neighbour sees no more of it.
+  await page.evaluate(([later, deep, marker]) => {
+    /** @type {any} */ (document.querySelector("#secret")).type = "text";
+    document.body.insertAdjacentHTML("beforeend", `<div style="${later}"><p data-porchlight-mask style="margin: 0; height: 100%; background: #c00">LATER</p></div>`);
+    const host = document.createElement("x-later");
+    document.body.append(host);
+    host.attachShadow({ mode: "closed" }).innerHTML = `<div data-porchlight-block style="${deep}">DEEP</div>`;
+    document.body.insertAdjacentHTML("beforeend", `<div style="${marker}"></div>`);
+  }, [at("later", "#fff"), at("deep", "#0cc"), at("marker", "#0c0")]);
+  await until("the new part of the page", async () => {
+    const [red, green] = (await patch(alice, boxes.marker)).mean;
+    return green > red + 80;
+  });
+  for (const name of /** @type {const} */ (["password", "later", "deep"])) {
+    const { mean, off } = await patch(alice, boxes[name]);
+    assert.ok(near(mean, GREY) && off < 24, `${name} is one grey: ${mean}, off by ${off}`);
+  }
+  await page.locator("#secret").fill("typed all the same");
+  await shoot(alice.page, "masked-pixels");
+  // The browser tells that it is this page: what the agent points at is marked on it.
+  await points(alice, visitor);
+  await visitor.barButton("stop").click();
+  assert.equal(await alice.seesEnd(), "guest_ended");
+  await until("the field as it was", () => page.evaluate(() => getComputedStyle(/** @type {any} */ (document.querySelector("#secret"))).filter === "none"));
+});
+
 scene("paused means nothing moves; resumed means it goes on", async (s) => {
   const { visitor, alice } = await sharing(s);
   await visitor.barButton("pause").click();
@@ -148,10 +270,25 @@ scene("the agent ends it", async (s) => {
   await alice.light("lit");
 });
 
-scene("the visitor closes the tab, and the agent is told", async (s) => {
-  const { visitor, alice } = await sharing(s);
+scene("the visitor closes the tab while another one is shown, and the agent is told", async (s) => {
+  const visitor = await s.visitor({ query: { capture: "any" } });
+  await s.slides(visitor);
+  const alice = await s.agent();
+  await alice.joins(visitor.id);
+  await visitor.accept();
+  await visitor.shares();
+  await alice.sees("live");
   await visitor.close();
   await alice.page.locator("[data-test=viewer][data-state=reconnecting][data-detail=publisher]").waitFor();
+});
+
+scene("the visitor closes the tab that is shown, and the agent is told", async (s) => {
+  const { visitor, alice } = await sharing(s);
+  await visitor.close();
+  // The browser ends the capture of a tab that closes, and closes its page: whether the page can still say that nothing
+  // is shown any more is up to which of the two comes first.
+  const lost = alice.page.locator("[data-test=viewer][data-state=reconnecting][data-detail=publisher]");
+  await lost.or(alice.page.locator("[data-test=end-reason][data-reason=guest_ended]")).first().waitFor();
 });
 
 scene("the picture comes back when the visitor's network does", async (s) => {

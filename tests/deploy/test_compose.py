@@ -53,11 +53,21 @@ class Compose(unittest.TestCase):
                 if not told:
                     continue
                 values = {key: re.sub(r"\$\{\w+:\?[^}]*\}", "https://help.example.com", value) for key, value in told.items()}
+                values = {key: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for key, value in values.items()}
                 if "PORCHLIGHT__AUTH__MASTER_SECRET" in values:
                     values["PORCHLIGHT__AUTH__MASTER_SECRET"] = "0" * 64
                 flags = service.get("command", ["serve"])[1:]
                 answer = good(BIN, "check-config", *flags, env=values)
                 self.assertNotIn("warning", answer, f"{file}: {name}")
+
+    def test_the_image_is_built_here(self):
+        """As `images` builds it."""
+        for file in FILES:
+            for service in services(file).values():
+                if "build" in service:
+                    self.assertEqual(service["image"], "porchlight")
+                    context = (file.parent / service["build"]["context"]).resolve()
+                    self.assertEqual((context, context / service["build"]["dockerfile"]), (DEPLOY.parent, DEPLOY / "Dockerfile"))
 
     def test_nodes_are_locked_down_and_given_time(self):
         drain = tomllib.loads(good(BIN, "print-config", env={}))["limits"]["drain"]

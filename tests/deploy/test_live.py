@@ -1,6 +1,7 @@
 """Two nodes on a Redis, behind the nginx and HAProxy that deploy/proxy describes, scraped by a Prometheus with the alerts
 of deploy/prometheus and asked what the dashboard asks."""
 
+import http.client
 import json
 import re
 import shutil
@@ -9,7 +10,7 @@ import tomllib
 import unittest
 import urllib.parse
 
-from stage import BIN, DEPLOY, Place, clean_environment, fetch, free_port, good, master_secret, metrics_in, run, wait_for
+from stage import BIN, DEADLINE, DEPLOY, Place, clean_environment, fetch, free_port, good, master_secret, metrics_in, run, wait_for
 from test_rules import alerts, dashboard_expressions
 from visitor import Visitor
 
@@ -33,6 +34,21 @@ def replaced(text, pairs):
         assert old in text, f"{old} is not there any more"
         text = text.replace(old, str(new))
     return text
+
+
+def guess(port, trust, source, told):
+    """A guest's try with a key that nobody has, from an address of this machine that says whom it saw."""
+    if trust:
+        server = http.client.HTTPSConnection("127.0.0.1", port, timeout=DEADLINE, source_address=(source, 0), context=trust)
+    else:
+        server = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE, source_address=(source, 0))
+    headers = {"content-type": "application/json"}
+    if told is not None:
+        headers |= {"X-Forwarded-For": told, "Forwarded": f"for={told}"}
+    server.request("POST", "/v1/guest", json.dumps({"sessionKey": "123456789"}), headers)
+    status = server.getresponse().status
+    server.close()
+    return status
 
 
 class Patience(unittest.TestCase):
@@ -66,7 +82,9 @@ class Live(unittest.TestCase):
         place.certificates()
         cls.redis, redis_url = place.redis()
         cls.secret = master_secret()
-        shared = {
+        # Clients come from other addresses of this machine than its proxies.
+        trusting = {"PORCHLIGHT__PUBLIC__TRUSTED_PROXIES": "127.0.0.1/32"}
+        shared = trusting | {
             "PORCHLIGHT__REDIS__URL": redis_url,
             "PORCHLIGHT__AUTH__MASTER_SECRET": cls.secret,
             "PORCHLIGHT__LIMITS__HEARTBEAT": f"{round(HEARTBEAT * 1000)}ms",
@@ -77,7 +95,7 @@ class Live(unittest.TestCase):
         }
         cls.a, cls.facts_a = place.node("a", **shared, **secured)
         cls.b, cls.facts_b = place.node("b", **shared, **secured)
-        cls.one, cls.facts_one = place.node("one", PORCHLIGHT__LIMITS__HEARTBEAT=shared["PORCHLIGHT__LIMITS__HEARTBEAT"])
+        cls.one, cls.facts_one = place.node("one", **trusting, PORCHLIGHT__LIMITS__HEARTBEAT=shared["PORCHLIGHT__LIMITS__HEARTBEAT"])
 
     # ── Proxies ──────────────────────────────────────────────────────────────────────────────────
 
@@ -114,7 +132,7 @@ class Live(unittest.TestCase):
         self.place.listening(work.name, process, public)
         return public, admin
 
-    def haproxy(self, name, change=lambda text: text):
+    def haproxy(self, name, change=lambda text: text, one=None):
         """HAProxy with a file of ours: the ports for browsers and for operators."""
         public, admin = free_port(), free_port()
         file = self.place.dir / f"haproxy-{name}-{public}.cfg"
@@ -123,8 +141,8 @@ class Live(unittest.TestCase):
             "PORCHLIGHT_LISTEN": f"127.0.0.1:{public}",
             "PORCHLIGHT_ADMIN_LISTEN": f"127.0.0.1:{admin}",
             "PORCHLIGHT_CERT": self.place.dir / "both.pem",
-            "PORCHLIGHT_NODE": self.facts_one["public"],
-            "PORCHLIGHT_NODE_ADMIN": self.facts_one["admin"],
+            "PORCHLIGHT_NODE": (one or self.facts_one)["public"],
+            "PORCHLIGHT_NODE_ADMIN": (one or self.facts_one)["admin"],
             "PORCHLIGHT_ADMIN_CA": self.place.dir / "ca.pem",
             "PORCHLIGHT_ADMIN_NAME": "admin.example",
         }
@@ -191,16 +209,84 @@ class Live(unittest.TestCase):
         self.assertGreaterEqual(visitor.pings, 6)
 
     def test_one_node_behind_nginx(self):
-        self.stays(self.behind(self.nginx("one"), self.facts_one))
+        ports = self.nginx("one")
+        self.stays(self.behind(ports, self.facts_one))
+        self.tells_clients_apart(ports, 11)
 
     def test_one_node_behind_haproxy(self):
-        self.stays(self.behind(self.haproxy("one"), self.facts_one))
+        ports = self.haproxy("one")
+        self.stays(self.behind(ports, self.facts_one))
+        self.tells_clients_apart(ports, 12)
 
     def test_nodes_behind_nginx(self):
-        self.stays(self.behind(self.nginx("nodes"), self.facts_a))
+        ports = self.nginx("nodes")
+        self.stays(self.behind(ports, self.facts_a))
+        self.tells_clients_apart(ports, 13)
 
     def test_nodes_behind_haproxy(self):
-        self.stays(self.behind(self.haproxy("nodes"), self.facts_a))
+        ports = self.haproxy("nodes")
+        self.stays(self.behind(ports, self.facts_a))
+        self.tells_clients_apart(ports, 14)
+
+    def tells_clients_apart(self, ports, network):
+        """Two clients behind one proxy are locked apart, whatever they say of themselves."""
+        guesser, neighbour = (f"127.0.{network}.{last}" for last in (2, 3))
+        trust = self.place.trust()
+        tried = []
+        for at in range(30):
+            tried.append(guess(ports[0], trust, guesser, f"203.0.113.{at}, 127.0.0.1"))
+            if tried[-1] != 404:
+                break
+        # On two nodes each counts what was tried there, and one hears of the other's lock a moment later.
+        self.assertEqual(tried[-1], 429, tried)
+        self.assertGreaterEqual(len(tried), 11)
+
+        def locked():
+            return all(guess(ports[0], trust, guesser, None) == 429 for _ in range(6))
+
+        wait_for("the lock to hold on every node", locked)
+        for told in ("203.0.113.99", neighbour, "127.0.0.1", '"', "junk, ," * 100):
+            self.assertEqual(guess(ports[0], trust, guesser, told), 429, told)
+        for told in (None, guesser):
+            self.assertEqual(guess(ports[0], trust, neighbour, told), 404)
+
+    def test_who_is_no_proxy_is_not_believed(self):
+        """A client that reaches the node itself, and says that it is somebody else each time."""
+        port = int(self.facts_one["public"].rsplit(":", 1)[1])
+        for at in range(10):
+            self.assertEqual(guess(port, None, "127.0.15.2", f"203.0.113.{at}"), 404, at)
+        self.assertEqual(guess(port, None, "127.0.15.2", "203.0.113.99"), 429)
+        self.assertEqual(guess(port, None, "127.0.15.3", "127.0.15.2"), 404)
+
+    def test_a_proxy_says_by_its_protocol_whom_it_saw(self):
+        """HAProxy with both versions of the PROXY protocol in place of a header, its own probes among them."""
+        protocol = {
+            "PORCHLIGHT__PUBLIC__PROXY_PROTOCOL": "true",
+            "PORCHLIGHT__PUBLIC__TRUSTED_PROXIES": "127.0.0.1/32",
+            "PORCHLIGHT__LIMITS__HEARTBEAT": f"{round(HEARTBEAT * 1000)}ms",
+        }
+        _, facts = self.place.node("told", **protocol)
+        for network, version in ((21, "send-proxy"), (22, "send-proxy-v2")):
+
+            def change(text, version=version):
+                return replaced(text, [
+                    ("  option forwardfor\n", ""),
+                    ('  server node "${PORCHLIGHT_NODE}"\n',
+                     f'  option httpchk GET /readyz\n  server node "${{PORCHLIGHT_NODE}}" {version} check check-send-proxy inter 100ms\n'),
+                ])  # fmt: skip
+
+            ports = self.haproxy("one", change, facts)
+            self.stays(self.behind(ports, facts))
+            self.tells_clients_apart(ports, network)
+
+        def refusals():
+            return re.findall(r'refusals_total{limit="proxy_header"} (\d+)', fetch(f"http://{facts['ops']}/metrics")[1])
+
+        self.assertEqual(refusals(), [])
+        with self.assertRaises(OSError):
+            fetch(f"http://{facts['public']}/livez")
+        self.assertEqual(refusals(), ["1"])
+        self.assertIn("it does not begin with a PROXY header", self.place.log("told"))
 
     def test_an_impatient_proxy_cuts_visitors_off(self):
         """What the two tests above look at can be seen: with times below the heartbeat the connection goes."""

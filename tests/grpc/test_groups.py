@@ -55,6 +55,7 @@ class Settings(Case):
         "agentOrigins": ["https://crm.example"],
         "loopbackOrigins": True,
         "graceSeconds": 7,
+        "sessionKeyDigits": 8,
         "objects": [
             {
                 "object": "Case",

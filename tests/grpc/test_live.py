@@ -99,8 +99,12 @@ class Nodes(Case):
         node = self.operator.GetNode().node
         self.assertEqual((node.visitors_present, node.connections.visitor, node.draining), (1, 1, False))
         self.assertEqual([one.node_id for one in self.operator.ListNodes().nodes], [node.node_id])
-        for call in [self.key.GetNode, self.key.ListNodes, self.key.Drain]:
+        for call in [self.key.GetNode, self.key.ListNodes, self.key.SetLogFilter, self.key.Drain]:
             self.refused("PERMISSION_DENIED", "FORBIDDEN", call)
+        held = self.operator.SetLogFilter(filter="warn", seconds=600)
+        self.assertEqual((held.filter, held.configured), ("warn", self.operator.SetLogFilter().filter))
+        self.bad(["filter"], self.operator.SetLogFilter, filter="porchlight=loud")
+        self.bad(["seconds"], self.operator.SetLogFilter, filter="warn", seconds=86401)
         self.assertTrue(self.operator.Drain(requestId="d1").node.draining)
         self.assertEqual(visitor.expect("reconnect")["reason"], "drain")
         self.assertEqual(visitor.expect_close(), 4000)

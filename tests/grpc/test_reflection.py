@@ -36,6 +36,7 @@ ASKED = {
     "DeleteSink": {"sinkId": "curl"},
     "GetNode": {},
     "ListNodes": {},
+    "SetLogFilter": {"filter": "info,porchlight::hub=debug", "seconds": 60},
     "Drain": {},
 }
 # These do not end by themselves.

@@ -117,3 +117,32 @@ async fn clients_prove_themselves_where_the_server_asks_them_to() {
     assert_eq!(call(&site, &key, Some(trusting(&ours))).await, Err(None), "no certificate");
     assert_eq!(call(&site, &key, None).await, Err(None), "plain text");
 }
+
+#[tokio::test]
+async fn renewed_certificates_are_taken_and_open_channels_go_on() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let (site, dir) = site(&old.sign("127.0.0.1"), Some(&old)).await;
+    let key = operator(&site);
+    let of_old = old.sign("console");
+    let endpoint = Channel::from_shared(format!("https://{}", site.running.admin)).unwrap();
+    let endpoint = endpoint.tls_config(showing(trusting(&old), &of_old)).unwrap();
+    let mut open = AdminClient::new(within("a connection", endpoint.connect()).await.unwrap());
+    let mut answers = async || {
+        let answer = open.get_node(with_key(&key, v1::GetNodeRequest {}));
+        within("an answer", answer).await.is_ok()
+    };
+    assert!(answers().await);
+
+    let renewed = new.sign("127.0.0.1");
+    for (name, text) in [("key.pem", &renewed.key), ("cert.pem", &renewed.cert), ("ca.pem", &new.pem)] {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    site.running.read_certificates().await;
+    // It could not come about again: it trusts the old one only.
+    assert!(answers().await);
+    let of_new = showing(trusting(&new), &new.sign("console"));
+    assert!(call(&site, &key, Some(of_new)).await.is_ok());
+    // Neither what the old one vouched for, nor who trusts it alone.
+    assert_eq!(call(&site, &key, Some(showing(trusting(&new), &of_old))).await, Err(None));
+    assert_eq!(call(&site, &key, Some(showing(trusting(&old), &of_old))).await, Err(None));
+}

@@ -400,6 +400,7 @@ async fn a_session_key_leads_to_the_session_wherever_it_goes_on() {
         way: Way::Key { group: None, key: ready["sessionKey"].as_str().unwrap().to_owned() },
         guest: Guest::default(),
         terms: None,
+        device: Default::default(),
         from: "127.0.0.1".parse().unwrap(),
         origin: None,
     };

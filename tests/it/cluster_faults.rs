@@ -4,6 +4,7 @@
 //! Nodes are processes of their own, so that they can be killed; their way to Redis is a network that can fail.
 //! How long it took is printed, and asserted nowhere.
 
+mod namespace;
 mod rolling;
 
 use std::collections::HashMap;
@@ -27,26 +28,52 @@ const LOOK: Duration = Duration::from_millis(100);
 
 const MASTER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// Nodes over one Redis, each by a way of its own.
-struct Cluster {
-    redis: Redis,
+/// Nodes over one Redis.
+struct Cluster<N = Proxies> {
+    /// The Redis, and what lies before it.
+    net: N,
     nodes: Vec<Option<Node>>,
-    ways: Vec<Way>,
     folder: tempfile::TempDir,
     transcript: Transcript,
+}
+
+/// A Redis to which each node has a way of its own, by a proxy.
+struct Proxies {
+    redis: Redis,
+    ways: Vec<Way>,
 }
 
 impl Cluster {
     async fn start(count: usize) -> Self {
         let redis = Redis::start().await;
-        let folder = tempfile::tempdir().unwrap();
-        let (mut nodes, mut ways) = (Vec::new(), Vec::new());
-        for node in 0..count {
-            let way = Way::to(&redis).await;
-            nodes.push(Some(start(&folder.path().join(node.to_string()), &way).await));
-            ways.push(way);
+        let mut cluster = Self::over(Proxies { redis, ways: Vec::new() });
+        for _ in 0..count {
+            cluster.join().await;
         }
-        Self { redis, nodes, ways, folder, transcript: Transcript::new() }
+        cluster
+    }
+
+    /// One node more.
+    async fn join(&mut self) -> usize {
+        let way = Way::to(&self.net.redis).await;
+        let node = self.add(&way.url()).await;
+        self.net.ways.push(way);
+        node
+    }
+}
+
+impl<N> Cluster<N> {
+    /// Without nodes.
+    fn over(net: N) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { net, nodes: Vec::new(), folder, transcript: Transcript::new() }
+    }
+
+    /// Starts a node over the Redis of an address.
+    async fn add(&mut self, url: &str) -> usize {
+        let name = self.nodes.len();
+        self.nodes.push(Some(start(&self.folder.path().join(name.to_string()), url).await));
+        name
     }
 
     fn node(&self, node: usize) -> &Node {
@@ -101,11 +128,10 @@ impl Cluster {
     }
 }
 
-async fn start(folder: &Path, way: &Way) -> Node {
+async fn start(folder: &Path, url: &str) -> Node {
     std::fs::create_dir_all(folder).unwrap();
-    let url = way.url();
     let settings = [
-        ("PORCHLIGHT__REDIS__URL", url.as_str()),
+        ("PORCHLIGHT__REDIS__URL", url),
         ("PORCHLIGHT__AUTH__MASTER_SECRET", MASTER),
         ("PORCHLIGHT__LIMITS__NODE_LEASE", "4s"),
         ("PORCHLIGHT__LIMITS__NODE_BEAT", "400ms"),
@@ -233,6 +259,11 @@ async fn a_killed_nodes_visitors_are_absent_everywhere_and_nobody_else_is_touche
 #[tokio::test]
 async fn a_node_that_redis_cannot_be_heard_from_doubts_the_others_and_not_its_own() {
     let cluster = Cluster::start(2).await;
+    cut_off(&cluster, |network| cluster.net.ways[0].set(network)).await;
+}
+
+/// The first of two nodes is cut off and heard again, in every way that nobody is told of.
+async fn cut_off<N>(cluster: &Cluster<N>, set: impl Fn(Network)) {
     let (here, there) = (ids("here", 10), ids("there", 10));
     let both: Vec<String> = [here.clone(), there.clone()].concat();
     let mut kept = cluster.visitors(0, &here).await;
@@ -242,7 +273,7 @@ async fn a_node_that_redis_cannot_be_heard_from_doubts_the_others_and_not_its_ow
     outside.sees(&both, "present").await;
 
     for network in [Network::Swallows, Network::DeafToServer, Network::DeafToRedis] {
-        cluster.ways[0].set(network);
+        set(network);
         say("unknown when cut off", inside.sees(&there, "unknown").await);
         inside.asks(&here, "present").await;
         // To the others the node is one that died, or one that says nothing certain while it is heard itself.
@@ -256,7 +287,7 @@ async fn a_node_that_redis_cannot_be_heard_from_doubts_the_others_and_not_its_ow
         assert_eq!(late.id(), "late");
         late.go().await;
 
-        cluster.ways[0].set(Network::Up);
+        set(Network::Up);
         kept[0].send(json!({"type": "presence", "visibility": "visible"})).await;
         say("healed here", inside.sees(&both, "present").await);
         say("healed there", outside.sees(&both, "present").await);
@@ -278,7 +309,7 @@ async fn redis_may_die_and_come_back_even_empty() {
     let mut witness = cluster.witness(0, &both).await;
     witness.sees(&both, "present").await;
     for empty in [false, true] {
-        cluster.redis.kill();
+        cluster.net.redis.kill();
         say("unknown without Redis", witness.sees(&there, "unknown").await);
         let answer = http::get(cluster.ops(0), "/readyz?verbose").await;
         assert_eq!(answer.status, 200, "without Redis a node still serves its own: {answer:?}");
@@ -288,9 +319,9 @@ async fn redis_may_die_and_come_back_even_empty() {
         let id = left.id().to_owned();
         leave(left).await;
         if empty {
-            cluster.redis.forget();
+            cluster.net.redis.forget();
         }
-        cluster.redis.revive().await;
+        cluster.net.redis.revive().await;
         let rest: Vec<String> = going.iter().map(|visitor| visitor.id().to_owned()).collect();
         say("right again", witness.sees(&rest, "present").await);
         witness.sees(&[id], "absent").await;
@@ -307,7 +338,7 @@ async fn who_does_not_hear_for_a_moment_misses_no_last_state() {
     let cluster = Cluster::start(2).await;
     let all = ids("v", 30);
     let mut witness = cluster.witness(0, &all).await;
-    let mut redis = cluster.redis.connect().await;
+    let mut redis = cluster.net.redis.connect().await;
     for round in 0..5 {
         let visitors = cluster.visitors(1, &all).await;
         let killed: i64 =
@@ -328,7 +359,7 @@ async fn who_does_not_hear_for_a_moment_misses_no_last_state() {
 async fn a_node_drains_with_redis_down() {
     let mut cluster = Cluster::start(2).await;
     let mut visitor = cluster.visitor(0, "v").await;
-    cluster.redis.kill();
+    cluster.net.redis.kill();
     cluster.signal(0, Signal::TERM);
     assert_eq!(visitor.expect("reconnect").await["reason"], "drain");
     drop(visitor);

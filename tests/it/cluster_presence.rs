@@ -25,6 +25,7 @@ use tokio::runtime::Runtime;
 use crate::common::redis::Redis;
 use crate::common::transcript::Transcript;
 use crate::common::{AgentClient, Client, Heard, Site, Value, VisitorClient, http, json, within};
+use crate::everywhere::until;
 use crate::two_nodes::Node;
 
 /// Nodes that share accounts and a Redis, each in a runtime of its own, with which it dies.
@@ -386,6 +387,28 @@ async fn who_moves_from_a_draining_node_is_never_told_to_be_absent() {
     for node in 0..3 {
         assert_eq!(cluster.look(node, "C-1").await, "present");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signals_that_wait_for_a_visitor_follow_it_from_a_draining_node() {
+    let cluster = Cluster::start(3).await;
+    cluster.grace(60).await;
+    let mut agent = cluster.agent(2).await;
+    agent.watch("C-1").await;
+    cluster.visitor(0, "C-1").await.go().await;
+    let signal = |n: u32| json!({"type": "signal", "visitorId": "C-1", "name": "note", "data": {"n": n}});
+    for n in 0..3 {
+        assert_eq!(agent.ask(signal(n), "signalled").await["delivery"], "held");
+    }
+    let hub = Arc::clone(cluster.hub(0));
+    let drain = cluster.member(0).runtime.spawn(async move { hub.drain(Duration::from_secs(20)).await });
+    until("the node drains", async || cluster.hub(0).is_draining()).await;
+    let mut visitor = cluster.visitor(1, "C-1").await;
+    for n in 0..3 {
+        assert_eq!(visitor.expect("signal").await["data"], json!({"n": n}));
+    }
+    within("the drain", drain).await.unwrap();
+    assert!(visitor.settled("signal").await.is_empty(), "each comes once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -91,3 +91,36 @@ async fn the_next_page_of_the_site_goes_on_without_being_asked_again() {
     assert_eq!(viewer.expect_frame().await, frame);
     visitor.expect_nothing().await;
 }
+
+#[tokio::test]
+async fn the_visitor_makes_a_screen_of_its_page_and_a_page_again() {
+    let site = Site::with_cobrowse().await;
+    let Engagement { mut publisher, mut viewer, visitor: _visitor, agent: _agent, .. } =
+        site.engage("C-1", json!({})).await;
+    let (mut page, mut screen) = (Picture::of_page(), Picture::new());
+    publisher.send_frame(page.key(500)).await;
+    viewer.expect_frame().await;
+    let shows = |kind: &str| json!({"type": "shows", "kind": kind});
+    assert_eq!(viewer.refused(shows("screen")).await, "forbidden");
+    assert_eq!(publisher.refused(shows("view")).await, "forbidden");
+    publisher.ask(shows("screen"), "ok").await;
+    assert_eq!(viewer.expect("shows").await, shows("screen"));
+    let frame = screen.key(800);
+    publisher.send_frame(frame.clone()).await;
+    assert_eq!(viewer.expect_frame().await, frame);
+
+    // Who comes now sees the screen, and is told that it is one.
+    let mut bob = site.agent("bob").await;
+    let mut late = site.another_viewer("late", &mut bob, "C-1").await;
+    assert_eq!((&late.hello["kind"], &late.hello["shows"]), (&json!("cobrowse"), &json!("screen")));
+    assert_eq!(late.expect_frame().await, frame);
+
+    publisher.ask(shows("cobrowse"), "ok").await;
+    let frame = page.key(600);
+    publisher.send_frame(frame.clone()).await;
+    assert_eq!(viewer.expect_frame().await, frame);
+    assert_eq!(late.expect_frame().await, frame);
+    // And from here on only that.
+    publisher.send_frame(screen.key(100)).await;
+    publisher.expect_close(4400).await;
+}

@@ -128,6 +128,8 @@ async fn a_session_is_told_from_the_question_to_the_end() {
     assert_eq!((record.status, record.outcome), (Status::Ended, Outcome::Accepted));
     assert_eq!((record.end_reason, record.relayed.frames), (Some(EndReason::GuestEnded), 1));
     assert_eq!(record.receipt, Some(receipt));
+    assert!(accepted.connection.is_some());
+    assert_eq!(record.connection, accepted.connection);
     assert_eq!((record.side(Side::Agent).count(), record.side(Side::Guest).count()), (1, 1));
     assert!(record.attendance.iter().all(|attendance| attendance.left.is_some()));
     assert_eq!(record.control.len(), 1);
@@ -209,6 +211,9 @@ async fn sessions_without_a_record_are_written_down_when_the_group_says_so() {
     assert!(record(&site, unlogged).await.is_none());
     let record = record(&site, logged).await.unwrap();
     assert_eq!((record.outcome, record.end_reason), (Outcome::Declined, Some(EndReason::Declined)));
+    let What::Declined(declined) = &events[3].event.what else { panic!("{events:?}") };
+    assert!(declined.connection.is_some());
+    assert_eq!(record.connection, declined.connection);
     assert!(record.record.is_none());
     assert!(site.running.stores.receipts.receipts(&group_id(DEMO), 0).await.unwrap().is_empty());
 }

@@ -56,7 +56,8 @@ async fn sign_in(site: &Site, password: &str, from: IpAddr) -> Result<(), SignIn
 async fn knock(site: &Site, group: Option<&str>, key: &str, from: IpAddr) -> Result<LetIn, NotLetIn> {
     let way = Way::Key { group: group.map(group_id), key: key.to_owned() };
     let guest = Guest::default();
-    site.running.hub.guest(Knock { way, guest, terms: None, from, origin: None }).await.map(let_in)
+    let knock = Knock { way, guest, terms: None, device: Default::default(), from, origin: None };
+    site.running.hub.guest(knock).await.map(let_in)
 }
 
 // ── Session keys ───────────────────────────────────────────────────────────────────────────────
@@ -231,6 +232,18 @@ async fn while_redis_is_away_each_node_counts_for_itself() {
     }
 }
 
+#[tokio::test]
+async fn an_agent_is_told_that_a_key_cannot_be_read_now() {
+    let mut redis = Redis::start().await;
+    let [site, _] = sites(&redis).await;
+    let (_visitor, mut agent) = (site.visitor("C-1").await, site.agent("alice").await);
+    redis.kill();
+    let typed = json!({"type": "join", "sessionKey": "000 000 000"});
+    assert_eq!(agent.refused(typed).await, "unavailable");
+    // What this node knows by itself goes on.
+    agent.ask(json!({"type": "join", "visitorId": "C-1"}), "request").await;
+}
+
 // ── Calls and limits ───────────────────────────────────────────────────────────────────────────
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -276,7 +289,14 @@ async fn of_two_calls_of_one_name_at_once_one_is_made() {
     running.given_up().await;
     let Begun::New(running) = begin(1, [2; 32]).await else { panic!("it was given up") };
     running.answered(b"done".to_vec()).await.unwrap();
-    assert!(matches!(begin(0, [2; 32]).await, Begun::Before(answer) if answer == b"done"));
+    // Whoever is told what was answered has let go of it: the next one, on any node, is told so too.
+    for _ in 0..20 {
+        for at in [0, 1] {
+            let begun = begin(at, [2; 32]).await;
+            assert!(matches!(&begun, Begun::Before(answer) if answer == b"done"), "{begun:?}");
+            assert!(matches!(begin(1 - at, [3; 32]).await, Begun::Other));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -339,8 +339,8 @@ async fn an_agent_invites_guests_into_its_own_sessions() {
     assert_eq!(news["participant"]["name"], "Ann", "as the link knows it");
     let bad = json!({"type": "invite", "sessionId": ready["sessionId"], "guest": {"email": "nobody"}});
     assert_eq!(alice.refused(bad).await, "bad_value");
-    let agent = json!({"type": "invite", "sessionId": ready["sessionId"], "agentId": "bob"});
-    assert_eq!(alice.refused(agent).await, "unsupported");
+    let both = json!({"type": "invite", "sessionId": ready["sessionId"], "agentId": "bob", "guest": {}});
+    assert_eq!(alice.refused(both).await, "bad_message");
     assert_eq!(bob.refused(invite(&ready["sessionId"])).await, "not_found", "it is not his");
     assert_eq!(alice.refused(invite(&json!(NOBODY))).await, "not_found");
     let mut engagement = site.engage("C-1", json!({})).await;

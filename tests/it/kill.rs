@@ -55,8 +55,19 @@ impl Node {
 
     /// The same with these settings of the process.
     pub async fn start_with(dir: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_porchlight")), dir, settings).await
+    }
+
+    /// The same with no more than so many file descriptors, of which few are given at first.
+    pub async fn start_with_files(dir: &Path, files: u64, settings: &[(&str, &str)]) -> Self {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -S -n 64 && ulimit -H -n {files} && exec \"$0\" \"$@\"");
+        shell.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_porchlight"));
+        Self::start_by(shell, dir, settings).await
+    }
+
+    async fn start_by(mut command: Command, dir: &Path, settings: &[(&str, &str)]) -> Self {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_porchlight"));
         command.arg("dev").arg("--data-dir").arg(dir.join("data")).envs(settings.iter().copied());
         for listener in ["--public-addr", "--ops-addr", "--admin-addr"] {
             command.args([listener, "127.0.0.1:0"]);

@@ -74,6 +74,7 @@ fn rule(call: &str) -> Option<(For, Value)> {
         }
         "DeleteSink" | "TestSink" | "ReplayDeadLetters" => (For::Group, json!({"sinkId": "none"})),
         "GetNode" | "ListNodes" | "Drain" => (For::Operators, json!({})),
+        "SetLogFilter" => (For::Operators, json!({"filter": "info"})),
         _ => return None,
     })
 }

@@ -34,7 +34,7 @@ fn visitors(kind: &str) -> Value {
         "offerDisplayed" => json!({"type": kind, "requestId": NOBODY}),
         "terms" => json!({"type": kind, "requestId": NOBODY, "accepted": true}),
         "message" => json!({"type": kind, "name": "n", "data": 1}),
-        "extendCode" | "startSession" | "leave" => json!({"type": kind}),
+        "extendCode" | "startSession" | "cancelSession" | "leave" => json!({"type": kind}),
         other => unruled(other),
     }
 }
@@ -97,9 +97,12 @@ fn participants(kind: &str) -> (By, Value) {
         "ack" => (By::Viewer, json!({"type": kind, "seq": 0})),
         "requestControl" => (By::Viewer, json!({"type": kind})),
         "grantControl" | "rejectControl" => (By::Publisher, json!({"type": kind, "participantId": NOBODY})),
+        "permission" => (By::Publisher, json!({"type": kind, "name": "install", "state": "granted"})),
         "revokeControl" | "pause" | "resume" => (By::Publisher, json!({"type": kind})),
         "releaseControl" => (By::Neither("wrong_state"), json!({"type": kind})),
         "input" => (By::Neither("control_not_granted"), json!({"type": kind, "epoch": 0, "events": []})),
+        "shows" => (By::Publisher, json!({"type": kind, "kind": "screen"})),
+        "point" => (By::Viewer, json!({"type": kind, "x": 0, "y": 0})),
         "chat" => (By::Both, json!({"type": kind, "text": "hello"})),
         "leave" | "end" => (By::Both, json!({"type": kind})),
         other => unruled(other),

@@ -212,7 +212,7 @@ async fn what_a_visitor_may_not_say_is_refused_and_it_stays() {
     let mut visitor = site.visitor("C-1").await;
     let hello = json!({"type": "connect", "group": "demo", "visitorId": "C-1"});
     assert_eq!(visitor.refused(hello).await, "wrong_state");
-    assert_eq!(visitor.refused(json!({"type": "startSession"})).await, "unsupported");
+    assert_eq!(visitor.refused(json!({"type": "startSession", "kind": "show"})).await, "unsupported");
     assert_eq!(visitor.refused(json!({"type": "extendCode"})).await, "wrong_state");
     let nobody = "00000000-0000-0000-0000-000000000000";
     for kind in ["offerDisplayed", "terms"] {

@@ -156,6 +156,33 @@ async fn an_agent_may_leave_and_the_session_goes_on() {
     page.expect_nothing().await;
 }
 
+#[tokio::test]
+async fn an_agent_hands_its_session_to_a_colleague_and_leaves() {
+    let site = Site::start().await;
+    let mut engagement = site.engage("C-1", json!({})).await;
+    let mut bob = site.agent("bob").await;
+    let invite = |agent: &str| json!({"type": "invite", "sessionId": engagement.session, "agentId": agent});
+    assert_eq!(bob.refused(invite("bob")).await, "not_found", "it is not his");
+    assert_eq!(engagement.agent.refused(invite("nobody")).await, "not_found");
+    let sent = engagement.agent.ask(invite("bob"), "invite").await;
+    let page = format!("/s/{}", engagement.session.as_str().unwrap());
+    assert!(sent["link"].as_str().unwrap().ends_with(&page), "{sent}");
+    assert!(sent["expiresAt"].as_str().unwrap().ends_with('Z'));
+
+    // The page behind the link does this.
+    bob.ask(json!({"type": "join", "sessionId": engagement.session}), "request").await;
+    let ready = bob.expect("ready").await;
+    let mut viewer = site.attach("bob's viewer", &ready).await;
+    engagement.publisher.expect_change("joined", &viewer.id()).await;
+    engagement.viewer.expect_change("joined", &viewer.id()).await;
+    engagement.viewer.ask(json!({"type": "leave"}), "ok").await;
+    engagement.publisher.expect_change("left", &engagement.viewer.id()).await;
+    viewer.expect_change("left", &engagement.viewer.id()).await;
+    engagement.visitor.expect_nothing().await;
+    bob.ask(json!({"type": "endSession", "sessionId": engagement.session}), "ok").await;
+    assert_eq!(engagement.publisher.expect("ended").await["reason"], "agent_ended");
+}
+
 /// Everybody hears why, and is closed.
 async fn expect_end(mut engagement: Engagement, reason: &str) -> Engagement {
     for client in [&mut engagement.publisher, &mut engagement.viewer] {

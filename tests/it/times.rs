@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::common::raw::RawClient;
 use crate::common::site::Engagement;
-use crate::common::{Site, http, json};
+use crate::common::{Site, http, json, within};
 
 const SOON: Duration = Duration::from_secs(1);
 
@@ -116,4 +116,22 @@ async fn a_node_without_room_says_so_over_http() {
         visitor.go().await;
     }
     site.visitor("C-3").await;
+}
+
+#[tokio::test]
+async fn wrong_tries_lock_as_the_operator_says() {
+    let site = Site::with(|config| {
+        config.limits.wrong_tries = 2;
+        config.limits.lock_time = SOON;
+    })
+    .await;
+    let sign_in = |password: &'static str| {
+        let body = json!({"group": "demo", "address": "alice", "password": password});
+        let public = site.running.public;
+        async move { http::post(public, "/v1/auth/agent", &body).await.status }
+    };
+    assert_eq!((sign_in("wrong-1").await, sign_in("wrong-2").await), (401, 401));
+    assert_eq!(sign_in("wrong-3").await, 429);
+    // A try that is turned away does not prolong it.
+    within("the end of the lock", async { while sign_in("wrong-4").await == 429 {} }).await;
 }

@@ -189,7 +189,7 @@ impl Node {
                             request,
                             peer: porchlight::http::Peer|
               -> futures_util::future::BoxFuture<'static, _> {
-            let answer = sockets.upgrade(kind, request, peer.addr, peer.guard);
+            let answer = sockets.upgrade(kind, request, peer.ip, peer.guard);
             let answer = answer.unwrap_or_else(|_| ApiError::internal().respond());
             Box::pin(std::future::ready(answer))
         };
@@ -198,6 +198,8 @@ impl Node {
             edge: Edge { router: public_router(state), upgrade: Some(Arc::new(upgrade)) },
             admission: Admission::new(Ceilings::none()),
             timing: Timing::default(),
+            proxied: false,
+            tls: None,
             meters,
         };
         tokio::spawn(Arc::clone(&hub).run(stop.clone()));

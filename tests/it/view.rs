@@ -13,19 +13,19 @@ use crate::everywhere::sites;
 use crate::guests::{enter, knock};
 
 /// Alice waits for a guest.
-async fn view(agent: &mut AgentClient, mut view: Value) -> Value {
+pub async fn view(agent: &mut AgentClient, mut view: Value) -> Value {
     view["type"] = json!("view");
     let waiting = agent.ask(view, "waiting").await;
     canary::learn_text(waiting["link"].as_str().unwrap());
     waiting
 }
 
-fn invite_of(waiting: &Value) -> &str {
+pub fn invite_of(waiting: &Value) -> &str {
     waiting["link"].as_str().unwrap().split_once('#').expect("a link has its invite in the fragment").1
 }
 
 /// What a guest brings that says yes or no to what it was asked.
-fn answering(way: &Value, asked: &Value, accepted: bool) -> Value {
+pub fn answering(way: &Value, asked: &Value, accepted: bool) -> Value {
     let mut body = way.clone();
     let version = &asked["terms"]["version"];
     body["terms"] = json!({"requestId": asked["requestId"], "accepted": accepted, "termsVersion": version});

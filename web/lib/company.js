@@ -41,6 +41,7 @@
  * @property {string[]} agentOrigins
  * @property {boolean} loopbackOrigins
  * @property {number} graceSeconds
+ * @property {number} sessionKeyDigits
  * @property {ObjectButtons[]} objects
  * @property {Profile[]} profiles
  * @property {{ user: string[], admin: string[], agentVideo: string[] }} permissionSet

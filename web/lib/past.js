@@ -39,6 +39,7 @@
  * @property {string} termsVersion
  * @property {string | null} displayedAt
  * @property {string | null} answeredAt
+ * @property {string} connectionId
  * @property {string} receiptId
  * @property {string} receiptNumber
  * @property {ControlUse[]} control
@@ -76,8 +77,8 @@
  * @property {{ kind: string, id: string } | null} actor
  * @property {RecordReference | null} record
  * @property {{ termsRequired: boolean, termsVersion: string, control: boolean } | null} [offered]
- * @property {{ termsRequired: boolean, termsVersion: string, receiptId: string, receiptNumber: string, agentIds: string[] } | null} [accepted]
- * @property {{ agentIds: string[] } | null} [asking]
+ * @property {{ termsRequired: boolean, termsVersion: string, receiptId: string, receiptNumber: string, connectionId: string, agentIds: string[] } | null} [accepted]
+ * @property {{ agentIds: string[], connectionId: string } | null} [asking]
  * @property {{ kind: string, visitorId: string, agentId: string } | null} [created]
  * @property {{ participantId: string, role: string, agentId: string, name: string } | null} [person]
  * @property {{ reason: string, frames: string, bytes: string } | null} [ended]

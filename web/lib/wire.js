@@ -79,6 +79,7 @@
  * @property {string} sessionId
  * @property {string} [visitorId]
  * @property {RequestState} state
+ * @property {string[]} [steps] what the guest who shows has to do first (lib/steps.js)
  * @property {string} [reason]
  */
 
@@ -155,12 +156,14 @@
  * @property {string} participantId
  * @property {"publisher" | "viewer"} role
  * @property {string} kind
+ * @property {string} [shows] what is shown, where a visitor made a screen of its page
  * @property {string} [title] what an agent wrote above its screen
  * @property {string} resumeToken
  * @property {Control} control
  * @property {boolean} [controlAllowed] false: view only, asking for control is refused
  * @property {boolean} paused
  * @property {Participant[]} participants
+ * @property {string[]} [steps] what the guest whose screen it is has to do on its device (lib/steps.js)
  * @property {{ stream: number, seq: number }[]} [live] live edge of each stream
  * @property {number} [heartbeat] seconds
  * @property {string} [serverTime]

@@ -11,6 +11,7 @@ export const STRINGS = Object.freeze({
   barLabel: "Screen share",
   barNobody: "You’re sharing. Waiting for an agent",
   barOne: "You’re sharing with {names}",
+  barScreen: "You’re sharing your screen with {names}",
   barControl: "{name} clicks and types on this page",
   barPaused: "Paused. {names} can’t see your screen",
   barPausedNobody: "Sharing is paused",
@@ -20,6 +21,8 @@ export const STRINGS = Object.freeze({
   and: " and ",
   others: "{count} others",
   takeBack: "Take back",
+  showScreen: "Show screen",
+  showPage: "Show page only",
   pause: "Pause",
   resume: "Resume",
   stop: "Stop",
@@ -60,25 +63,28 @@ const CSS = `
  * @property {() => void} onPause pressed "Pause" or "Resume"
  * @property {() => void} onStop
  * @property {() => void} [onTakeBack] pressed "Take back"
+ * @property {() => void} [onInstead] pressed "Show screen" or "Show page only"
  */
 
 /**
  * Puts the bar at the bottom of the page.
  * @param {BarOptions} options
  */
-export function openBar({ strings, nonce, onPause, onStop, onTakeBack }) {
+export function openBar({ strings, nonce, onPause, onStop, onTakeBack, onInstead }) {
   const texts = { ...STRINGS, ...strings };
   const { host, root } = addHost("bar", CSS, nonce);
   const text = element("span", { class: "text", role: "status", part: "bar-text" });
   const pause = element("button", { type: "button", part: "button pause", "data-action": "pause" });
   const stop = element("button", { type: "button", part: "button stop", class: "stop", "data-action": "stop" }, texts.stop);
   const back = element("button", { type: "button", part: "button take-back", "data-action": "takeBack", hidden: "" }, texts.takeBack);
+  const other = element("button", { type: "button", part: "button instead", "data-action": "instead", hidden: "" });
   const dot = element("span", { class: "dot", "aria-hidden": "true" });
-  const bar = element("div", { part: "bar", role: "region", "aria-label": texts.barLabel }, dot, text, back, pause, stop);
+  const bar = element("div", { part: "bar", role: "region", "aria-label": texts.barLabel }, dot, text, back, other, pause, stop);
   root.append(bar);
   pause.onclick = onPause;
   stop.onclick = onStop;
   back.onclick = () => onTakeBack?.();
+  other.onclick = () => onInstead?.();
 
   /** @param {string} value */
   const say = (value) => {
@@ -88,22 +94,29 @@ export function openBar({ strings, nonce, onPause, onStop, onTakeBack }) {
   };
 
   return {
-    /** @param {BarState} state @param {readonly string[]} names of the agents who watch @param {string | null} [hands] of whom control was given to */
-    update(state, names, hands = null) {
+    /**
+     * @param {BarState} state
+     * @param {readonly string[]} names of the agents who watch
+     * @param {string | null} [hands] of whom control was given to
+     * @param {"screen" | "page" | null} [instead] what may be shown instead
+     */
+    update(state, names, hands = null, instead = null) {
       bar.className = `bar ${state}`;
       pause.hidden = state === "reconnecting";
       back.hidden = hands === null || state !== "sharing";
+      other.hidden = instead === null || state !== "sharing";
+      other.textContent = instead === "page" ? texts.showPage : texts.showScreen;
       pause.textContent = state === "paused" ? texts.resume : texts.pause;
       if (state === "reconnecting") return say(texts.barReconnecting);
       const who = joinNames(names, texts);
       if (state === "paused") return say(who ? fill(texts.barPaused, { names: who }) : texts.barPausedNobody);
       if (hands !== null) return say(fill(texts.barControl, { name: hands || texts.someone }));
-      say(who ? fill(texts.barOne, { names: who }) : texts.barNobody);
+      say(who ? fill(instead === "page" ? texts.barScreen : texts.barOne, { names: who }) : texts.barNobody);
     },
     /** Says that it is over, then goes. */
     ended() {
       bar.className = "bar ended";
-      pause.hidden = stop.hidden = back.hidden = true;
+      pause.hidden = stop.hidden = back.hidden = other.hidden = true;
       say(texts.barEnded);
       setTimeout(() => host.remove(), ENDED_MS);
     },

@@ -38,6 +38,7 @@ export function companySettings() {
     agentOrigins: [],
     loopbackOrigins: true,
     graceSeconds: 5,
+    sessionKeyDigits: 6,
     objects: [object("Case", "Contact"), object("Contact"), object("Lead"), object("Opportunity")],
     profiles: [
       { name: "Support", show: true, view: true, join: true, joinIn: "JOIN_IN_BROWSER_TAB", startAgentVideo: false },

@@ -27,6 +27,7 @@ function sessionRecord(more = {}) {
     termsVersion: "2026-1",
     displayedAt: "2026-03-01T10:00:01Z",
     answeredAt: "2026-03-01T10:00:05.5Z",
+    connectionId: "c1f",
     receiptId: "rc",
     receiptNumber: "7",
     control: [],
@@ -139,16 +140,16 @@ describe("a file", () => {
     const lines = (await blob.text()).split("\r\n");
     assert.equal(
       lines[0],
-      "session_id,request_id,kind,state,outcome,created_at,started_at,ended_at,end_reason,duration_ms,visitor_id,agent_ids,participants,record_object,record_id,record_name,record_url,terms_version,displayed_at,answered_at,receipt_id,receipt_number,frames,bytes",
+      "session_id,request_id,kind,state,outcome,created_at,started_at,ended_at,end_reason,duration_ms,visitor_id,agent_ids,participants,record_object,record_id,record_name,record_url,terms_version,displayed_at,answered_at,connection_id,receipt_id,receipt_number,frames,bytes",
     );
     assert.deepEqual([count, complete, lines.length], [4, true, 6]);
     assert.equal(
       recordRow(sessionRecord()),
-      "s1,r1,screen,ended,accepted,2026-03-01T10:00:00.000Z,2026-03-01T10:00:08.000Z,2026-03-01T10:01:08.000Z,guest_ended,60000,C-1,alice; bob,C-1,Case,500,Broken lamp,,2026-1,2026-03-01T10:00:01.000Z,2026-03-01T10:00:05.500Z,rc,7,12,3456\r\n",
+      "s1,r1,screen,ended,accepted,2026-03-01T10:00:00.000Z,2026-03-01T10:00:08.000Z,2026-03-01T10:01:08.000Z,guest_ended,60000,C-1,alice; bob,C-1,Case,500,Broken lamp,,2026-1,2026-03-01T10:00:01.000Z,2026-03-01T10:00:05.500Z,c1f,rc,7,12,3456\r\n",
     );
     assert.match(
       recordRow(sessionRecord({ record: null, receiptId: "", receiptNumber: "0", startedAt: null })),
-      /Z,,2026-03-01T10:01:08.000Z,guest_ended,60000,C-1,alice; bob,C-1,,,,,2026-1,.*Z,,,12,3456\r\n$/,
+      /Z,,2026-03-01T10:01:08.000Z,guest_ended,60000,C-1,alice; bob,C-1,,,,,2026-1,.*Z,c1f,,,12,3456\r\n$/,
     );
   });
 

@@ -443,9 +443,65 @@ test("requests resolve with their answer and reject with the server's code", asy
   net.last().say({ type: "code", id: 1, code: "123456", codeExpiresAt: "2026-01-01T00:10:00Z" });
   assert.equal((await renewed).codeExpiresAt, api.codeExpiresAt);
   const failing = api.startSession();
-  assert.deepEqual(net.last().sent.at(-1), { type: "startSession", kind: "screen", id: 2 });
+  assert.deepEqual(net.last().sent.at(-1), { type: "startSession", id: 2 });
   net.last().say({ type: "error", id: 2, code: "rate_limited", message: "slow down" });
   await assert.rejects(failing, { code: "rate_limited" });
+});
+
+test("a session that waits has a key, told when it changes, and no way in before an agent is there", async () => {
+  const seen = fakeModules();
+  const api = await welcomed();
+  const keys = [];
+  api.on("sessionKey", ({ sessionKey }) => keys.push(sessionKey));
+  const waiting = { sessionId: "s1", role: "publisher", kind: "screen", sessionKey: "123456", sessionKeyExpiresAt: "2026-01-01T00:10:00Z" };
+  const started = api.startSession({ key: "random" });
+  assert.deepEqual(net.last().sent.at(-1), { type: "startSession", key: "random", id: 1 });
+  net.last().say({ type: "ready", id: 1, ...waiting });
+  assert.equal((await started).sessionKey, "123456");
+  assert.deepEqual([api.sessionKey, api.sessionKeyExpiresAt], ["123456", waiting.sessionKeyExpiresAt]);
+  await settle();
+  assert.equal(seen.shares.length, 0, "nothing is shared");
+
+  // The next page is told by `connected`, and one that was away for long is told that it is over.
+  net.last().drop();
+  await clock.advance(1_000);
+  net.last().open();
+  net.last().say({ ...connected, visitorId: "C-1001", sessionKey: "123456", sessionKeyExpiresAt: waiting.sessionKeyExpiresAt });
+  assert.deepEqual(keys, ["123456"], "the same key is no news");
+
+  net.last().say({ ...offer, sessionId: "s1" });
+  await settle();
+  net.last().say({ type: "offerEnded", requestId: "q1", outcome: "expired" });
+  assert.equal(api.sessionKey, undefined);
+  api.startSession();
+  net.last().say({ type: "ready", id: 2, ...waiting, sessionKey: "654321" });
+  const cancelled = api.cancelSession();
+  assert.deepEqual(net.last().sent.at(-1), { type: "cancelSession", id: 3 });
+  net.last().say({ type: "ok", id: 3 });
+  await cancelled;
+  assert.deepEqual(keys, ["123456", undefined, "654321", undefined]);
+  api.startSession();
+  net.last().say({ type: "ready", id: 4, ...waiting });
+  api.leave();
+  assert.equal(api.sessionKey, undefined, "who leaves waits no longer");
+});
+
+test("the widget with the key is loaded when it is asked for, by call or by a click", async () => {
+  const opened = [];
+  modules["key.js"] = { openKey: (options) => opened.push(options) };
+  const api = await welcomed({ group: "demo", visitorId: "C-1001", nonce: "n" });
+  await api.showKey();
+  assert.equal(opened.length, 1);
+  assert.deepEqual([opened[0].api, opened[0].nonce], [api, "n"]);
+  for (const marked of [true, false]) {
+    const click = new Event("click");
+    Object.defineProperty(click, "target", { value: { closest: (name) => (marked && name === "[data-porchlight-key]" ? {} : null) } });
+    page.dispatchEvent(click);
+  }
+  page.dispatchEvent(Object.defineProperty(new Event("click"), "target", { value: page }));
+  await settle();
+  assert.equal(opened.length, 2);
+  assert.deepEqual(warnings, []);
 });
 
 test("a prerendered page is no visit until it is shown", async () => {

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::ids::{AgentId, BadId, KeyId};
+use crate::limits;
 use crate::model::settings::{
     CreateLeads, JoinIn, ObjectButtons, PermissionSet, Profile, Settings, Sso, SyncFrequency, Terms,
     Violation, VisitorIdentity,
@@ -46,6 +47,7 @@ pub(in super::super) fn settings_message(settings: &Settings) -> v1::Settings {
         agent_origins,
         loopback_origins,
         grace_seconds,
+        session_key_digits,
         objects,
         profiles,
         permission_set,
@@ -67,6 +69,7 @@ pub(in super::super) fn settings_message(settings: &Settings) -> v1::Settings {
         agent_origins: agent_origins.clone(),
         loopback_origins: *loopback_origins,
         grace_seconds: *grace_seconds,
+        session_key_digits: *session_key_digits,
         objects: objects.iter().map(object_message).collect(),
         profiles: profiles.iter().map(profile_message).collect(),
         permission_set: Some(permission_set_message(permission_set)),
@@ -93,6 +96,7 @@ pub(in super::super) fn settings_of(message: v1::Settings) -> Result<Settings, V
         agent_origins,
         loopback_origins,
         grace_seconds,
+        session_key_digits,
         objects,
         profiles,
         permission_set,
@@ -115,6 +119,8 @@ pub(in super::super) fn settings_of(message: v1::Settings) -> Result<Settings, V
         agent_origins,
         loopback_origins,
         grace_seconds,
+        // A client that does not know of it leaves it out.
+        session_key_digits: if session_key_digits == 0 { limits::CODE_DIGITS } else { session_key_digits },
         objects: objects.into_iter().map(object_of).collect(),
         profiles: profiles
             .into_iter()
@@ -391,7 +397,7 @@ mod tests {
             join_starts in option::of(select(&KINDS[..])),
             visitor_identity in select(vec![VisitorIdentity::Signed, VisitorIdentity::Open]),
             (visitor_origins, agent_origins) in (vec(text(), 0..3), vec(text(), 0..3)),
-            grace_seconds: u32,
+            (grace_seconds, session_key_digits) in (proptest::num::u32::ANY, 1u32..),
             (objects, profiles) in (vec(object(), 0..3), vec(profile(), 0..3)),
             permission_set in permission_set(),
         ) -> Settings {
@@ -400,8 +406,8 @@ mod tests {
             Settings {
                 default_admin, create_leads, log_sessions_outside_crm, open_session_records, sync_frequency,
                 chatter_on_start, sso, presence_enabled, show_terms, terms, join_starts, visitor_identity,
-                visitor_origins, agent_origins, loopback_origins, grace_seconds, objects, profiles,
-                permission_set,
+                visitor_origins, agent_origins, loopback_origins, grace_seconds, session_key_digits, objects,
+                profiles, permission_set,
             }
         }
     }

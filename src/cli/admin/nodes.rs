@@ -1,5 +1,7 @@
 //! Nodes.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 
 use super::super::Failure;
@@ -15,6 +17,14 @@ pub(super) enum Command {
     ListNodes,
     /// Makes the node that answers take no more work, send its connections elsewhere and end.
     Drain,
+    /// Makes the node that answers write more to its log, or less, until it reads its settings again (SIGHUP).
+    LogLevel {
+        /// Levels, overall and by module: `info,porchlight::redis=debug`. Without it those of the settings, at once.
+        filter: Option<String>,
+        /// For so long only, such as `10m`.
+        #[arg(long = "for", value_name = "TIME", value_parser = humantime_serde::re::humantime::parse_duration, requires = "filter")]
+        time: Option<Duration>,
+    },
 }
 
 impl Command {
@@ -23,6 +33,7 @@ impl Command {
             Self::Node => node(server).await,
             Self::ListNodes => list(server).await,
             Self::Drain => drain(server).await,
+            Self::LogLevel { filter, time } => log_level(server, filter, time).await,
         }
     }
 }
@@ -44,4 +55,17 @@ async fn drain(server: &Server) -> Result<(), Failure> {
     // Not asked twice: behind one address, another node or the next process could answer.
     let done = server.change_once(message, async |mut client, request| client.drain(request).await).await?;
     server.print(&done.node.unwrap_or_default(), rows::node)
+}
+
+async fn log_level(server: &Server, filter: Option<String>, time: Option<Duration>) -> Result<(), Failure> {
+    let message = v1::SetLogFilterRequest {
+        request_id: server.request_id.clone(),
+        filter: filter.unwrap_or_default(),
+        // Less than a second is one: 0 is no certain time.
+        seconds: time.map_or(0, |time| u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)),
+    };
+    // Not asked twice, as a drain is not: another node could answer.
+    let done =
+        server.change_once(message, async |mut client, request| client.set_log_filter(request).await).await?;
+    server.print(&done, rows::log_filter)
 }

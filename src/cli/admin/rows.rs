@@ -267,6 +267,17 @@ pub(super) fn node(node: &v1::Node) -> String {
     )
 }
 
+pub(super) fn log_filter(told: &v1::SetLogFilterResponse) -> String {
+    facts(
+        "LOG",
+        [
+            ("filter", plain(&told.filter)),
+            ("of the settings", plain(&told.configured)),
+            ("until", moment(told.until.as_ref())),
+        ],
+    )
+}
+
 pub(super) const GROUPS: Columns<v1::Group, 4> = Columns {
     heading: ["GROUP", "CREATED", "SETTINGS", "PRESENCE"],
     row: |group| {

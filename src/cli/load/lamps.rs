@@ -139,7 +139,7 @@ impl LampsArgs {
         let lamps = Arc::new(Lamps::new(self.visitors));
         let pairs = self.visitors * self.agents;
         let shown = Arc::clone(&lamps);
-        let live = Live::start(self.target.json, move |elapsed| shown.line(elapsed));
+        let live = Live::start(self.target.json, self.duration, move |elapsed| shown.line(elapsed));
 
         watch_all(&self.target.resolve_agents().await?, &lamps, self.agents).await?;
         let mut sinks = arrive(&target, &lamps).await?;

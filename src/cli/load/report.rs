@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 
-/// How often the live line is drawn anew.
+/// How often the bar and its live line are drawn anew.
 const REDRAW: Duration = Duration::from_millis(500);
 
 /// Longer than any run: a day.
@@ -169,7 +169,7 @@ pub(super) fn row(name: &str, value: impl ToString) -> (String, String) {
     (name.to_owned(), value.to_string())
 }
 
-/// The live line on a terminal; nothing with `--json` or without a terminal.
+/// A bar of the planned time with the live rates beside it, on a terminal; nothing with `--json` or without one.
 #[derive(Debug)]
 pub(super) struct Live {
     bar: ProgressBar,
@@ -177,21 +177,29 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Draws what `line` says, twice a second, until it is dropped.
-    pub(super) fn start(json: bool, line: impl Fn(Duration) -> String + Send + 'static) -> Self {
+    /// Draws how much of `planned` is over and what `line` says, twice a second, until it is dropped. A run that
+    /// takes longer than planned stays at the end of its bar.
+    pub(super) fn start(
+        json: bool,
+        planned: Duration,
+        line: impl Fn(Duration) -> String + Send + 'static,
+    ) -> Self {
         if json {
             return Self { bar: ProgressBar::hidden(), drawing: None };
         }
-        let bar = ProgressBar::new_spinner().with_style(
-            ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}").expect("a fixed template"),
-        );
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let whole = millis(planned).max(1);
+        let style = ProgressStyle::with_template("{bar:24} {percent:>3} % {elapsed:>4}  {msg}");
+        let bar = ProgressBar::new(whole).with_style(style.expect("a fixed template"));
         let drawn = bar.clone();
         let start = Instant::now();
         let drawing = tokio::spawn(async move {
             let mut redraw = tokio::time::interval(REDRAW);
             loop {
                 redraw.tick().await;
-                drawn.set_message(line(start.elapsed()));
+                let elapsed = start.elapsed();
+                drawn.set_message(line(elapsed));
+                drawn.set_position(millis(elapsed).min(whole));
                 drawn.tick();
             }
         });
@@ -239,6 +247,22 @@ mod tests {
         assert_eq!(Percentiles::default().to_string(), "–");
         assert_eq!(Tally::default().to_string(), "none");
         assert!(per_second(5, Duration::ZERO).abs() < f64::EPSILON);
+    }
+
+    #[tokio::test]
+    async fn the_bar_follows_the_planned_time_and_stays_at_its_end() {
+        for (planned, length) in [(Duration::from_secs(3_600), 3_600_000), (Duration::ZERO, 1)] {
+            let (drawn, mut lines) = tokio::sync::mpsc::unbounded_channel();
+            let live = Live::start(false, planned, move |_| {
+                let _ = drawn.send(());
+                "5 a second".to_owned()
+            });
+            // A line that is asked for is on the bar before its task pauses.
+            lines.recv().await.unwrap();
+            assert_eq!((live.bar.length(), live.bar.message().as_str()), (Some(length), "5 a second"));
+            assert!(live.bar.position() < 3_600_000);
+        }
+        assert!(Live::start(true, REDRAW, |_| String::new()).drawing.is_none(), "JSON stays alone");
     }
 
     #[test]

@@ -147,10 +147,12 @@ impl VisitorsArgs {
         let (before, own_before) = (server()?, Usage::own());
         let crowd = Arc::new(Crowd::new(target, self.count, self.data_bytes));
         let shown = Arc::clone(&crowd);
-        let live = Live::start(self.target.json, move |elapsed| shown.line(elapsed));
+        let (schedule, count) = (Schedule { rate: self.rate, ramp: self.ramp }, u64::try_from(self.count)?);
+        let planned = schedule.offset(count) + self.hold;
+        let live = Live::start(self.target.json, planned, move |elapsed| shown.line(elapsed));
 
         let started = Instant::now();
-        let mut ticks = Schedule { rate: self.rate, ramp: self.ramp }.start(u64::try_from(self.count)?);
+        let mut ticks = schedule.start(count);
         while let Some(due) = ticks.recv().await {
             tokio::spawn(visit(Arc::clone(&crowd), due));
         }

@@ -10,7 +10,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::table::{Row, Term};
 use super::{Inner, Me, entry};
-use crate::clock::wall;
 use crate::cluster::{Hint, NodeId};
 use crate::limits;
 use crate::redis::Link;
@@ -63,6 +62,11 @@ impl Own {
         self.term().filter(|_| !self.failed && self.heard.is_some_and(|heard| heard.elapsed() < lease))
     }
 
+    /// Other nodes' visitors are told to be unknown, until a beat goes through.
+    pub(super) fn is_away(&self) -> bool {
+        self.away
+    }
+
     /// What is told now is told anew after the next beat, and need not be kept.
     pub(super) fn is_failed(&self) -> bool {
         self.failed
@@ -73,8 +77,6 @@ impl Own {
 struct Told {
     /// The own epoch; zero where the beat did not count.
     epoch: u64,
-    /// The lease had ended, and others may have been told so.
-    lapsed: bool,
     rows: Vec<Row>,
 }
 
@@ -91,6 +93,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             _ = tick.tick() => {}
             () = inner.hurry.notified() => {}
         }
@@ -105,8 +108,15 @@ impl Inner {
     /// Waits, not for long, until it is known who is up.
     pub(super) async fn first_beat(&self) {
         if self.own.lock().epoch == 0 && !self.cut.load(Ordering::Relaxed) {
-            let mut beats = self.beats.subscribe();
-            let first = beats.wait_for(|beats| *beats > 0);
+            let first = async {
+                loop {
+                    let beaten = self.beaten.notified();
+                    if self.own.lock().epoch > 0 {
+                        return;
+                    }
+                    beaten.await;
+                }
+            };
             let _first = tokio::time::timeout(limits::CLAIM_WAIT, first).await;
             if self.own.lock().epoch == 0 {
                 self.trip();
@@ -114,12 +124,15 @@ impl Inner {
         }
     }
 
-    /// Beats at once, unless a beat began since then. Returns when one went through or failed.
-    pub(super) async fn refresh(&self, since: Instant) {
+    /// Beats at once, unless a beat began since then. Returns whether one went through: otherwise nothing is known
+    /// that was not known before.
+    pub(super) async fn refresh(&self, since: Instant) -> bool {
         let _turn = self.turn.lock().await;
-        if self.own.lock().heard.is_none_or(|heard| heard < since) {
+        let is_old = || self.own.lock().heard.is_none_or(|heard| heard < since);
+        if is_old() {
             self.beat_in_turn().await;
         }
+        !is_old()
     }
 
     /// The node leaves.
@@ -176,9 +189,9 @@ impl Inner {
     }
 
     fn beaten(&self, me: &Me, told: Told, sent: Instant, fresh: bool) {
-        let Told { epoch, lapsed, rows } = told;
+        let Told { epoch, rows } = told;
         let others = rows.into_iter().filter(|row| row.term.node != me.node).collect();
-        let news = self.table.write().take(others, Instant::now(), wall());
+        let news = self.table.write().take(others, Instant::now(), (self.wall)());
         let (began, anew, away) = {
             let mut own = self.own.lock();
             if own.left || epoch == 0 {
@@ -202,9 +215,9 @@ impl Inner {
         }
         if anew {
             tracing::info!(epoch, "tells all visitors of this node anew");
-            self.tell_anew(lapsed);
+            self.tell_anew();
         }
-        self.beats.send_modify(|beats| *beats += 1);
+        self.beaten.notify_waiters();
         for node in &news.gone {
             tracing::info!(%node, "a node is gone");
             self.tell(Hint::NodeGone(*node));
@@ -240,7 +253,7 @@ impl Inner {
         };
         self.queue.lock().clear();
         if let Some(silence) = silent {
-            self.tell(Hint::Away(wall().before(silence)));
+            self.tell(Hint::Away((self.wall)().before(silence)));
         }
     }
 
@@ -277,7 +290,6 @@ fn read(answer: Vec<Value>) -> Result<Told, RedisError> {
     let mut answer = answer.into_iter();
     let mut own = || answer.next().ok_or((redis::ErrorKind::UnexpectedReturnType, "an empty answer"));
     let epoch = FromRedisValue::from_redis_value(own()?)?;
-    let lapsed = FromRedisValue::from_redis_value(own()?)?;
     let mut rows = Vec::new();
     while let Some(name) = answer.next() {
         let mut next = || answer.next().ok_or((redis::ErrorKind::UnexpectedReturnType, "half a node"));
@@ -293,5 +305,5 @@ fn read(answer: Vec<Value>) -> Result<Told, RedisError> {
             facts: entry::facts_read(node, &facts),
         });
     }
-    Ok(Told { epoch, lapsed, rows })
+    Ok(Told { epoch, rows })
 }

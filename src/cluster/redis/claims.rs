@@ -8,12 +8,13 @@ use tokio::time::Instant;
 use super::entry::{self, Entry, Keys};
 use super::table::{Standing, Term};
 use super::{Away, Inner, SWEEP, unreachable};
-use crate::clock::wall;
 use crate::cluster::{DirectoryError, Home, Inherited, NodeId};
-use crate::ids::VisitorKey;
+use crate::ids::{GroupId, VisitorId, VisitorKey};
+use crate::limits;
 use crate::model::visitor::{VisitorView, next_version};
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/claim.lua")));
+static OUTBID: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/outbid.lua")));
 
 /// Who may speak for a visitor, as a claim was answered.
 enum Claimed {
@@ -31,7 +32,7 @@ impl Inner {
                     self.meters.claim(if over.is_some() { "taken_over" } else { "here" });
                     return Ok(Home::Here(inherited));
                 }
-                Claimed::Held(term) if self.may_take(term, Instant::now()).await => {
+                Claimed::Held(term) if self.may_take(term, Instant::now()).await? => {
                     let table = self.table.read();
                     // A node that drains has not said that its visitors are gone; one that is no more has.
                     let is_up = matches!(table.standing(term), Standing::Sure | Standing::Doubt(_));
@@ -77,17 +78,20 @@ impl Inner {
         Ok(Claimed::Held(held.home))
     }
 
-    /// Whether a visitor may be taken over from another node: it is up no more, or wants to be rid of it.
-    pub(super) async fn may_take(&self, term: Term, since: Instant) -> bool {
+    /// Whether a visitor may be taken over from another node: it is up no more, or wants to be rid of it. Nobody knows
+    /// who has not just heard who is up.
+    pub(super) async fn may_take(&self, term: Term, since: Instant) -> Result<bool, DirectoryError> {
         if self.source().is_none_or(|source| source.facts().draining) {
-            return false;
+            return Ok(false);
         }
-        self.refresh(since).await;
+        if !self.refresh(since).await {
+            return Err(unreachable(Away));
+        }
         let table = self.table.read();
-        match table.standing(term) {
+        Ok(match table.standing(term) {
             Standing::Sure | Standing::Doubt(_) => table.is_draining(term.node),
             Standing::Gone | Standing::Stranger => true,
-        }
+        })
     }
 
     /// The other node that speaks for a visitor.
@@ -103,9 +107,27 @@ impl Inner {
             return Ok(Some(term.node));
         }
         // It may be newer than the last look at who is up.
-        self.refresh(Instant::now()).await;
+        if !self.refresh(Instant::now()).await {
+            return Err(unreachable(Away));
+        }
         let standing = self.table.read().standing(term);
         Ok(matches!(standing, Standing::Sure | Standing::Doubt(_)).then_some(term.node))
+    }
+
+    /// Lets homes go on above what was told of their visitors.
+    pub(super) async fn outbid(&self, group: &GroupId, told: &[(VisitorId, u64)]) {
+        let keys = Keys(group);
+        for told in told.chunks(limits::DIRECTORY_BATCH) {
+            let mut call = OUTBID.key(keys.visitors());
+            call.key(keys.floor()).arg(group.as_str());
+            for (visitor, version) in told {
+                call.arg(visitor.as_str()).arg(version);
+            }
+            if let Err(error) = self.run::<()>(&call).await {
+                tracing::debug!(%group, %error, "homes are not told of greater versions");
+                return;
+            }
+        }
     }
 
     /// Gives up a claim that nothing came of.
@@ -128,8 +150,8 @@ impl Inner {
         let Ok((Some(found),)) = self.read::<(Option<Vec<u8>>,)>(&look).await else { return };
         let Some(entry) = Entry::read(&found).filter(|entry| entry.home == term) else { return };
         if self.source().is_some_and(|source| !source.is_home(key)) {
-            let version = next_version(entry.version, wall());
-            self.publish(&Arc::new(VisitorView::absent(key, wall(), version).snapshot()));
+            let version = next_version(entry.version, (self.wall)());
+            self.publish(&Arc::new(VisitorView::absent(key, (self.wall)(), version).snapshot()));
         }
     }
 }

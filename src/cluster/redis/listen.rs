@@ -230,7 +230,9 @@ fn hear(inner: &Inner, group: &GroupId, said: &Said) {
         }
         return;
     }
-    let standing = inner.table.read().standing(entry.home);
+    // Who was told that nobody can be heard is told otherwise only once it is known who is up.
+    let standing =
+        if inner.own.lock().is_away() { Standing::Stranger } else { inner.table.read().standing(entry.home) };
     match standing {
         Standing::Sure => inner.tell(Hint::Visitor(Arc::new(visitor))),
         // It speaks, and so it is up: or it did, and is not. The next beat tells.

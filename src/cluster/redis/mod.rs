@@ -28,7 +28,7 @@ mod tests;
 pub mod vault;
 mod writes;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use std::time::Duration;
@@ -50,6 +50,7 @@ use self::writes::Queue;
 use super::{
     Directory, DirectoryError, Follow, Hint, Home, Inherited, Neighbour, NodeId, PresenceSource, Sight, Sink,
 };
+use crate::clock::{self, Wall};
 use crate::ids::{GroupId, SessionId, VisitorId, VisitorKey};
 use crate::limits::{self, Limits};
 use crate::model::visitor::Snapshot;
@@ -97,6 +98,8 @@ struct Me {
 
 struct Inner {
     link: Link,
+    /// The wall clock.
+    wall: Box<dyn Fn() -> Wall + Send + Sync>,
     meters: Arc<Meters>,
     pace: Pace,
     me: OnceLock<Me>,
@@ -112,8 +115,8 @@ struct Inner {
     table: RwLock<Table>,
     /// A beat is wanted before its time.
     hurry: Notify,
-    /// Grows with each beat that went through.
-    beats: watch::Sender<u64>,
+    /// A beat went through.
+    beaten: Notify,
     queue: Mutex<Queue>,
     /// Something waits in the queue.
     queued: Notify,
@@ -123,7 +126,7 @@ struct Inner {
     /// Other channels are wanted.
     wanted: Notify,
     /// Groups in which somebody spoke whose standing only the next beat tells.
-    doubtful: Mutex<HashSet<GroupId>>,
+    doubtful: Mutex<BTreeSet<GroupId>>,
     /// A node died, and this one is to take out what it had told.
     swept: Notify,
     /// What this node's visitors say to other nodes' agents.
@@ -142,11 +145,22 @@ fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> Directo
 impl RedisDirectory {
     /// Over a connection. Nothing is told before a node is enrolled.
     pub fn new(link: Link, limits: &Limits, meters: Arc<Meters>) -> Self {
+        Self::with_wall(link, limits, meters, Box::new(clock::wall))
+    }
+
+    /// The same by another wall clock than the system's.
+    pub(crate) fn with_wall(
+        link: Link,
+        limits: &Limits,
+        meters: Arc<Meters>,
+        wall: Box<dyn Fn() -> Wall + Send + Sync>,
+    ) -> Self {
         let pace = Pace { lease: limits.node_lease, beat: limits.node_beat };
         let (said, to_say) = mpsc::channel(limits::MESSAGES_OUT);
         let inner = Inner {
             said,
             link,
+            wall,
             meters,
             pace,
             me: OnceLock::new(),
@@ -157,7 +171,7 @@ impl RedisDirectory {
             cut: AtomicBool::new(false),
             table: RwLock::new(Table::new(pace.lease)),
             hurry: Notify::new(),
-            beats: watch::Sender::new(0),
+            beaten: Notify::new(),
             queue: Mutex::default(),
             queued: Notify::new(),
             wishes: Mutex::default(),
@@ -184,6 +198,28 @@ impl RedisDirectory {
     /// The node leaves: what it still spoke for is absent at once, and not only when its lease ends.
     pub async fn leave(&self) {
         self.inner.leave().await;
+    }
+}
+
+#[cfg(test)]
+impl RedisDirectory {
+    /// Ends at once and without a word.
+    pub(crate) fn die(&self) {
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+    }
+
+    /// Who is up, as far as is known.
+    pub(crate) fn table(&self) -> String {
+        format!("{:?} {:?}", self.inner.table.read(), self.inner.own.lock())
+    }
+
+    /// How many words wait, how many groups are followed, in doubt and known.
+    pub(crate) fn waiting(&self) -> [usize; 4] {
+        let inner = &self.inner;
+        let [wishes, doubtful] = [inner.wishes.lock().len(), inner.doubtful.lock().len()];
+        [inner.queue.lock().len(), wishes, doubtful, inner.floors.lock().len()]
     }
 }
 
@@ -360,6 +396,13 @@ impl Directory for RedisDirectory {
 
     fn pass_on(&self, node: NodeId, key: &VisitorKey, message: &Bytes) {
         self.inner.pass_on(node, key, message);
+    }
+
+    fn outbid(&self, group: &GroupId, told: Vec<(VisitorId, u64)>) {
+        if !told.is_empty() && self.inner.up().is_ok() {
+            let (inner, group) = (Arc::clone(&self.inner), group.clone());
+            tokio::spawn(async move { inner.outbid(&group, &told).await });
+        }
     }
 
     async fn lookup(

@@ -1,7 +1,7 @@
 //! What all nodes told of their visitors, judged by who is up; what dead nodes had told is taken out by whoever
 //! finds it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::entry::{Entry, Keys};
 use super::table::{Standing, Term};
 use super::{Inner, SWEEP};
-use crate::clock::wall;
 use crate::cluster::{DirectoryError, Sight};
 use crate::ids::{GroupId, VisitorId, VisitorKey};
 use crate::limits;
@@ -33,7 +32,7 @@ impl Inner {
         let Some(entry) = Entry::read(bytes) else { return Seen::default() };
         let visitor = entry.visitor().filter(|visitor| visitor.key() == key);
         let absent = || {
-            let since = visitor.as_ref().map_or_else(wall, Snapshot::since);
+            let since = visitor.as_ref().map_or_else(|| (self.wall)(), Snapshot::since);
             Some(Arc::new(VisitorView::absent(key, since, entry.version).snapshot()))
         };
         let told = |visitor: &Snapshot| Some(Arc::new(visitor.clone()));
@@ -56,12 +55,12 @@ impl Inner {
     async fn judged(&self, read: &[(VisitorKey, Vec<u8>)]) -> Vec<Seen> {
         let mut seen: Vec<Seen> = read.iter().map(|(key, bytes)| self.seen(key, bytes)).collect();
         if seen.iter().any(|seen| seen.stranger.is_some()) {
-            self.refresh(Instant::now()).await;
+            let is_fresh = self.refresh(Instant::now()).await;
             for (seen, (key, bytes)) in seen.iter_mut().zip(read).filter(|(seen, _)| seen.stranger.is_some())
             {
                 *seen = self.seen(key, bytes);
                 // A node that even a fresh look does not find was forgotten long ago.
-                seen.dead = seen.dead.or(seen.stranger);
+                seen.dead = seen.dead.or(seen.stranger.filter(|_| is_fresh));
             }
         }
         seen
@@ -110,7 +109,7 @@ impl Inner {
         first.cmd("GET").arg(keys.floor());
         let (floor,): (Option<u64>,) = self.read(&first).await?;
         let floor = self.floor(group, floor).await;
-        let mut found: HashMap<VisitorId, Arc<Snapshot>> = HashMap::new();
+        let mut found: BTreeMap<VisitorId, Arc<Snapshot>> = BTreeMap::new();
         let mut cursor = 0;
         loop {
             let mut commands = redis::pipe();

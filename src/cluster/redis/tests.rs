@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering as Atomic;
 
+mod hearing;
+
 use super::entry::Keys;
 use super::table::Term;
 use super::*;
@@ -9,7 +11,6 @@ use crate::clock::wall;
 use crate::cluster::suite::{Fake, gid, key, until};
 use crate::model::visitor::State;
 use crate::redis::server::Redis;
-use crate::redis::server::cluster::RedisCluster;
 
 fn quick() -> Limits {
     let (node_lease, node_beat) = (Duration::from_secs(2), Duration::from_millis(100));
@@ -54,9 +55,7 @@ impl Node {
 
     /// Ends at once and without a word.
     fn die(&self) {
-        for task in self.directory.tasks.lock().drain(..) {
-            task.abort();
-        }
+        self.directory.die();
     }
 
     fn displaced(&self, visitor: &str) -> bool {
@@ -252,130 +251,10 @@ async fn redis_forgets_everything_and_is_told_anew() {
 }
 
 #[tokio::test]
-async fn a_lost_subscription_is_made_again_and_everything_is_read() {
-    let redis = Redis::start().await;
-    let (one, two) = (Node::start(&redis, 1).await, Node::start(&redis, 2).await);
-    let _follow = two.follow().await;
-    one.arrive(&key("a")).await;
-    two.hears("a", |hint| matches!(hint, Hint::Visitor(_))).await;
-    two.hints.lock().clear();
-    let _killed: u64 = ask(&redis, &["CLIENT", "KILL", "TYPE", "pubsub"]).await;
-    two.hears("a reading", |hint| matches!(hint, Hint::Reread(Some(group)) if *group == gid("g"))).await;
-    assert!(two.directory.confirms(two.node, &gid("g")), "it listens again");
-    one.tell(&key("a"), State::Hidden, 0);
-    two.hears("news", |hint| matches!(hint, Hint::Visitor(word) if word.state() == State::Hidden)).await;
-    assert!(!two.hints.lock().iter().any(|hint| matches!(hint, Hint::Away(_))), "Redis itself was heard");
-}
-
-#[tokio::test]
-async fn what_a_node_had_no_room_for_is_read() {
-    let redis = Redis::start().await;
-    let (one, two) = (Node::start(&redis, 1).await, Node::start(&redis, 2).await);
-    let _follow = two.follow().await;
-    one.arrive(&key("a")).await;
-    two.hears("a", |hint| matches!(hint, Hint::Visitor(_))).await;
-    two.hints.lock().clear();
-    // As many words that could not wait would be: one that is larger than all of them may be.
-    let link = redis.link().await;
-    let mut tell = ::redis::cmd("SPUBLISH");
-    tell.arg(Keys(&gid("g")).presence()).arg(vec![b'x'; limits::PRESENCE_HEARD.bytes + 1]);
-    let _heard: u64 = link.ask(&tell).await.unwrap();
-    two.hears("a reading", |hint| matches!(hint, Hint::Reread(None))).await;
-    assert!(two.directory.confirms(two.node, &gid("g")), "it listens all the while");
-    one.tell(&key("a"), State::Hidden, 0);
-    two.hears("news", |hint| matches!(hint, Hint::Visitor(word) if word.state() == State::Hidden)).await;
-}
-
-/// A number that a member of a cluster tells of itself.
-async fn counted(all: &RedisCluster, at: usize, name: &str) -> u64 {
-    let info: String =
-        ::redis::cmd("CLUSTER").arg("INFO").query_async(&mut all.connect(at).await).await.unwrap();
-    let line = info.lines().find_map(|line| line.strip_prefix(&format!("{name}:")).map(str::to_owned));
-    line.map_or(0, |count| count.trim().parse().unwrap())
-}
-
-/// The channels of shards that a member has listeners of, which begin like this.
-async fn channels(all: &RedisCluster, at: usize, like: &str) -> Vec<String> {
-    let mut look = ::redis::cmd("PUBSUB");
-    look.arg("SHARDCHANNELS").arg(like).query_async(&mut all.connect(at).await).await.unwrap()
-}
-
-#[tokio::test]
-async fn in_a_cluster_a_hint_is_a_matter_of_its_own_shard() {
-    let all = RedisCluster::start(4).await;
-    let link = async || Link::open(&all.url()).await.unwrap();
-    let node = async |name| {
-        let directory = Arc::new(RedisDirectory::new(link().await, &quick(), Meters::new().0));
-        Node { fake: Fake::enroll(Arc::clone(&directory) as _, name), directory }
-    };
-    let (one, two) = (node(1).await, node(2).await);
-    let (group, nodes) = (all.home("pl:{g}:v").await.1, all.home(beat::LEASES).await.1);
-    assert_ne!(group, nodes, "what nodes tell of themselves is told by another member");
-    let listened = async || {
-        let mut listened = Vec::new();
-        for at in 0..4 {
-            listened.push(channels(&all, at, "pl:*:presence").await.len());
-        }
-        listened
-    };
-    assert_eq!(listened().await, [0; 4], "nobody watches");
-    let follow = two.follow().await;
-    until("the shard is listened to", async || listened().await.iter().sum::<usize>() == 1).await;
-    assert_eq!(channels(&all, group, "pl:*:presence").await, ["pl:{g}:presence"]);
-    for at in 0..20 {
-        one.arrive(&key(&format!("v{at}"))).await;
-    }
-    two.hears("the last", |hint| matches!(hint, Hint::Visitor(word) if word.key() == &key("v19"))).await;
-    assert!(counted(&all, nodes, "cluster_stats_messages_publish_sent").await > 0, "nodes tell each other");
-    for name in ["publish", "publishshard"] {
-        let sent = counted(&all, group, &format!("cluster_stats_messages_{name}_sent")).await;
-        assert_eq!(sent, 0, "the group's primary told the other members nothing");
-    }
-    drop(follow);
-    until("nobody is listened to any more", async || listened().await == [0; 4]).await;
-}
-
-#[tokio::test]
-async fn groups_of_a_dead_primary_keep_no_others_waiting() {
-    let mut all = RedisCluster::start(4).await;
-    let link = async || Link::open(&all.url()).await.unwrap();
-    let node = async |name| {
-        let directory = Arc::new(RedisDirectory::new(link().await, &quick(), Meters::new().0));
-        Node { fake: Fake::enroll(Arc::clone(&directory) as _, name), directory }
-    };
-    let (one, two) = (node(1).await, node(2).await);
-    let (group, nodes) = (all.home("pl:{g}:v").await.1, all.home(beat::LEASES).await.1);
-    let dead = (0..4).find(|at| ![group, nodes].contains(at)).unwrap();
-    let mut other = None;
-    for number in 0.. {
-        let name = format!("h{number}");
-        if all.home(&Keys(&gid(&name)).visitors()).await.1 == dead {
-            other = Some(gid(&name));
-            break;
-        }
-    }
-    let other = other.unwrap();
-    let _other = two.directory.follow(two.node, &other).await;
-    until("it is heard", async || two.directory.confirms(two.node, &other)).await;
-    all.kill(dead);
-    until("it is not heard", async || !two.directory.confirms(two.node, &other)).await;
-    let _follow = two.follow().await;
-    until("the others are", async || two.directory.confirms(two.node, &gid("g"))).await;
-    one.arrive(&key("a")).await;
-    two.hears("a", |hint| matches!(hint, Hint::Visitor(_))).await;
-    assert!(!two.directory.confirms(two.node, &other));
-    two.hints.lock().clear();
-    all.revive(dead).await;
-    two.hears("a reading", |hint| matches!(hint, Hint::Reread(Some(group)) if *group == other)).await;
-    assert!(two.directory.confirms(two.node, &other));
-}
-
-#[tokio::test]
 async fn nobody_waits_for_a_redis_that_is_known_to_be_away() {
     let redis = Redis::start().await;
     let node = Node::start(&redis, 1).await;
-    // On a machine that is busy an answer may come too late.
-    until("Redis answers", async || matches!(node.arrive(&key("a")).await, Some(Home::Here(_)))).await;
+    assert!(matches!(node.arrive(&key("a")).await, Some(Home::Here(_))));
     redis.pause();
     // The first may find out; whoever comes after knows.
     assert_eq!(node.arrive(&key("b")).await, None);
@@ -386,12 +265,7 @@ async fn nobody_waits_for_a_redis_that_is_known_to_be_away() {
     redis.resume();
     let other = Node::start(&redis, 2).await;
     other.sees("v999", State::Present).await;
-    until("it is told whose it is", async || {
-        let home = other.directory.claim(other.node, &key("v0")).await;
-        assert!(!matches!(home, Ok(Home::Here(_))), "it has a home");
-        home.is_ok()
-    })
-    .await;
+    assert_eq!(other.arrive(&key("v0")).await, Some(Home::There(NodeId(1))));
 }
 
 #[tokio::test]
@@ -442,14 +316,30 @@ async fn a_visitor_goes_on_above_what_anybody_was_told() {
         let Ok(Home::Here(inherited)) = two.directory.claim(two.node, &visitor).await else { panic!("here") };
         assert!(inherited.version >= absent, "whoever was told that it is absent hears of it");
     }
-    // Without a claim, as when Redis was away: it is asked to speak up.
+    // Without a claim, as when Redis was away: it is told above that, and hears so.
     two.tell(&key("late"), State::Present, 0);
-    let is_raise = |hint: &Hint| matches!(hint, Hint::Raise(raised, above) if *raised == key("late") && *above >= absent);
-    two.hears("the version to be above", is_raise).await;
+    let told = |hint: &Hint| matches!(hint, Hint::ToldAs(told, version) if *told == key("late") && *version > absent);
+    two.hears("the version that it was told in", told).await;
 }
 
 fn next(wall: u64) -> u64 {
     crate::model::visitor::next_version(0, crate::clock::Wall(wall))
+}
+
+#[tokio::test]
+async fn of_who_is_left_to_another_node_nothing_is_written_any_more() {
+    let redis = Redis::start().await;
+    let (one, two) = (Node::start(&redis, 1).await, Node::start(&redis, 2).await);
+    // One thread: both words wait when the first visitor goes.
+    one.tell(&key("a"), State::Present, 0);
+    one.tell(&key("b"), State::Present, 0);
+    one.leave(&key("a"));
+    two.sees("b", State::Present).await;
+    assert_eq!(two.look("a").await, Some(State::Absent));
+    // Who has really gone is taken out.
+    one.tell(&key("b"), State::Absent, 0);
+    two.sees("b", State::Absent).await;
+    assert!(!ask::<bool>(&redis, &["HEXISTS", "pl:{g}:v", "b"]).await);
 }
 
 #[tokio::test]
@@ -466,6 +356,23 @@ async fn who_is_displaced_leaves_its_version_to_the_home() {
     one.tell(&key("a"), State::Hidden, told.version());
     two.sees("a", State::Hidden).await;
     assert!(two.see("a").await.unwrap().1 > told.version());
+}
+
+#[tokio::test]
+async fn a_home_goes_on_above_what_anybody_was_told_although_redis_forgot_it() {
+    let redis = Redis::start().await;
+    let (one, two) = (Node::start(&redis, 1).await, Node::start(&redis, 2).await);
+    let _hears = one.follow().await;
+    one.arrive(&key("a")).await;
+    two.sees("a", State::Present).await;
+    let above = two.see("a").await.unwrap().1 + 1_000_000_000;
+    two.directory.outbid(&gid("g"), vec![(key("a").visitor, above), (key("nobody").visitor, above)]);
+    let raise =
+        |hint: &Hint| matches!(hint, Hint::Raise(raised, told) if *raised == key("a") && *told == above);
+    one.hears("the version that was told", raise).await;
+    until("it is told above that", async || two.see("a").await.is_some_and(|(_, version)| version > above))
+        .await;
+    assert_eq!(two.look("nobody").await, Some(State::Absent));
 }
 
 #[tokio::test]
@@ -525,7 +432,6 @@ impl PutForTest {
             entry::node_name(term.node).into(),
             term.epoch.to_string().into(),
             word.key().group.as_str().into(),
-            b"1".to_vec(),
             word.key().visitor.as_str().into(),
             word.version().to_string().into(),
             entry::written(term, word),

@@ -4,7 +4,7 @@
 //! taken: the node then begins a new epoch and tells everybody anew, and whatever was told of the old one counts for
 //! nothing. So nothing has to be kept while Redis is away.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, LazyLock};
 
 use futures_util::future::join_all;
@@ -27,22 +27,14 @@ pub(super) struct Queue {
     order: VecDeque<VisitorKey>,
     waiting: HashMap<VisitorKey, Word>,
     /// Everybody is told anew; settled once nothing waits.
-    anew: Option<Anew>,
+    anew: bool,
 }
 
-/// Why everybody is told anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Anew {
-    /// Redis may have forgotten; nobody was told that they are absent.
-    Again,
-    /// The lease had ended: others may have been told that they are.
-    Lapsed,
-}
-
-/// A word that waits: as it was told, or as the visitor is when its turn comes.
+/// A word that waits: that the visitor has gone, or how it is when its turn comes. Who is here no more by then and has not
+/// gone was left to another node, which speaks for it.
 #[derive(Debug, Clone, Default)]
 struct Word {
-    told: Option<Arc<Snapshot>>,
+    gone: Option<Arc<Snapshot>>,
     /// Who may be taken over for it.
     over: Option<Term>,
 }
@@ -51,6 +43,12 @@ impl Queue {
     /// What waits will be told anew.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// How many words wait.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.order.len().max(self.waiting.len())
     }
 
     fn push(&mut self, key: VisitorKey, word: Word) {
@@ -92,14 +90,11 @@ struct Sent {
 
 /// The writer's life.
 pub(super) async fn run(inner: Arc<Inner>) {
-    let mut beats = inner.beats.subscribe();
     loop {
         // Woken before the look, so that nothing is missed.
-        let queued = inner.queued.notified();
+        let (queued, beaten) = (inner.queued.notified(), inner.beaten.notified());
         let Some(term) = inner.own.lock().sure_term(inner.pace.lease) else {
-            if beats.changed().await.is_err() {
-                return;
-            }
+            beaten.await;
             continue;
         };
         let (batch, anew) = {
@@ -107,15 +102,15 @@ pub(super) async fn run(inner: Arc<Inner>) {
             (queue.take(limits::DIRECTORY_BATCH), queue.anew)
         };
         if batch.is_empty() {
-            if anew.is_some() {
-                inner.queue.lock().anew = None;
+            if anew {
+                inner.queue.lock().anew = false;
                 inner.settle(term.epoch);
             }
             queued.await;
             continue;
         }
-        inner.write(term, anew != Some(Anew::Again), batch).await;
-        if anew.is_some() {
+        inner.write(term, batch).await;
+        if anew {
             tokio::time::sleep(limits::DIRECTORY_PACE).await;
         }
     }
@@ -130,18 +125,19 @@ impl Inner {
             if own.is_failed() {
                 return;
             }
-            let word = Word { told: Some(Arc::clone(snapshot)), over: None };
+            let gone = (snapshot.state() == State::Absent).then(|| Arc::clone(snapshot));
+            let word = Word { gone, over: None };
             self.queue.lock().push(snapshot.key().clone(), word);
         }
         self.queued.notify_one();
     }
 
     /// Tells everybody who is here.
-    pub(super) fn tell_anew(&self, lapsed: bool) {
+    pub(super) fn tell_anew(&self) {
         let keys = self.source().map(|source| source.keys()).unwrap_or_default();
         {
             let mut queue = self.queue.lock();
-            queue.anew = Some(if lapsed { Anew::Lapsed } else { Anew::Again });
+            queue.anew = true;
             for key in keys {
                 queue.put_back(key, Word::default());
             }
@@ -149,16 +145,16 @@ impl Inner {
         self.queued.notify_one();
     }
 
-    async fn write(&self, term: Term, strict: bool, batch: Vec<(VisitorKey, Word)>) {
+    async fn write(&self, term: Term, batch: Vec<(VisitorKey, Word)>) {
         let Some(source) = self.source() else { return };
-        let mut groups: HashMap<GroupId, Vec<Sent>> = HashMap::new();
-        for (key, Word { told, over }) in batch {
-            let Some(snapshot) = told.or_else(|| source.snapshot(&key).map(Arc::new)) else { continue };
+        let mut groups: BTreeMap<GroupId, Vec<Sent>> = BTreeMap::new();
+        for (key, Word { gone, over }) in batch {
+            let Some(snapshot) = gone.or_else(|| source.snapshot(&key).map(Arc::new)) else { continue };
             groups.entry(key.group.clone()).or_default().push(Sent { key, snapshot, over });
         }
         drop(source);
         let answers = join_all(groups.into_iter().map(async |(group, sent)| {
-            let answer = self.put(term, strict, &group, &sent).await;
+            let answer = self.put(term, &group, &sent).await;
             (sent, answer)
         }));
         let mut refused = Vec::new();
@@ -177,7 +173,6 @@ impl Inner {
     async fn put(
         &self,
         term: Term,
-        strict: bool,
         group: &GroupId,
         sent: &[Sent],
     ) -> Result<Vec<String>, redis::RedisError> {
@@ -187,8 +182,7 @@ impl Inner {
             .arg(keys.presence())
             .arg(entry::node_name(term.node))
             .arg(term.epoch)
-            .arg(group.as_str())
-            .arg(u8::from(strict));
+            .arg(group.as_str());
         for word in sent {
             call.arg(word.key.visitor.as_str())
                 .arg(word.snapshot.version())
@@ -200,14 +194,14 @@ impl Inner {
         self.run(&call).await
     }
 
-    /// What was not taken is told again above what was told, or taken over from who is no more, or left to its new
-    /// home.
+    /// What was told above what this node said goes on from there; what was not taken is taken over from who is no
+    /// more, or left to its new home.
     async fn refused(&self, refused: Vec<(Sent, String)>) {
         let (mut looked_at, now) = (HashSet::new(), Instant::now());
         for (sent, answer) in refused {
             if let Some(version) = answer.strip_prefix('>') {
                 if let Ok(version) = version.parse() {
-                    self.tell(Hint::Raise(sent.key, version));
+                    self.tell(Hint::ToldAs(sent.key, version));
                 }
                 continue;
             }
@@ -217,7 +211,9 @@ impl Inner {
             let Some(home) = home else { continue };
             // One look at who is up serves all of a home's.
             let is_over = if looked_at.insert(home) {
-                self.may_take(home, now).await
+                // Who cannot be sure will tell everybody anew.
+                let Ok(is_over) = self.may_take(home, now).await else { return };
+                is_over
             } else {
                 let table = self.table.read();
                 let is_gone = matches!(table.standing(home), Standing::Gone | Standing::Stranger);
@@ -225,8 +221,7 @@ impl Inner {
                     && self.source().is_some_and(|source| !source.facts().draining)
             };
             if is_over && sent.snapshot.state() != State::Absent {
-                let word = Word { told: Some(sent.snapshot), over: Some(home) };
-                self.queue.lock().put_back(sent.key, word);
+                self.queue.lock().put_back(sent.key, Word { gone: None, over: Some(home) });
                 self.queued.notify_one();
             } else if !is_over {
                 self.meters.displaced.increment(1);

@@ -28,6 +28,14 @@ pub enum Begun {
     Other,
 }
 
+/// What somebody else makes under a request ID.
+enum Held {
+    /// The same call.
+    Same,
+    /// Another call.
+    Other,
+}
+
 /// A new call, running until this is dropped.
 pub struct RunningCall {
     accounts: Accounts,
@@ -63,39 +71,52 @@ impl Accounts {
             caller: caller.to_string(),
             request_id: request_id.to_owned(),
         };
-        // Running before it is looked up: a call that ends between is then in the store.
-        let running = {
-            let mut running = self.inner.running.lock();
-            match running.get(&key) {
-                Some(other) if *other == digest => return Ok(Begun::Running),
-                Some(_) => return Ok(Begun::Other),
-                None => running.insert(key.clone(), digest),
-            };
-            RunningCall { accounts: self.clone(), key, digest, holder: random::u128(), claim: None }
+        let running = match self.running_here(key.clone(), digest) {
+            Ok(running) => running.claimed().await?,
+            Err(held) => Err(held),
         };
-        // Claimed before it is looked up, for the same reason.
-        let running = match running.claimed().await? {
-            Ok(running) => running,
-            Err(begun) => return Ok(begun),
-        };
+        // Held before it is looked up: a call that ends between is then in the store. And looked up whoever holds
+        // it: a call that was answered is also held while somebody who asks again is told so.
         let since = self.inner.clock.now().wall.before(limits::CALL_MEMORY);
-        Ok(match self.inner.store.call(&running.key, since).await? {
-            None => Begun::New(running),
-            Some(row) if row.digest == digest => Begun::Before(row.answer),
-            Some(_) => Begun::Other,
-        })
+        let known = self.inner.store.call(&key, since).await;
+        match (known, running) {
+            (Ok(None), Ok(running)) => Ok(Begun::New(running)),
+            (Ok(None), Err(Held::Same)) => Ok(Begun::Running),
+            (Ok(None), Err(Held::Other)) => Ok(Begun::Other),
+            (known, running) => {
+                // Before anybody is told, so that nobody who hears it finds it held.
+                if let Ok(running) = running {
+                    running.given_up().await;
+                }
+                Ok(match known?.filter(|row| row.digest == digest) {
+                    Some(row) => Begun::Before(row.answer),
+                    None => Begun::Other,
+                })
+            }
+        }
+    }
+
+    /// Makes a call one that runs on this node, unless it does already.
+    fn running_here(&self, key: CallKey, digest: Digest) -> Result<RunningCall, Held> {
+        let mut running = self.inner.running.lock();
+        match running.get(&key) {
+            Some(other) if *other == digest => return Err(Held::Same),
+            Some(_) => return Err(Held::Other),
+            None => running.insert(key.clone(), digest),
+        };
+        Ok(RunningCall { accounts: self.clone(), key, digest, holder: random::u128(), claim: None })
     }
 }
 
 impl RunningCall {
-    /// The same, with nobody else making it on any node; or what stands for the request ID there.
-    async fn claimed(mut self) -> Result<Result<Self, Begun>, StoreError> {
+    /// The same, with nobody else making it on any node; or what is made there.
+    async fn claimed(mut self) -> Result<Result<Self, Held>, StoreError> {
         let claim =
             self.accounts.inner.store.claim_call(&self.key, &self.digest, self.holder, limits::CALL_CLAIM);
         match claim.await? {
             Claimed::Here => {}
-            Claimed::There => return Ok(Err(Begun::Running)),
-            Claimed::Other => return Ok(Err(Begun::Other)),
+            Claimed::There => return Ok(Err(Held::Same)),
+            Claimed::Other => return Ok(Err(Held::Other)),
         }
         let (accounts, key, digest, holder) =
             (self.accounts.clone(), self.key.clone(), self.digest, self.holder);

@@ -36,6 +36,8 @@ pub(super) struct Doors {
     all: Mutex<Attempts<()>>,
     /// What doors are called where nodes share them: nobody else learns a name or address by it.
     key: hmac::Key,
+    /// What locks an agent and an address.
+    policy: Policy,
     /// Doors that were locked for all nodes, and until when.
     locked: Mutex<HashMap<Digest, Tick>>,
     /// Since when so many wrong tries were told to the store.
@@ -60,15 +62,19 @@ impl Knock {
 
 impl Doors {
     /// Nothing was tried. Whoever has the key finds the names of doors.
-    pub(super) fn new(key: &[u8; 32]) -> Self {
+    pub(super) fn new(key: &[u8; 32], policy: Policy) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
+            policy,
             locked: Mutex::default(),
             told: Mutex::default(),
-            agents: Mutex::new(Attempts::new(Policy::STANDARD, limits::LOCKOUT_KEYS)),
-            addresses: Mutex::new(Attempts::new(Policy::STANDARD, limits::LOCKOUT_KEYS)),
-            groups: Mutex::new(Attempts::new(guesses(limits::WRONG_KEYS_OF_GROUP), limits::LOCKOUT_GROUPS)),
-            all: Mutex::new(Attempts::new(guesses(limits::WRONG_KEYS), 1)),
+            agents: Mutex::new(Attempts::new(policy, limits::LOCKOUT_KEYS)),
+            addresses: Mutex::new(Attempts::new(policy, limits::LOCKOUT_KEYS)),
+            groups: Mutex::new(Attempts::new(
+                policy.of_many(limits::WRONG_KEYS_OF_GROUP),
+                limits::LOCKOUT_GROUPS,
+            )),
+            all: Mutex::new(Attempts::new(policy.of_many(limits::WRONG_KEYS), 1)),
         }
     }
 
@@ -84,16 +90,16 @@ impl Doors {
 
     /// The doors that a knock is at, and what locks them.
     fn of_knock(&self, knock: &Knock) -> Vec<(Digest, Policy)> {
-        vec![(knock.agent, Policy::STANDARD), (self.address(knock.address), Policy::STANDARD)]
+        vec![(knock.agent, self.policy), (self.address(knock.address), self.policy)]
     }
 
     /// The same of a guest's try.
     fn of_guess(&self, guess: Guess<'_>) -> Vec<(Digest, Policy)> {
-        let mut doors = vec![(self.address(network(guess.address)), Policy::STANDARD)];
+        let mut doors = vec![(self.address(network(guess.address)), self.policy)];
         if let Some(group) = guess.key {
-            doors.push((self.name("all", ""), guesses(limits::WRONG_KEYS)));
+            doors.push((self.name("all", ""), self.policy.of_many(limits::WRONG_KEYS)));
             let of = |group: &GroupId| self.name("group", group.as_str());
-            doors.extend(group.map(|group| (of(group), guesses(limits::WRONG_KEYS_OF_GROUP))));
+            doors.extend(group.map(|group| (of(group), self.policy.of_many(limits::WRONG_KEYS_OF_GROUP))));
         }
         doors
     }
@@ -116,7 +122,7 @@ impl Doors {
         }
         // Who finds no room is told by its next wrong try.
         if locked.len() < limits::LOCKOUT_KEYS {
-            locked.insert(door, now.after(life.min(limits::LOCK_TIME)));
+            locked.insert(door, now.after(life.min(self.policy.lock)));
         }
     }
 
@@ -129,7 +135,7 @@ impl Doors {
     /// Whether the store may be told of one more wrong try: who tries without end does not fill it.
     fn may_tell(&self, now: Tick) -> bool {
         let mut told = self.told.lock();
-        if now >= told.0.after(limits::LOCK_WINDOW) {
+        if now >= told.0.after(self.policy.window) {
             *told = (now, 0);
         }
         told.1 += 1;
@@ -286,11 +292,6 @@ pub(super) async fn listen(inner: Weak<Inner>, news: Option<broadcast::Receiver<
     }
 }
 
-/// As for sign-in, but for so many tries.
-const fn guesses(tries: u32) -> Policy {
-    Policy { tries, ..Policy::STANDARD }
-}
-
 /// What one subscriber commands: an IPv4 address, or an IPv6 network of 64 bits.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -307,7 +308,7 @@ mod tests {
     use super::*;
 
     fn doors() -> Doors {
-        Doors::new(&[7; 32])
+        Doors::new(&[7; 32], Policy::STANDARD)
     }
 
     fn knock(name: &str, from: &str) -> Knock {

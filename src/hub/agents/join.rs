@@ -180,7 +180,12 @@ impl AgentSeat {
     /// Whom, and the object of the record that led there.
     fn whom(&self, group: &Group, join: &Join) -> Result<(Whom, Option<Box<str>>), Refusal> {
         match (&join.visitor_id, &join.record, &join.session_key, &join.session_id) {
-            (Some(visitor), None, None, None) => Ok((Whom::Visitor(visitor.clone()), None)),
+            (Some(visitor), record, None, None) => {
+                // A record beside the visitor is the one that the key was typed for.
+                let record = record.as_ref().map(|record| self.open(record)).transpose()?;
+                let object = record.map(|record| record.open.record.object.clone());
+                Ok((Whom::Visitor(visitor.clone()), object))
+            }
             (None, Some(record), None, None) => {
                 let open = self.open(record)?;
                 let visitor = buttons::visitor_of(&group.settings, &open.open)

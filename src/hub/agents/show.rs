@@ -6,8 +6,10 @@ use super::join::Press;
 use super::{AgentSeat, unsupported};
 use crate::hub::accounts::Group;
 use crate::hub::guests;
-use crate::hub::sessions::{DrawnKey, Showcase};
+use crate::hub::sessions::{DrawnKey, LiveSession, Showcase};
+use crate::ids::{AgentId, AgentKey};
 use crate::limits;
+use crate::model::feed;
 use crate::model::lead::Guest;
 use crate::wire::agent::{Invite, Show, ToAgent};
 use crate::wire::error::{ErrorCode, Refusal};
@@ -74,15 +76,19 @@ impl AgentSeat {
 
     pub(super) fn invite(&self, invite: Invite, id: Option<u64>) -> Result<Text, Refusal> {
         self.may_help()?;
-        if invite.agent_id.is_some() {
-            return Err(unsupported("inviting another agent"));
-        }
         let session = self
             .hub
             .sessions
             .get(&self.identity.group, invite.session_id)
             .filter(|session| self.takes_part(session))
             .ok_or_else(|| Refusal::not_found("session"))?;
+        if let Some(agent) = invite.agent_id {
+            if invite.guest.is_some() {
+                let message = "an invite is for an agent or for a guest";
+                return Err(Refusal::new(ErrorCode::BadMessage, message));
+            }
+            return self.invite_agent(&session, agent, id);
+        }
         if !matches!(session.kind, SessionKind::Show | SessionKind::View) {
             return Err(unsupported("inviting guests into this kind of session"));
         }
@@ -95,8 +101,26 @@ impl AgentSeat {
             Refusal::new(ErrorCode::TooMany, format!("the session has its {limit} links"))
         })?;
         self.hub.changed(&session);
+        Ok(self.invited(&session, &self.hub.guest_link(&session, &made), id))
+    }
+
+    /// Invites a colleague, who may then be left alone with the session. The link is no credential: it leads to the page
+    /// where the colleague signs in and joins by its own rights.
+    fn invite_agent(&self, session: &LiveSession, agent: AgentId, id: Option<u64>) -> Result<Text, Refusal> {
+        let colleague = AgentKey { group: session.group.clone(), agent };
+        if self.hub.accounts.member(&colleague).is_none() {
+            return Err(Refusal::not_found("agent"));
+        }
+        if !self.group()?.settings.permissions_of(&colleague.agent).user {
+            let message = "that agent may not take part in sessions";
+            return Err(Refusal::new(ErrorCode::Forbidden, message));
+        }
+        let link = format!("{}{}", self.hub.public_url, feed::link(session.id));
+        Ok(self.invited(session, &link, id))
+    }
+
+    fn invited(&self, session: &LiveSession, link: &str, id: Option<u64>) -> Text {
         let expires_at = session.view().created.after(self.hub.limits.session_length);
-        let answer = ToAgent::Invite { link: &self.hub.guest_link(&session, &made), expires_at };
-        Ok(Text::answer(id, &answer))
+        Text::answer(id, &ToAgent::Invite { link, expires_at })
     }
 }

@@ -3,13 +3,13 @@
 //! Decides what is read of a group, and that groups take turns. Does not decide when something may have been missed, or
 //! what is done with what was read.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::{Near, take_read, word};
 use crate::cluster::DirectoryError;
-use crate::hub::Hub;
 use crate::ids::{GroupId, VisitorId, VisitorKey};
 use crate::limits;
 use crate::model::visitor::State;
@@ -52,82 +52,78 @@ impl Rereads {
     }
 }
 
-impl Hub {
-    pub(super) fn reread_all(self: &Arc<Self>) {
-        let mut groups: BTreeSet<GroupId> = self.elsewhere.groups().into_iter().collect();
-        groups.extend(self.watchers.groups());
-        groups.extend(self.operators.groups());
-        groups.extend(self.operators.session_groups());
-        self.reread(groups);
-    }
+/// Reads everything again that is watched.
+pub(super) fn reread_all<N: Near>(near: &Arc<N>) {
+    let mut groups: BTreeSet<GroupId> = near.elsewhere().groups();
+    groups.extend(near.wanted());
+    reread(near, groups);
+}
 
-    /// Reads what is watched of these groups again: one group at a time, each once however often it is asked for, and
-    /// again where that fails.
-    pub(in crate::hub) fn reread(self: &Arc<Self>, groups: impl IntoIterator<Item = GroupId>) {
-        if self.elsewhere.rereads.begin(groups) {
-            let hub = Arc::clone(self);
-            self.runtime.spawn(async move {
-                while let Some(group) = hub.elsewhere.rereads.next() {
-                    hub.meters.rereads.increment(1);
-                    let sessions = !hub.operators.has_sessions(&group)
-                        || is_read(&group, hub.read_far_sessions(&group).await);
-                    if !is_read(&group, hub.reread_group(&group).await) || !sessions {
-                        hub.reread_later(group);
-                    }
-                }
-            });
-        }
-    }
-
-    fn reread_later(self: &Arc<Self>, group: GroupId) {
-        if self.elsewhere.rereads.put_off(&group) {
-            let hub = Arc::downgrade(self);
-            self.runtime.spawn(async move {
-                tokio::time::sleep(limits::REREAD_RETRY).await;
-                if let Some(hub) = hub.upgrade() {
-                    hub.elsewhere.rereads.no_longer_put_off(&group);
-                    hub.reread([group]);
-                }
-            });
-        }
-    }
-
-    async fn reread_group(self: &Arc<Self>, group: &GroupId) -> Result<(), DirectoryError> {
-        let key = |visitor: &VisitorId| VisitorKey { group: group.clone(), visitor: visitor.clone() };
-        let mut wanted: HashSet<VisitorId> = self.watchers.named(group).into_iter().collect();
-        wanted.extend(self.operators.named(group));
-        let there = self.elsewhere.all(group).into_iter().filter(|word| word.state() != State::Absent);
-        wanted.extend(there.map(|word| word.key().visitor.clone()));
-        if self.watchers.has_live(group) || self.operators.has_whole(group) {
-            let began = self.elsewhere.moment();
-            let sight = self.directory.list(self.node, group).await?;
-            for word in sight.visitors.iter().flatten().filter(|word| !self.is_here(word.key())) {
-                wanted.remove(&word.key().visitor);
-                let is_new = self.elsewhere.get(word.key()).is_none();
-                let held = self.take_read(began, Arc::clone(word));
-                if is_new && held.state() != State::Absent {
-                    self.tell_here(&held);
+/// Reads what is watched of these groups again: one group at a time, each once however often it is asked for, and
+/// again where that fails.
+pub(super) fn reread<N: Near>(near: &Arc<N>, groups: impl IntoIterator<Item = GroupId>) {
+    if near.elsewhere().rereads.begin(groups) {
+        let hub = Arc::clone(near);
+        near.spawn(async move {
+            while let Some(group) = hub.elsewhere().rereads.next() {
+                let aside = hub.rereads(&group).await;
+                if !is_read(&group, reread_group(&hub, &group).await) || !aside {
+                    reread_later(&hub, group);
                 }
             }
-        }
-        // Whoever is not found is read by name: it may have come meanwhile.
-        let wanted: Vec<VisitorId> =
-            wanted.into_iter().filter(|visitor| !self.is_here(&key(visitor))).collect();
-        for visitors in wanted.chunks(limits::DIRECTORY_BATCH) {
-            let began = self.elsewhere.moment();
-            let sight = Ok(self.directory.lookup(self.node, group, visitors).await?);
-            for (at, visitor) in visitors.iter().enumerate() {
-                let key = key(visitor);
-                if !self.is_here(&key) {
-                    self.take_read(began, self.word(&key, &sight, at));
-                }
-            }
-        }
-        Ok(())
+        });
     }
 }
 
-fn is_read<T, E: std::error::Error + 'static>(group: &GroupId, read: Result<T, E>) -> bool {
+fn reread_later<N: Near>(near: &Arc<N>, group: GroupId) {
+    if near.elsewhere().rereads.put_off(&group) {
+        let hub = Arc::downgrade(near);
+        near.spawn(async move {
+            tokio::time::sleep(limits::REREAD_RETRY).await;
+            if let Some(hub) = hub.upgrade() {
+                hub.elsewhere().rereads.no_longer_put_off(&group);
+                reread(&hub, [group]);
+            }
+        });
+    }
+}
+
+async fn reread_group<N: Near>(near: &Arc<N>, group: &GroupId) -> Result<(), DirectoryError> {
+    let key = |visitor: &VisitorId| VisitorKey { group: group.clone(), visitor: visitor.clone() };
+    let mut wanted: BTreeSet<VisitorId> = near.named(group);
+    let there = near.elsewhere().all(group).into_iter().filter(|word| word.state() != State::Absent);
+    wanted.extend(there.map(|word| word.key().visitor.clone()));
+    let mut told = Vec::new();
+    if near.has_whole(group) {
+        let began = near.elsewhere().moment();
+        let sight = near.directory().list(near.node(), group).await?;
+        for word in sight.visitors.iter().flatten().filter(|word| !near.is_here(word.key())) {
+            wanted.remove(&word.key().visitor);
+            let is_new = near.elsewhere().get(word.key()).is_none();
+            let held = take_read(near, began, Arc::clone(word), &mut told);
+            if is_new && held.state() != State::Absent {
+                near.tell_here(&held);
+            }
+        }
+    }
+    // Whoever is not found is read by name: it may have come meanwhile.
+    let wanted: Vec<VisitorId> = wanted.into_iter().filter(|visitor| !near.is_here(&key(visitor))).collect();
+    for visitors in wanted.chunks(limits::DIRECTORY_BATCH) {
+        let began = near.elsewhere().moment();
+        let sight = Ok(near.directory().lookup(near.node(), group, visitors).await?);
+        for (at, visitor) in visitors.iter().enumerate() {
+            let key = key(visitor);
+            if !near.is_here(&key) {
+                take_read(near, began, word(near, &key, &sight, at), &mut told);
+            }
+        }
+    }
+    near.directory().outbid(group, told);
+    Ok(())
+}
+
+/// True if it succeeded; tells why not.
+pub(super) fn is_read<T, E: std::error::Error + 'static>(group: &GroupId, read: Result<T, E>) -> bool {
     if let Err(error) = &read {
         tracing::debug!(%group, error = error as &dyn std::error::Error, "what other nodes have is not read");
     }

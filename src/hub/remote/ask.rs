@@ -10,6 +10,7 @@ use crate::clock::Wall;
 use crate::cluster::NodeId;
 use crate::cluster::post::Letter;
 use crate::hub::Hub;
+use crate::hub::devices::DeviceTold;
 use crate::hub::guests::{Asked, Coming, GuestTicket, LetIn, NotLetIn, Way, Welcome};
 use crate::hub::sessions::Whereabouts;
 use crate::ids::{GroupId, ParticipantId, RequestId, SessionId, VisitorId, VisitorKey};
@@ -20,6 +21,7 @@ use crate::wire::agent::Delivery;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::message::Raw;
+use crate::wire::permission::Step;
 use crate::wire::session::Role;
 use crate::wire::visitor::{SessionKind, TermsAnswer, TermsShown};
 
@@ -42,6 +44,8 @@ pub(in crate::hub) enum Question {
         origin: Option<String>,
         #[serde(default)]
         terms: Option<TermsAnswer>,
+        #[serde(default)]
+        device: DeviceTold,
     },
     /// A guest comes by a link.
     Guest {
@@ -51,6 +55,8 @@ pub(in crate::hub) enum Question {
         origin: Option<String>,
         #[serde(default)]
         terms: Option<TermsAnswer>,
+        #[serde(default)]
+        device: DeviceTold,
     },
 }
 
@@ -80,6 +86,8 @@ pub(in crate::hub) enum Reply {
         terms: TermsShown,
         asked_by: String,
         control: bool,
+        #[serde(default)]
+        steps: Vec<Step>,
     },
     /// The guest declined, and that was taken.
     Declined,
@@ -92,6 +100,8 @@ pub(in crate::hub) enum Reply {
         role: Role,
         ticket: String,
         expires_at: u64,
+        #[serde(default)]
+        steps: Vec<Step>,
     },
 }
 
@@ -156,12 +166,12 @@ impl Hub {
                 let connections = self.disconnect_visitor(&VisitorKey { group, visitor });
                 Reply::Disconnected { connections }
             }
-            Question::Guest { invite, name, email, origin, terms } => {
-                let coming = Coming { guest: Guest { name, email }, terms };
+            Question::Guest { invite, name, email, origin, terms, device } => {
+                let coming = Coming { guest: Guest { name, email }, terms, device };
                 self.let_in_from_afar(Way::Invite(invite), coming, origin).await
             }
-            Question::Key { key, within, name, email, origin, terms } => {
-                let coming = Coming { guest: Guest { name, email }, terms };
+            Question::Key { key, within, name, email, origin, terms, device } => {
+                let coming = Coming { guest: Guest { name, email }, terms, device };
                 self.let_in_from_afar(Way::Kept { group: within, key }, coming, origin).await
             }
         }
@@ -173,13 +183,14 @@ impl Hub {
             message: why.to_string(),
         };
         match self.let_in_here(&way, coming, origin.as_deref()).await {
-            Ok(Welcome::Asked(Asked { session, kind, asks })) => Reply::Asks {
+            Ok(Welcome::Asked(Asked { session, kind, asks, steps })) => Reply::Asks {
                 session,
                 kind,
                 request: asks.request,
                 terms: asks.terms,
                 asked_by: asks.asked_by.to_string(),
                 control: asks.control,
+                steps,
             },
             Ok(Welcome::Declined) => Reply::Declined,
             Ok(Welcome::In(let_in)) => Reply::LetIn {
@@ -190,6 +201,7 @@ impl Hub {
                 role: let_in.ticket.role,
                 ticket: let_in.ticket.ticket,
                 expires_at: let_in.ticket.expires_at.0,
+                steps: let_in.steps,
             },
             Err(NotLetIn::Full(limit)) => Reply::Full { limit },
             Err(NotLetIn::Unavailable) => Reply::Unavailable,
@@ -277,21 +289,23 @@ impl Hub {
         coming: Coming,
         origin: Option<&str>,
     ) -> Result<Welcome, NotLetIn> {
-        let Coming { guest: Guest { name, email }, terms } = coming;
+        let Coming { guest: Guest { name, email }, terms, device } = coming;
         let origin = origin.map(str::to_owned);
         let question = match way {
-            Way::Invite(invite) => Question::Guest { invite, name, email, origin, terms },
-            Way::Kept { group: within, key } => Question::Key { key, within, name, email, origin, terms },
+            Way::Invite(invite) => Question::Guest { invite, name, email, origin, terms, device },
+            Way::Kept { group: within, key } => {
+                Question::Key { key, within, name, email, origin, terms, device }
+            }
             Way::Key { .. } => return Err(NotLetIn::NotFound),
         };
         match self.ask_node(node, &question).await {
-            Reply::LetIn { session, kind, title, participant, role, ticket, expires_at } => {
+            Reply::LetIn { session, kind, title, participant, role, ticket, expires_at, steps } => {
                 let ticket = GuestTicket { participant, role, ticket, expires_at: Wall(expires_at) };
-                Ok(Welcome::In(LetIn { session, kind, title: title.map(Arc::from), ticket }))
+                Ok(Welcome::In(LetIn { session, kind, title: title.map(Arc::from), ticket, steps }))
             }
-            Reply::Asks { session, kind, request, terms, asked_by, control } => {
+            Reply::Asks { session, kind, request, terms, asked_by, control, steps } => {
                 let asks = Asks { request, terms, asked_by: asked_by.into(), control };
-                Ok(Welcome::Asked(Asked { session, kind, asks }))
+                Ok(Welcome::Asked(Asked { session, kind, asks, steps }))
             }
             Reply::Declined => Ok(Welcome::Declined),
             Reply::Refused { code, .. } => Err(match code.as_str() {

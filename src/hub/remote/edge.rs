@@ -306,6 +306,7 @@ impl Hub {
                             session_id: request.session,
                             visitor_id: request.visitor,
                             state: RequestState::Failed,
+                            steps: &[],
                             reason: None,
                         }));
                     } else {

@@ -10,11 +10,21 @@ use crate::hub::guests::GuestTicket;
 use crate::hub::timers::Due;
 use crate::ids::ConnectionId;
 use crate::model::presence;
-use crate::model::session::Output;
+use crate::model::session::{Output, Session};
 use crate::wire::agent::{RequestState, ToAgent};
 use crate::wire::message::Text;
 use crate::wire::session::Role;
-use crate::wire::visitor::{AgentName, ToVisitor};
+use crate::wire::visitor::{AgentName, SessionKind, ToVisitor};
+
+impl LiveSession {
+    /// What its publisher's frames are.
+    pub(in crate::hub) fn shows(&self) -> SessionKind {
+        match self.kind {
+            SessionKind::Cobrowse => self.driver.read(Session::shown_kind),
+            stays => stays,
+        }
+    }
+}
 
 impl Hub {
     pub(super) fn perform_session(self: &Arc<Self>, session: &Arc<LiveSession>, output: Output) -> Flow {
@@ -70,9 +80,11 @@ impl Hub {
                     request_id: Some(session.request),
                     session_id: session.id,
                     role: Role::Publisher,
-                    ticket: ticket.into(),
-                    ticket_expires_at: expires_at,
+                    ticket: Some(ticket.into()),
+                    ticket_expires_at: Some(expires_at),
                     kind: session.kind,
+                    session_key: None,
+                    session_key_expires_at: None,
                 })
             }),
             Output::VisitorEnded { to, reason } => self.send(to, || {
@@ -119,6 +131,7 @@ impl Hub {
             Output::Paused(paused) => self.stage_paused(session, paused),
             Output::Publisher(connection) => self.stage_publisher(session, connection),
             Output::Happened(happened) => return self.note(session, happened),
+            Output::Device(device) => self.devices.keep(&session.group, device),
             Output::Moved => self.moved(session),
             Output::Departs => session.saving.departs.notify_one(),
         }
@@ -137,6 +150,7 @@ impl Hub {
             session_id: session.id,
             visitor_id: session.visitor.clone(),
             state,
+            steps: &session.view().steps,
             reason: None,
         };
         Text::answer(id, &request)
@@ -157,6 +171,13 @@ impl Hub {
         };
         if let Some(key) = session.visitor_key() {
             self.presence(&key, presence::Input::Session { session: shown });
+        }
+        if view.ended.is_some()
+            && let Some(key) = session.visitor_key()
+            && self.sessions.of_visitor(&key).is_some_and(|listed| listed.id == session.id)
+        {
+            // While the session is still listed, so that none that the visitor opens next loses its key.
+            self.end_key(&key);
         }
         if view.ended.is_some() && self.sessions.close(session) {
             // A home that was kept for the session alone is given up with it.

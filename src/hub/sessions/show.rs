@@ -123,7 +123,7 @@ impl Hub {
         self: &Arc<Self>,
         show: Showcase,
         host: Asker,
-        mut key: DrawnKey,
+        key: DrawnKey,
     ) -> Result<Shown, Refusal> {
         self.has_room()?;
         let (id, request) = (key.session, RequestId::fresh());
@@ -146,11 +146,22 @@ impl Hub {
             title,
         };
         let session = self.live(about, machine, out);
-        let invite = session.invites.lock().make(id, Guest::default()).expect("there is none yet");
-        self.sessions.list_open(&session);
+        let (invite, key) = self.opened(&session, key);
+        Ok(Shown { session, ticket, key, invite })
+    }
+
+    /// A session that an agent opened for guests begins: what leads into it are a link's invite, and its key if one
+    /// was drawn.
+    pub(super) fn opened(
+        self: &Arc<Self>,
+        session: &Arc<LiveSession>,
+        mut key: DrawnKey,
+    ) -> (String, Option<String>) {
+        let invite = session.invites.lock().make(session.id, Guest::default()).expect("there is none yet");
+        self.sessions.list_open(session);
         key.begun = true;
-        self.drive_with(&session, |_, _| ());
-        self.operators.tell_session(&session);
-        Ok(Shown { session, ticket, key: key.key.take(), invite })
+        self.drive_with(session, |_, _| ());
+        self.operators.tell_session(session);
+        (invite, key.key.take())
     }
 }

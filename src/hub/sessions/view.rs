@@ -6,7 +6,6 @@ use super::{About, DrawnKey, LiveSession, Sessions};
 use crate::clock::Wall;
 use crate::hub::{Hub, SystemChance};
 use crate::ids::{AgentId, GroupId, RequestId};
-use crate::model::lead::Guest;
 use crate::model::request::Question;
 use crate::model::session::{Asker, Session, Setup};
 use crate::wire::agent::Record;
@@ -57,7 +56,7 @@ impl Hub {
         self: &Arc<Self>,
         wanted: Wanted,
         asker: Asker,
-        mut key: DrawnKey,
+        key: DrawnKey,
     ) -> Result<Awaited, Refusal> {
         self.has_room()?;
         let (id, request) = (key.session, RequestId::fresh());
@@ -84,11 +83,7 @@ impl Hub {
             title: None,
         };
         let session = self.live(about, machine, out);
-        let invite = session.invites.lock().make(id, Guest::default()).expect("there is none yet");
-        self.sessions.list_open(&session);
-        key.begun = true;
-        self.drive_with(&session, |_, _| ());
-        self.operators.tell_session(&session);
-        Ok(Awaited { session, key: key.key.take(), invite, expires_at: now.after(deadline).wall })
+        let (invite, key) = self.opened(&session, key);
+        Ok(Awaited { session, key, invite, expires_at: now.after(deadline).wall })
     }
 }

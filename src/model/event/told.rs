@@ -1,10 +1,12 @@
 //! Which events a session's word, and a change of settings, become. Pure functions; the hub adds ids and
 //! time.
 
+use std::sync::Arc;
+
 use smallvec::{SmallVec, smallvec};
 
 use super::{Accepted, Actor, Asking, Created, Ended, Offered, ReceiptRef, Relayed, SettingsChanged, What};
-use crate::ids::{AgentId, ParticipantId, VisitorId};
+use crate::ids::{AgentId, ConnectionId, ParticipantId, VisitorId};
 use crate::model::session::{EndReason, Happened, Person};
 use crate::model::settings::Settings;
 use crate::wire::agent::RequestState;
@@ -74,12 +76,13 @@ pub fn events(happened: &Happened, subject: &Subject<'_>, around: Around) -> Sma
             let accepted = Accepted {
                 version: accepted.version.clone(),
                 receipt: around.receipt,
+                connection: accepted.by.map(named),
                 agents: accepted.agents.clone(),
             };
             smallvec![(actor, What::Accepted(accepted)), (Actor::Server, What::Waiting)]
         }
-        Happened::Refused(state) => {
-            let asking = Asking { agents: around.agents };
+        Happened::Refused(state, by) => {
+            let asking = Asking { agents: around.agents, connection: by.map(named) };
             let (actor, what, reason) = match state {
                 RequestState::Declined => (sharer(), What::Declined(asking), EndReason::Declined),
                 RequestState::Cancelled => (asker(), What::Cancelled(asking), EndReason::Cancelled),
@@ -98,6 +101,8 @@ pub fn events(happened: &Happened, subject: &Subject<'_>, around: Around) -> Sma
         Happened::Resumed => smallvec![(sharer(), What::Resumed)],
         Happened::ControlGranted(person) => smallvec![(sharer(), What::ControlGranted(person.clone()))],
         Happened::ControlRevoked => smallvec![(Actor::Server, What::ControlRevoked)],
+        // It is the same session, and consent was given by the browser's own picker.
+        Happened::Shows(_) => SmallVec::new(),
         // Counted, not told: an agent's client may send many in a second.
         Happened::InputRefused => SmallVec::new(),
         Happened::Ended(reason) => {
@@ -131,6 +136,10 @@ pub fn settings(before: Option<&Settings>, after: &Settings, version: u64) -> Wh
     let mut fields: Vec<String> = other.map(|(name, _)| name.clone()).chain(gone).collect();
     fields.sort_unstable();
     What::SettingsChanged(SettingsChanged { version, fields })
+}
+
+fn named(connection: ConnectionId) -> Arc<str> {
+    Arc::from(connection.to_string())
 }
 
 fn end(actor: Actor, reason: EndReason, relayed: Relayed) -> SmallVec<[(Actor, What); 3]> {
@@ -208,6 +217,7 @@ mod tests {
             (Happened::Resumed, vec![Kind::Resumed]),
             (Happened::ControlGranted(samples::person(1)), vec![Kind::ControlGranted]),
             (Happened::ControlRevoked, vec![Kind::ControlRevoked]),
+            (Happened::Shows(SessionKind::Screen), vec![]),
             (Happened::InputRefused, vec![]),
             (Happened::Ended(EndReason::TimeLimit), over.to_vec()),
         ];
@@ -221,7 +231,7 @@ mod tests {
             (RequestState::VisitorGone, Kind::VisitorGone),
             (RequestState::Failed, Kind::Failed),
         ] {
-            assert_eq!(told(&Happened::Refused(state)), [&[kind], &over[..]].concat(), "{state:?}");
+            assert_eq!(told(&Happened::Refused(state, None)), [&[kind], &over[..]].concat(), "{state:?}");
         }
     }
 }

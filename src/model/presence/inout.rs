@@ -62,6 +62,12 @@ pub enum Input {
         /// The version.
         above: u64,
     },
+    /// The visitor was told to other nodes in this version: what is told from now on is above it, and nobody here is told
+    /// now. While absent: nothing.
+    ToldAs {
+        /// The version.
+        version: u64,
+    },
     /// A signal for the visitor.
     Signal {
         /// What to deliver.

@@ -278,7 +278,7 @@ impl Session {
         if !accepted {
             // The page that said no needs no word that the question is over.
             self.offered_to = None;
-            self.close_request(RequestState::Declined, OfferOutcome::Failed, EndReason::Declined, out);
+            self.declined(Some(by), out);
             return Ok(Answer::Done);
         }
         match self.consume(|asked| asked.accept(now, request, version, Some(by))) {
@@ -313,10 +313,26 @@ impl Session {
         Ok(Answer::Done)
     }
 
-    /// The request ends without a session.
+    /// Whoever was asked said no: a visitor from a connection, a guest at the door.
+    pub(super) fn declined(&mut self, by: Option<ConnectionId>, out: &mut Vec<Output>) {
+        self.refuse(RequestState::Declined, by, OfferOutcome::Failed, EndReason::Declined, out);
+    }
+
+    /// The request ends without a session and without an answer.
     pub(super) fn close_request(
         &mut self,
         state: RequestState,
+        outcome: OfferOutcome,
+        reason: EndReason,
+        out: &mut Vec<Output>,
+    ) {
+        self.refuse(state, None, outcome, reason, out);
+    }
+
+    fn refuse(
+        &mut self,
+        state: RequestState,
+        by: Option<ConnectionId>,
         outcome: OfferOutcome,
         reason: EndReason,
         out: &mut Vec<Output>,
@@ -325,7 +341,7 @@ impl Session {
             out.push(Output::OfferEnded { to, outcome });
         }
         self.phase = Phase::Ended(reason);
-        out.push(Output::Happened(Happened::Refused(state)));
+        out.push(Output::Happened(Happened::Refused(state, by)));
         self.move_to(state, out);
     }
 

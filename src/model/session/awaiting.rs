@@ -9,14 +9,14 @@
 
 use std::sync::Arc;
 
-use super::{Answer, EndReason, Gate, Happened, Output, Phase, Session, SessionError};
+use super::{Answer, Device, Gate, Happened, Output, Phase, Session, SessionError};
 use crate::clock::{Now, Tick};
 use crate::ids::{ParticipantId, RequestId};
 use crate::model::request::{Admission, NotTaken, Question, Request, SavedRequest, Sharer};
 use crate::model::ticket::Chance;
 use crate::wire::agent::RequestState;
 use crate::wire::session::Role;
-use crate::wire::visitor::{OfferOutcome, TermsAnswer, TermsShown};
+use crate::wire::visitor::{TermsAnswer, TermsShown};
 
 /// A guest on its way in, by a key or an invite that was good.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Entrant {
     pub name: Arc<str>,
     /// Its answer to the terms, where it shows its own screen.
     pub terms: Option<TermsAnswer>,
+    /// What it tells of its device.
+    pub device: Option<Device>,
 }
 
 /// What a guest has to accept before it may show its screen.
@@ -82,7 +84,7 @@ impl Session {
         chance: &mut dyn Chance,
         out: &mut Vec<Output>,
     ) -> Result<Answer, SessionError> {
-        let Entrant { call, name, terms } = entrant;
+        let Entrant { call, name, terms, device } = entrant;
         let Some(door) = &self.door else {
             return Err(SessionError::Forbidden("guests are not let into this session"));
         };
@@ -90,6 +92,7 @@ impl Session {
             return Err(SessionError::Taken);
         }
         let (seat, question) = (door.seat, door.question.clone());
+        self.knocks(device, out);
         match &terms {
             None if question.terms.required => return Ok(self.asks(now, question, out)),
             Some(answer) if !answer.accepted => return self.declines(now, answer, out),
@@ -107,16 +110,9 @@ impl Session {
         };
         let sharer = Sharer { name, requester: None, seat: Some(seat) };
         let (token, ticket) = admission.publisher(now.after(self.limits.ticket_life), sharer, chance);
-        out.push(Output::GuestReady {
-            call,
-            participant: ticket.participant,
-            role: ticket.holder.role,
-            ticket: token.text(),
-            expires_at: ticket.expires_at,
-        });
         // Of two who come at once one gets in: who accepted last.
         self.tickets.retain(|ticket| ticket.holder.role != Role::Publisher);
-        self.tickets.push(ticket);
+        self.hand(call, &token, ticket, out);
         Ok(Answer::Done)
     }
 
@@ -168,7 +164,7 @@ impl Session {
     ) -> Result<Answer, SessionError> {
         if let Phase::Asking(asked) = &self.phase {
             asked.check(now, answer.request_id).map_err(|_| SessionError::RequestOver)?;
-            self.close_request(RequestState::Declined, OfferOutcome::Failed, EndReason::Declined, out);
+            self.declined(None, out);
         }
         Ok(Answer::Done)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Asks, EndReason, Entrant};
+use super::{Asks, Device, EndReason, Entrant};
 use crate::clock::Wall;
 use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId, VisitorId};
 use crate::limits::Limits;
@@ -15,8 +15,8 @@ use crate::model::request::Question;
 use crate::model::ticket::Secret;
 use crate::wire::agent::RequestState;
 use crate::wire::close::Close;
-use crate::wire::error::{ErrorCode, Refusal};
-use crate::wire::session::{Codec, Input as InputEvents, ParticipantView, Role, Side, ToParticipant};
+use crate::wire::permission::{PermissionFact, Step};
+use crate::wire::session::{Codec, Input as InputEvents, ParticipantView, Point, Role, Side, ToParticipant};
 use crate::wire::visitor::{OfferOutcome, SessionKind};
 
 /// An agent who wants in, at the connection it asked from.
@@ -163,6 +163,8 @@ pub enum Say {
     Pause,
     /// Shows again.
     Resume,
+    /// Shows this from now on.
+    Shows(SessionKind),
     /// Asks for control.
     RequestControl,
     /// Gives control.
@@ -175,6 +177,10 @@ pub enum Say {
     ReleaseControl,
     /// Input for the publisher.
     Input(InputEvents),
+    /// The publisher's device allows something, or does not.
+    Permission(PermissionFact),
+    /// Points at something.
+    Point(Point),
     /// Words.
     Chat(Arc<str>),
 }
@@ -271,6 +277,8 @@ pub enum Output {
     Publisher(ConnectionId),
     /// Something for the record.
     Happened(Happened),
+    /// What is known of the guest's device by now.
+    Device(Device),
     /// Where the session stands for buttons and lists has changed.
     Moved,
     /// It takes no more steps on this node, and all that it said before was done.
@@ -282,8 +290,10 @@ impl Output {
     pub(super) fn tells_of_change(&self) -> bool {
         !matches!(
             self,
-            Self::Tell { message: ToParticipant::Input(_) | ToParticipant::Chat { .. }, .. }
-                | Self::Happened(Happened::InputRefused)
+            Self::Tell {
+                message: ToParticipant::Input(_) | ToParticipant::Point { .. } | ToParticipant::Chat { .. },
+                ..
+            } | Self::Happened(Happened::InputRefused)
         )
     }
 }
@@ -299,8 +309,8 @@ pub enum Happened {
     Displayed,
     /// The visitor accepted, or nothing was required. No ticket is handed out before this was acted on.
     Accepted(Accepted),
-    /// The request ended otherwise.
-    Refused(RequestState),
+    /// The request ended otherwise: how, and the connection that said no, where one did.
+    Refused(RequestState, Option<ConnectionId>),
     /// The publisher is attached for the first time.
     Started,
     /// A participant came.
@@ -311,6 +321,8 @@ pub enum Happened {
     Paused,
     /// The publisher goes on.
     Resumed,
+    /// The visitor shows this from now on.
+    Shows(SessionKind),
     /// An agent has control.
     ControlGranted(Person),
     /// It has no longer.
@@ -329,12 +341,13 @@ impl Happened {
             Self::Opened => "opened",
             Self::Displayed => "displayed",
             Self::Accepted(_) => "accepted",
-            Self::Refused(state) => state.as_str(),
+            Self::Refused(state, _) => state.as_str(),
             Self::Started => "started",
             Self::Joined(_) => "joined",
             Self::Left(_) => "left",
             Self::Paused => "paused",
             Self::Resumed => "resumed",
+            Self::Shows(_) => "shows",
             Self::ControlGranted(_) => "control_granted",
             Self::ControlRevoked => "control_revoked",
             Self::InputRefused => "input_refused",
@@ -429,6 +442,9 @@ pub struct View {
     pub ended: Option<EndReason>,
     /// Whether the publisher pauses.
     pub paused: bool,
+    /// What the guest who shows has to do, in order.
+    #[serde(default)]
+    pub steps: Vec<Step>,
 }
 
 impl View {
@@ -436,57 +452,5 @@ impl View {
     pub fn is_question(&self) -> bool {
         // Where a guest is awaited nobody was asked yet who could wait for an answer.
         self.visitor.is_some() && matches!(self.state, RequestState::Offered | RequestState::Displayed)
-    }
-}
-
-/// Why an input is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SessionError {
-    /// The request was answered, taken back or has expired, or is another one.
-    #[error("the request is over")]
-    RequestOver,
-    /// The accepted terms are not the ones that were asked.
-    #[error("the accepted terms are not the ones that were asked")]
-    TermsChanged,
-    /// No ticket or resume token like this: wrong, used and expired look the same.
-    #[error("ticket or token is wrong, used or expired")]
-    NoSuchTicket,
-    /// The session is over.
-    #[error("the session has ended: {}", .0.as_str())]
-    Ended(EndReason),
-    /// The role does not allow it.
-    #[error("{0}")]
-    Forbidden(&'static str),
-    /// The state does not allow it.
-    #[error("{0}")]
-    WrongState(String),
-    /// Input without a live grant.
-    #[error("control is not granted to this participant under this epoch")]
-    ControlNotGranted,
-    /// Another node goes on with it.
-    #[error("the session moves to another node")]
-    Moved,
-    /// More viewers than a session may have.
-    #[error("session has its {0} viewers")]
-    Full(usize),
-    /// Another guest shows its screen in it.
-    #[error("somebody shows their screen in this session already")]
-    Taken,
-}
-
-impl From<SessionError> for Refusal {
-    fn from(error: SessionError) -> Self {
-        let code = match &error {
-            SessionError::RequestOver => ErrorCode::RequestOver,
-            SessionError::TermsChanged => ErrorCode::TermsChanged,
-            SessionError::NoSuchTicket => ErrorCode::Unauthorized,
-            SessionError::Ended(_) => ErrorCode::NotFound,
-            SessionError::Forbidden(_) => ErrorCode::Forbidden,
-            SessionError::WrongState(_) => ErrorCode::WrongState,
-            SessionError::ControlNotGranted => ErrorCode::ControlNotGranted,
-            SessionError::Moved => ErrorCode::Unavailable,
-            SessionError::Full(_) | SessionError::Taken => ErrorCode::TooMany,
-        };
-        Self::new(code, error.to_string())
     }
 }

@@ -13,11 +13,15 @@
 mod asking;
 mod awaiting;
 mod departing;
+mod device;
 mod ending;
+mod error;
 mod inout;
+mod pointing;
 mod room;
 mod saved;
 mod showing;
+mod shows;
 #[cfg(test)]
 mod tests;
 
@@ -25,14 +29,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use awaiting::{Asks, Entrant};
+pub use device::Device;
 pub use ending::EndReason;
-pub use inout::{
-    Accepted, Answer, Asker, Happened, Input, Output, Person, Say, SessionError, Setup, Showing, View,
-};
+pub use error::SessionError;
+pub use inout::{Accepted, Answer, Asker, Happened, Input, Output, Person, Say, Setup, Showing, View};
 pub use saved::Saved;
 pub use showing::HostTicket;
 
 use self::awaiting::Door;
+use self::device::Guided;
 use super::control::Control;
 use super::request::{Admission, OwnScreen, Request, Ticket, Watcher};
 use super::ticket::{Chance, Lock, Token};
@@ -62,6 +67,8 @@ struct Participant {
     /// When it is given up, while it has no connection: later, if it can come back by a key as well.
     lost_until: Option<Tick>,
     decodes: Option<Vec<Codec>>,
+    /// When it pointed at something last.
+    pointed: Option<Tick>,
 }
 
 impl Participant {
@@ -132,6 +139,8 @@ pub struct Session {
     id: SessionId,
     request: RequestId,
     kind: SessionKind,
+    /// What its publisher shows: of a `cobrowse` the visitor may make a screen, and a page again.
+    shows: SessionKind,
     visitor: Option<VisitorId>,
     /// The agent whose own screen it is, if it is.
     host: Option<Host>,
@@ -162,6 +171,8 @@ pub struct Session {
     tickets: Vec<Ticket>,
     participants: Vec<Participant>,
     control: Control,
+    /// What its guest has to do on its device.
+    guided: Guided,
     paused: bool,
     /// When it ends because one side is missing.
     waiting: Option<Tick>,
@@ -178,6 +189,7 @@ impl Session {
             id: setup.question.session,
             request: setup.question.request,
             kind: setup.kind,
+            shows: setup.kind,
             door: guest.then(|| Door::new(setup.question.clone(), chance)),
             visitor: setup.visitor,
             host: None,
@@ -198,6 +210,7 @@ impl Session {
             tickets: Vec::new(),
             participants: Vec::new(),
             control: Control::new(setup.control),
+            guided: Guided::default(),
             paused: false,
             waiting: None,
             ends: now.tick.after(setup.limits.session_length),
@@ -230,6 +243,7 @@ impl Session {
         if somebody && answer.is_ok() {
             self.alone = None;
         }
+        self.tell_steps(out);
         self.count(&out[before..]);
         answer
     }
@@ -285,6 +299,7 @@ impl Session {
         while let Some(due) = self.next_deadline().filter(|due| now.tick >= *due) {
             self.act_on(due, now, out);
         }
+        self.tell_steps(out);
         self.tickets.retain(|ticket| now.tick < ticket.expires);
         self.revision += u64::from(self.tickets.len() < tickets);
         self.count(&out[before..]);
@@ -352,6 +367,7 @@ impl Session {
             participants: self.participants.iter().map(Participant::view).collect(),
             ended: if let Phase::Ended(reason) = self.phase { Some(reason) } else { None },
             paused: self.paused,
+            steps: self.guided.steps(),
         }
     }
 

@@ -53,6 +53,7 @@ impl Session {
             resumes_until: None,
             lost_until: None,
             decodes,
+            pointed: None,
         };
         let (id, role, view) = (participant.id, participant.role, participant.view());
         let person = participant.person();
@@ -82,6 +83,7 @@ impl Session {
         } else {
             out.push(Output::Moved);
         }
+        self.guest_is_here(role, true);
         self.agree_on_codecs(out);
         self.look_who_is_missing(now);
         self.attached(now, id, resume)
@@ -139,6 +141,7 @@ impl Session {
             self.tickets.retain(|ticket| ticket.holder.role != Role::Publisher);
         }
         out.push(Output::Moved);
+        self.guest_is_here(role, true);
         self.agree_on_codecs(out);
         self.look_who_is_missing(now);
         self.attached(now, id, resume)
@@ -152,12 +155,15 @@ impl Session {
             participant_id: id,
             role: me.role,
             kind: self.kind,
+            shows: self.shows_otherwise(),
             title: None,
             resume_token: token.text(),
             control: self.control.view(),
             control_allowed: self.allows_control(),
             paused: self.paused,
             participants: self.participants.iter().map(Participant::view).collect(),
+            permissions: self.guided.facts(),
+            steps: self.guided.steps(),
             live: Vec::new(),
             codecs: self.codecs.clone(),
             heartbeat: self.limits.dead_after.as_secs(),
@@ -188,6 +194,7 @@ impl Session {
             out,
         );
         self.drop_control(id, role, out);
+        self.guest_is_here(role, false);
         self.agree_on_codecs(out);
         self.look_who_is_missing(now);
         out.push(Output::Moved);
@@ -293,6 +300,10 @@ impl Session {
                 publishes("only the publisher may resume")?;
                 self.pause(false, out);
             }
+            Say::Shows(kind) => {
+                publishes("only the publisher may say what it shows")?;
+                self.show_as(kind, out)?;
+            }
             Say::RequestControl => {
                 if side != Side::Agent || role != Role::Viewer {
                     return Err(SessionError::Forbidden("only an agent that watches may ask for control"));
@@ -328,6 +339,11 @@ impl Session {
                 self.tell_control(out);
             }
             Say::Input(input) => self.input(id, input, out)?,
+            Say::Permission(fact) => {
+                publishes("only the publisher tells what its device allows")?;
+                self.permits(fact, out);
+            }
+            Say::Point(at) => self.point(now, id, at, out)?,
             Say::Chat(text) => {
                 let to = self.connections(|_| true);
                 out.push(Output::Tell { to, message: ToParticipant::Chat { participant_id: id, text } });
@@ -414,7 +430,7 @@ impl Session {
     }
 
     /// Ends control; where there was any to end, it is told, and the end of a grant is written down.
-    fn end_control(&mut self, end: impl FnOnce(&mut Control) -> bool, out: &mut Vec<Output>) {
+    pub(super) fn end_control(&mut self, end: impl FnOnce(&mut Control) -> bool, out: &mut Vec<Output>) {
         let granted = self.control.is_granted();
         if end(&mut self.control) {
             if granted {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::awaiting::Door;
+use super::device::Guided;
 use super::{Gate, Happened, Host, Output, Participant, Phase, Session};
 use crate::clock::{Now, Wall};
 use crate::ids::{AgentId, ParticipantId, RequestId, SessionId, VisitorId};
@@ -32,6 +33,8 @@ pub struct Saved {
     session: SessionId,
     request: RequestId,
     kind: SessionKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shows: Option<SessionKind>,
     visitor: Option<VisitorId>,
     host: Option<AgentId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,6 +47,8 @@ pub struct Saved {
     tickets: Vec<SavedTicket>,
     participants: Vec<SavedParticipant>,
     control: SavedControl,
+    #[serde(default, skip_serializing_if = "Guided::is_plain")]
+    guided: Guided,
     paused: bool,
     waiting: Option<Wall>,
     ends: Wall,
@@ -126,6 +131,7 @@ impl Session {
             session: self.id,
             request: self.request,
             kind: self.kind,
+            shows: self.shows_otherwise(),
             visitor: self.visitor.clone(),
             host: self.host.as_ref().map(|host| host.agent.clone()),
             door: self.door.as_ref().map(|door| {
@@ -144,6 +150,7 @@ impl Session {
                 granted: self.control.is_granted(),
                 epoch: self.control.view().epoch,
             },
+            guided: self.guided.clone(),
             paused: self.paused,
             waiting: self.waiting.map(|at| now.wall_of(at)),
             ends: now.wall_of(self.ends),
@@ -192,6 +199,7 @@ impl Session {
             resumes_until: Some(back_until),
             lost_until: Some(back_until),
             decodes: None,
+            pointed: None,
         };
         // Who may take its time while nobody is there does not have to show that it is alive.
         let alone = (open || door.is_none()).then_some(back_until);
@@ -199,6 +207,7 @@ impl Session {
             id,
             request,
             kind: saved.kind,
+            shows: saved.shows.unwrap_or(saved.kind),
             visitor: saved.visitor,
             host: saved.host.map(|agent| Host { agent, connection: None }),
             door,
@@ -219,6 +228,7 @@ impl Session {
             tickets: tickets.filter(|ticket| now.tick < ticket.expires).collect(),
             participants: saved.participants.into_iter().map(restored).collect(),
             control: Control::restored(saved.control.allowed, saved.control.epoch),
+            guided: saved.guided,
             paused: saved.paused,
             waiting: saved.waiting.map(|at| left(at, limits.waiting)),
             ends: left(saved.ends, limits.session_length),

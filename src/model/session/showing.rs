@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Gate, Happened, Host, Output, Phase, Session, SessionError, Showing};
+use super::device::Guided;
+use super::{Answer, Gate, Happened, Host, Output, Phase, Session, SessionError, Showing, Ticket};
 use crate::clock::{Now, Wall};
 use crate::model::control::Control;
 use crate::model::request::{OwnScreen, Watcher};
 use crate::model::session::Entrant;
-use crate::model::ticket::Chance;
+use crate::model::ticket::{Chance, Token};
 use crate::wire::agent::RequestState;
 use crate::wire::session::Codec;
 use crate::wire::visitor::SessionKind;
@@ -42,6 +43,7 @@ impl Session {
             id: session,
             request,
             kind: SessionKind::Show,
+            shows: SessionKind::Show,
             visitor: None,
             host: Some(Host { agent: host.agent, connection: Some(host.connection) }),
             door: None,
@@ -63,6 +65,7 @@ impl Session {
             participants: Vec::new(),
             // What an agent shows nobody else may touch.
             control: Control::new(false),
+            guided: Guided::default(),
             paused: false,
             waiting: Some(end.tick),
             ends: now.tick.after(limits.session_length),
@@ -94,14 +97,19 @@ impl Session {
         }
         let watcher = Watcher { name: entrant.name, agent: None, requester: None };
         let (token, ticket) = own.viewer(now.after(self.limits.ticket_life), watcher, chance);
+        self.hand(entrant.call, &token, ticket, out);
+        Ok(Answer::Done)
+    }
+
+    /// A guest's call gets its ticket.
+    pub(super) fn hand(&mut self, call: u64, token: &Token, ticket: Ticket, out: &mut Vec<Output>) {
         out.push(Output::GuestReady {
-            call: entrant.call,
+            call,
             participant: ticket.participant,
             role: ticket.holder.role,
             ticket: token.text(),
             expires_at: ticket.expires_at,
         });
         self.tickets.push(ticket);
-        Ok(Answer::Done)
     }
 }

@@ -6,14 +6,18 @@
 mod asking;
 mod awaiting;
 mod departing;
+mod device;
 mod laws;
 mod plan;
+mod pointing;
 mod room;
 mod saved;
 mod showing;
+mod shows;
 
 use std::collections::HashMap;
 
+use self::device::todo;
 use super::*;
 use crate::model::request::Question;
 use crate::model::ticket::{Secret, Token};
@@ -159,6 +163,7 @@ enum Noted {
     Left(ParticipantId),
     Paused,
     Resumed,
+    Shows(SessionKind),
     ControlGranted(ParticipantId),
     ControlRevoked,
     InputRefused,
@@ -172,12 +177,13 @@ impl From<Happened> for Noted {
             Happened::Opened => Self::Opened,
             Happened::Displayed => Self::Displayed,
             Happened::Accepted(accepted) => Self::Accepted { version: accepted.version },
-            Happened::Refused(state) => Self::Refused(state),
+            Happened::Refused(state, _) => Self::Refused(state),
             Happened::Started => Self::Started,
             Happened::Joined(person) => Self::Joined(person.participant),
             Happened::Left(person) => Self::Left(person.participant),
             Happened::Paused => Self::Paused,
             Happened::Resumed => Self::Resumed,
+            Happened::Shows(kind) => Self::Shows(kind),
             Happened::ControlGranted(person) => Self::ControlGranted(person.participant),
             Happened::ControlRevoked => Self::ControlRevoked,
             Happened::InputRefused => Self::InputRefused,
@@ -202,6 +208,8 @@ struct Stage {
     calls: HashMap<u64, Secret>,
     seats: HashMap<ConnectionId, Seat>,
     people: HashMap<ParticipantId, String>,
+    /// What was last known of the guest's device.
+    kept: Option<Device>,
 }
 
 impl Stage {
@@ -224,6 +232,7 @@ impl Stage {
             calls: HashMap::new(),
             seats: HashMap::new(),
             people: HashMap::new(),
+            kept: None,
         };
         stage.perform(out);
         stage
@@ -441,6 +450,10 @@ impl Stage {
                     self.noted.push(happened.into());
                     continue;
                 }
+                Output::Device(device) => {
+                    self.kept = Some(device);
+                    continue;
+                }
                 Output::Departs => "departs".into(),
                 Output::Moved => {
                     self.moved = true;
@@ -465,8 +478,16 @@ impl Stage {
             }
             ToParticipant::Input(input) => format!("input {}", input.epoch),
             ToParticipant::Paused { paused } => format!("paused {paused}"),
+            ToParticipant::Point { participant_id, x, y } => {
+                format!("{} points at {x} {y}", self.people[participant_id])
+            }
+            ToParticipant::Shows { kind } => format!("shows {}", kind.as_str()),
             ToParticipant::Chat { participant_id, text } => {
                 format!("{}: {text}", self.people[participant_id])
+            }
+            ToParticipant::Steps { participant_id, steps, .. } => {
+                let who = self.people.get(participant_id).map_or("guest", String::as_str);
+                format!("{who} has to {}", todo(steps))
             }
             ToParticipant::Ended { reason } => format!("ended {reason}"),
             other => panic!("a session never says {other:?}"),

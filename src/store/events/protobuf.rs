@@ -3,6 +3,8 @@
 //! Used wherever an event leaves the server, and by stores that others read from. What a newer server wrote
 //! and this one has no name for is not read.
 
+use std::sync::Arc;
+
 use prost_types::Timestamp;
 
 use crate::clock::Wall;
@@ -133,12 +135,16 @@ fn details(what: &What) -> Option<Details> {
             receipt_id: accepted.receipt.map(|receipt| receipt.id.to_string()).unwrap_or_default(),
             receipt_number: accepted.receipt.map_or(0, |receipt| receipt.number),
             agent_ids: ids(&accepted.agents),
+            connection_id: accepted.connection.as_deref().unwrap_or_default().to_owned(),
         }),
         What::Declined(asking)
         | What::Cancelled(asking)
         | What::Expired(asking)
         | What::VisitorGone(asking)
-        | What::Failed(asking) => Details::Asking(v1::AskingDetails { agent_ids: ids(&asking.agents) }),
+        | What::Failed(asking) => Details::Asking(v1::AskingDetails {
+            agent_ids: ids(&asking.agents),
+            connection_id: asking.connection.as_deref().unwrap_or_default().to_owned(),
+        }),
         What::Created(created) => Details::Created(v1::CreatedDetails {
             kind: session_kind(created.kind).into(),
             visitor_id: created.visitor.as_ref().map(VisitorId::to_string).unwrap_or_default(),
@@ -252,6 +258,7 @@ fn read_actor(actor: &v1::Actor) -> Result<Actor, NotAnEvent> {
 }
 
 fn what(kind: Kind, details: Option<Details>) -> Result<What, NotAnEvent> {
+    let connection = |id: String| (!id.is_empty()).then(|| Arc::from(id));
     let agents = |ids: Vec<String>| ids.iter().map(|id| AgentId::new(id)).collect::<Result<Vec<_>, _>>();
     Ok(match (kind, details) {
         (Kind::Displayed, None) => What::Displayed,
@@ -271,11 +278,13 @@ fn what(kind: Kind, details: Option<Details>) -> Result<What, NotAnEvent> {
             What::Accepted(Accepted {
                 version: accepted.terms_required.then(|| accepted.terms_version.into()),
                 receipt: id.map(|id| ReceiptRef { id, number: accepted.receipt_number }),
+                connection: connection(accepted.connection_id),
                 agents: agents(accepted.agent_ids)?,
             })
         }
         (_, Some(Details::Asking(asking))) => {
-            let asking = Asking { agents: agents(asking.agent_ids)? };
+            let asking =
+                Asking { agents: agents(asking.agent_ids)?, connection: connection(asking.connection_id) };
             match kind {
                 Kind::Declined => What::Declined(asking),
                 Kind::Cancelled => What::Cancelled(asking),

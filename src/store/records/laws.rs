@@ -79,14 +79,15 @@ impl Story {
             What::Accepted(Accepted {
                 version: version.map(Into::into),
                 receipt: None,
+                connection: version.map(|_| "c1".into()),
                 agents: agents.to_vec(),
             })
         };
         match self.how {
             0 => words.extend([accepted(Some("v1"), &agents), What::Started]),
             1 => words.extend([accepted(None, &agents), What::Started]),
-            2 => words.push(What::Declined(Asking { agents: agents.clone() })),
-            3 => words.push(What::Expired(Asking { agents: agents.clone() })),
+            2 => words.push(What::Declined(Asking { agents: agents.clone(), connection: None })),
+            3 => words.push(What::Expired(Asking { agents: agents.clone(), connection: None })),
             _ => {}
         }
         if self.how < 4 {

@@ -59,6 +59,7 @@ impl From<SessionRecord> for v1::SessionRecord {
             end_reason: record.end_reason.map_or("", |reason| reason.as_str()).to_owned(),
             frames: record.relayed.frames,
             bytes: record.relayed.bytes,
+            connection_id: record.connection.as_deref().unwrap_or_default().to_owned(),
         }
     }
 }

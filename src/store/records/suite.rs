@@ -75,7 +75,7 @@ const STORY: Story = Story {
 impl Story {
     fn events(&self) -> Vec<Event> {
         let Self { group, number, agent, visitor, record, end } = self;
-        let asking = || Asking { agents: vec![aid(agent)] };
+        let asking = || Asking { agents: vec![aid(agent)], connection: Some("c7".into()) };
         let mut words = vec![
             What::Created(Created {
                 kind: SessionKind::Screen,
@@ -87,7 +87,12 @@ impl Story {
         let relayed = match end {
             Some(Outcome::Accepted) => {
                 let agents = vec![aid(agent), aid("helper")];
-                let accepted = Accepted { version: Some("v1".into()), receipt: None, agents };
+                let accepted = Accepted {
+                    version: Some("v1".into()),
+                    receipt: None,
+                    connection: Some("c6".into()),
+                    agents,
+                };
                 words.extend([What::Accepted(accepted), What::Started]);
                 Relayed { frames: 10, bytes: 1_000 }
             }

@@ -17,7 +17,7 @@ use crate::ids::{EventId, GroupId, SessionId};
 use crate::limits;
 use crate::model::event::{Event, Logged};
 
-/// The newest sequence of each group that somebody follows.
+/// The newest sequence of each group that somebody follows or appended to.
 pub(super) type Newest = DashMap<GroupId, watch::Sender<u64>>;
 
 /// The ends of a group's log.
@@ -36,13 +36,13 @@ impl EventLog for SqliteStore {
         let groups: Vec<GroupId> = events.iter().map(|event| event.group.clone()).collect();
         let tell = move |sequences: &Vec<u64>| {
             for (group, sequence) in groups.iter().zip(sequences) {
-                if let Some(followed) = newest.get(group) {
-                    followed.send_if_modified(|known| {
-                        let later = *sequence > *known;
-                        *known = (*known).max(*sequence);
-                        later
-                    });
-                }
+                // Kept before anybody follows: who comes next hears what is there.
+                let followed = newest.entry(group.clone()).or_insert_with(|| watch::Sender::new(0));
+                followed.send_if_modified(|known| {
+                    let later = *sequence > *known;
+                    *known = (*known).max(*sequence);
+                    later
+                });
             }
         };
         self.engine.write_then(move |db| append(db, events), tell).await

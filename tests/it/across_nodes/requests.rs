@@ -219,6 +219,7 @@ async fn a_guest_comes_by_a_link_on_any_node(world: World) {
         way: Way::Invite(invite),
         guest: Guest { name: Some("Eve".to_owned()), email: None },
         terms: None,
+        device: Default::default(),
         from: "127.0.0.1".parse().unwrap(),
         origin: None,
     };

@@ -30,15 +30,6 @@ struct Shared {
 }
 
 impl Cluster {
-    /// One node more.
-    async fn join(&mut self) -> usize {
-        let way = Way::to(&self.redis).await;
-        let name = self.nodes.len();
-        self.nodes.push(Some(start(&self.folder.path().join(name.to_string()), &way).await));
-        self.ways.push(way);
-        name
-    }
-
     /// Ends a node as its operator does. What is returned waits for its end, which must come in time.
     async fn end(&mut self, node: usize, told: Told) -> tokio::task::JoinHandle<ExitStatus> {
         match told {

@@ -55,3 +55,16 @@ pub async fn post(addr: SocketAddr, path: &str, body: &Value) -> Answer {
     );
     exchange(addr, &request).await
 }
+
+/// Sends bytes and reads whatever comes back until the server hangs up.
+pub async fn exchange_bytes(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    within("the server to hang up", async {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        // A reset after the answer ends it as well.
+        let _ = stream.read_to_end(&mut answer).await;
+        answer
+    })
+    .await
+}

@@ -89,6 +89,11 @@ impl Way {
         open.wait_for(|open| *open == 0).await.unwrap();
     }
 
+    /// Waits until it carries.
+    pub async fn carries(&self) {
+        self.state.subscribe().wait_for(|network| *network == Network::Up).await.unwrap();
+    }
+
     pub fn set(&self, network: Network) {
         self.state.send_replace(network);
     }

@@ -11,6 +11,7 @@ pub mod sentinels;
 #[path = "redis/tls.rs"]
 pub mod tls;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -212,9 +213,15 @@ fn end(child: &mut Child) {
     child.wait().unwrap();
 }
 
-/// A port that nobody uses now.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A port that nobody uses now, and that no connection is given as its own until somebody listens there: those that the
+/// kernel gives begin at 32,768.
+pub fn free_port() -> u16 {
+    loop {
+        let port = 10_000 + (RandomState::new().hash_one(()) % 22_000) as u16;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A connection to an address, once it answers.

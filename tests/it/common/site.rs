@@ -13,6 +13,7 @@ use porchlight::store::Agent;
 use serde_json::{Value, json};
 
 use super::client::Client;
+use super::redis::Redis;
 use super::roles::{AgentClient, ParticipantClient, VisitorClient};
 use super::transcript::Transcript;
 use super::{canary, http, within};
@@ -102,11 +103,20 @@ impl Site {
         Self::built(true, |_| ()).await
     }
 
+    /// The same, one of several that share a Redis.
+    pub async fn with_cobrowse_over(redis: &Redis) -> Self {
+        let url = redis.url();
+        Self::built(true, |config| config.redis.url = Some(Secret::from(url))).await
+    }
+
     async fn built(cobrowse: bool, change: impl FnOnce(&mut Config)) -> Self {
         canary::listen();
         let mut config = config();
         change(&mut config);
-        let starting = Server::start(config, Options { store: StorePlace::Memory, cobrowse: Some(cobrowse) });
+        let starting = Server::start(
+            config,
+            Options { store: StorePlace::Memory, cobrowse: Some(cobrowse), ..Options::default() },
+        );
         let running = within("the start of a server", starting).await.unwrap();
         if let Some(demo) = &running.demo {
             for secret in [&demo.admin_key, &demo.api_key.1] {

@@ -86,7 +86,7 @@ export class Console {
     this.#panel = new RecordPanel({
       onJoin: (input) => this.join(input),
       onShow: () => this.#showing.start(this.#record?.record),
-      onView: () => this.#viewing.start(this.#record?.record),
+      onView: (control) => this.#viewing.start(this.#record?.record, control),
       onCancel: () => this.#cancel(),
       onClose: () => this.closeRecord(),
     });
@@ -309,6 +309,7 @@ export class Console {
       ready,
       record: opens ? recordLink(ready.sessionId) : null,
       onEnd: () => this.#endSession(ready.sessionId),
+      onInvite: (agentId) => this.#client.invite({ sessionId: ready.sessionId, agentId }),
       onEnded: (reason) => this.#panelEnded(panel, reason),
       onClose: () => this.#closeSession(),
       onError: (title, error) => this.#toasts.error(title, error),

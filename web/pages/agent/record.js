@@ -15,7 +15,7 @@ import { clientOf, duration, LIGHT, pageOf, PRESENCE } from "./words.js";
  * @typedef {object} RecordPanelOptions
  * @property {(input: JoinInput) => void} onJoin
  * @property {() => void} onShow
- * @property {() => void} onView
+ * @property {(control: boolean) => void} onView
  * @property {() => void} onCancel
  * @property {() => void} onClose
  */
@@ -39,7 +39,7 @@ export class RecordPanel {
     class: "input mono",
     name: "sessionKey",
     inputmode: "numeric",
-    pattern: "[0-9 ]{4,15}",
+    pattern: "[A-Za-z0-9._~ \\-]{1,62}",
     autocomplete: "off",
     placeholder: "Session key",
     "aria-label": "Session key",
@@ -61,7 +61,7 @@ export class RecordPanel {
     this.#options = options;
     this.progress = new RequestProgress({ onCancel: options.onCancel });
     this.#show = side("show", "Show", "Show your screen to a guest", "show", options.onShow);
-    this.#view = side("eye", "View", "See a guest’s whole screen", "view", options.onView);
+    this.#view = side("eye", "View", "See a guest’s whole screen", "view", () => options.onView(this.#control.checked));
     this.#join.addEventListener("click", () => this.#joinClicked());
     this.#keyForm = h(
       "form",
@@ -197,7 +197,8 @@ export class RecordPanel {
   /** @param {SubmitEvent} event */
   #keyGiven(event) {
     event.preventDefault();
-    this.#options.onJoin({ sessionKey: this.#key.value.replaceAll(" ", ""), control: this.#control.checked });
+    const sessionKey = this.#key.value.replaceAll(" ", "");
+    this.#options.onJoin({ sessionKey, record: this.#record?.record, control: this.#control.checked });
     this.#key.value = "";
   }
 }

@@ -3,10 +3,13 @@
 // Decides how a session looks to this agent. Does not decide its state (view.js) nor who may do what (the server).
 
 import { InputCapture } from "../../lib/input.js";
+import { Pointing } from "../../lib/pointing.js";
+import { forAgent } from "../../lib/steps.js";
 import { Viewer } from "../../view.js";
 import { Chat } from "./chat.js";
 import { fill, h, set, write } from "./dom.js";
 import { icon } from "./icons.js";
+import { Inviting } from "./inviting.js";
 import { endReason, initials } from "./words.js";
 
 /** @import { Participant, Ready } from "../../lib/wire.js" */
@@ -40,6 +43,7 @@ const STATES = {
  * @property {Ready} ready
  * @property {HTMLElement | null} [record] the way to the session's record, if this page is to open it
  * @property {() => Promise<void>} onEnd ends the session for everyone
+ * @property {(agentId: string) => Promise<{ link: string }>} onInvite a colleague
  * @property {(reason: string) => void} onEnded
  * @property {() => void} onClose the panel may go
  * @property {(title: string, error: unknown) => void} onError
@@ -50,7 +54,9 @@ export class SessionPanel {
   #options;
   #viewer;
   #input;
+  #pointing;
   #chat;
+  #inviting;
   #pill = h("span", { class: "pill" });
   #who = h("span", { class: "session-who truncate" });
   #canvas = h("canvas", {
@@ -77,6 +83,18 @@ export class SessionPanel {
     },
     "View only",
   );
+  /** What the guest is at, before there is a picture or control. */
+  #step = h("span", { class: "chip", role: "status", "data-test": "guest-step", hidden: true });
+  #screen = h(
+    "span",
+    { class: "chip", role: "status", title: "The visitor shows a screen instead of the page", "data-test": "shows-screen", hidden: true },
+    "Screen",
+  );
+  #point = tool("point", "Point: show where you are on the picture", () => {
+    this.#wantsToPoint = !this.#wantsToPoint;
+    this.#drawControl();
+  });
+  #wantsToPoint = false;
   #live = h("div", { class: "tools" });
   /** @type {any} */
   #statsTimer = null;
@@ -86,11 +104,12 @@ export class SessionPanel {
   /** @param {SessionPanelOptions} options */
   constructor(options) {
     this.#options = options;
-    const { ready, onError } = options;
+    const { ready, onError, onInvite } = options;
     this.sessionId = ready.sessionId;
     const stageBox = h("div", { class: "stage" }, this.#canvas);
     this.#viewer = new Viewer({ canvas: this.#canvas, ticket: ready.ticket });
     this.#chat = new Chat({ send: (text) => this.#viewer.chat(text), onError });
+    this.#inviting = new Inviting({ invite: onInvite, onError });
     this.#fit = tool("fit", "Fit", () => this.#viewer.stage.fit());
     this.#actual = h(
       "button",
@@ -108,6 +127,11 @@ export class SessionPanel {
       toFrame: (x, y) => this.#viewer.stage.toFrame(x, y),
       send: (events) => void this.#viewer.sendInput(events),
     });
+    this.#pointing = new Pointing({
+      target: this.#canvas,
+      toFrame: (x, y) => this.#viewer.stage.toFrame(x, y),
+      send: (at) => void this.#viewer.point(at),
+    });
     this.#controlButton.addEventListener("click", () => this.#toggleControl());
     write(this.#who, ready.visitorId ?? "Guest");
     this.element = h(
@@ -120,7 +144,7 @@ export class SessionPanel {
         "data-session-id": ready.sessionId,
       },
       this.#toolbar(),
-      h("div", { class: "screen" }, h("div", { class: "picture" }, stageBox, this.#veil, this.#stats), this.#chat.element),
+      h("div", { class: "screen" }, h("div", { class: "picture" }, stageBox, this.#veil, this.#stats, this.#inviting.element), this.#chat.element),
     );
     this.#listen();
   }
@@ -137,7 +161,7 @@ export class SessionPanel {
   /** Leaves without a word to the host. */
   close() {
     if (this.#viewer.state !== "ended") this.#viewer.leave();
-    this.#input.enabled = false;
+    this.#input.enabled = this.#pointing.enabled = false;
     this.#viewer.close();
     clearInterval(this.#statsTimer);
   }
@@ -146,6 +170,8 @@ export class SessionPanel {
     const { stage } = this.#viewer;
     const stats = tool("stats", "Figures", () => this.#toggleStats(stats));
     set(stats, "aria-pressed", "false");
+    set(this.#point, "aria-pressed", "false");
+    set(this.#point, "data-test", "point");
     set(stats, "data-test", "stats-toggle");
     fill(
       this.#live,
@@ -167,10 +193,12 @@ export class SessionPanel {
         { class: "tool-group" },
         tool("fullScreen", "Full screen", () => this.#toggleFullScreen()),
         stats,
+        this.#point,
         this.#chat.toggle,
       ),
       this.#controlButton,
       this.#viewOnly,
+      this.#inviting.toggle,
       h(
         "button",
         {
@@ -199,7 +227,7 @@ export class SessionPanel {
     return h(
       "header",
       { class: "toolbar" },
-      h("div", { class: "session-head" }, this.#pill, this.#who, this.#people, this.#options.record ?? null),
+      h("div", { class: "session-head" }, this.#pill, this.#who, this.#people, this.#screen, this.#step, this.#options.record ?? null),
       this.#live,
     );
   }
@@ -209,6 +237,14 @@ export class SessionPanel {
     viewer.on("state", (change) => this.#drawState(change));
     viewer.on("participants", ({ participants }) => this.#drawPeople(participants));
     viewer.on("control", () => this.#drawControl());
+    viewer.on("shows", ({ kind }) => {
+      set(this.#screen, "hidden", kind !== "screen" || viewer.attached?.kind !== "cobrowse");
+      set(this.element, "data-shows", kind);
+    });
+    viewer.on("steps", ({ steps }) => {
+      write(this.#step, forAgent(steps));
+      set(this.#step, "hidden", !forAgent(steps));
+    });
     viewer.on("chat", ({ text, participantId, participant }) => {
       if (participantId !== viewer.attached?.participantId) this.#chat.add(participant?.name ?? "Guest", text, false);
     });
@@ -226,6 +262,7 @@ export class SessionPanel {
     write(this.#pill, pill);
     const over = state === "ended";
     set(this.#live, "hidden", over);
+    if (over) set(this.#inviting.element, "hidden", true);
     set(this.#people, "hidden", over);
     if (over) {
       this.#drawEnd(detail ?? "ended");
@@ -266,7 +303,7 @@ export class SessionPanel {
 
   /** @param {string} reason */
   #drawEnd(reason) {
-    this.#input.enabled = false;
+    this.#input.enabled = this.#pointing.enabled = false;
     clearInterval(this.#statsTimer);
     set(this.#stats, "hidden", true);
     fill(
@@ -327,6 +364,9 @@ export class SessionPanel {
     set(this.element, "data-control", controlling ? "granted" : control.state);
     this.#viewer.stage.interactive = !controlling;
     this.#input.enabled = controlling;
+    // Who has control moves the guest's own pointer.
+    this.#pointing.enabled = this.#wantsToPoint && !controlling;
+    set(this.#point, "aria-pressed", String(this.#wantsToPoint));
   }
 
   async #toggleControl() {

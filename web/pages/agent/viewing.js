@@ -6,6 +6,7 @@
 
 import { fill, h, set, write } from "./dom.js";
 import { icon } from "./icons.js";
+import { forAgent } from "../../lib/steps.js";
 import { linkOf } from "./links.js";
 import { endReason, spelled, VIEW, viewState } from "./words.js";
 
@@ -42,6 +43,8 @@ export class Viewing {
   #starting = false;
   #pill = h("span", { class: "pill", role: "status", "data-test": "view-state" });
   #record = h("span", { class: "muted truncate" });
+  /** What the guest is at on its device, before it can show anything. */
+  #step = h("p", { class: "muted", role: "status", "data-test": "view-step", hidden: true });
   #key = h("output", { class: "big-key mono", "data-test": "view-key" });
   #address = h("span", { class: "mono", "data-test": "view-address" });
   #keyBox;
@@ -79,6 +82,7 @@ export class Viewing {
           VIEW.end,
         ),
       ),
+      this.#step,
       h(
         "div",
         { class: "showing-ways" },
@@ -97,14 +101,17 @@ export class Viewing {
     this.#draw();
   }
 
-  /** Waits for a guest, on behalf of a record if there is one. @param {RecordRef} [record] */
-  async start(record) {
+  /**
+   * Waits for a guest, on behalf of a record if there is one.
+   * @param {RecordRef} [record] @param {boolean} [control] whether control may be asked for
+   */
+  async start(record, control = false) {
     const { client, toasts, onShown } = this.#options;
     if (this.#handed) return onShown();
     if (this.#starting) return;
     this.#starting = true;
     try {
-      this.#begin(handed(await client.view({ record }), record), "offered");
+      this.#begin(handed(await client.view({ record, control }), record), "offered");
       onShown();
     } catch (error) {
       toasts.error(VIEW.failed, error);
@@ -119,7 +126,7 @@ export class Viewing {
     if (!kept || this.#options.isWatched(kept.sessionId)) return;
     try {
       const request = await this.#options.client.join({ sessionId: kept.sessionId });
-      this.#begin({ ...kept, requestId: request.requestId }, request.state);
+      this.#begin({ ...kept, requestId: request.requestId }, request.state, request.steps);
     } catch {
       // It was over while nobody looked.
       this.#over("ended");
@@ -127,11 +134,12 @@ export class Viewing {
   }
 
   /** A step of a request. @param {JoinRequest} request @returns {boolean} whether it was this one */
-  requestChanged({ requestId, state, reason }) {
+  requestChanged({ requestId, state, reason, steps }) {
     if (requestId !== this.#handed?.requestId) return false;
     if (OVER.has(state)) this.#over(reason ?? state);
     else {
       this.#state = state;
+      this.#atStep(steps);
       this.#draw();
     }
     return true;
@@ -151,11 +159,19 @@ export class Viewing {
     this.#draw();
   }
 
-  /** @param {Handed} handout @param {string} state */
-  #begin(handout, state) {
+  /** @param {string[]} [steps] */
+  #atStep(steps) {
+    const text = forAgent(steps);
+    write(this.#step, text);
+    set(this.#step, "hidden", !text);
+  }
+
+  /** @param {Handed} handout @param {string} state @param {string[]} [steps] */
+  #begin(handout, state, steps) {
     this.#handed = handout;
     this.#state = state;
     this.#away = false;
+    this.#atStep(steps);
     const { sessionKey, address, link, record } = handout;
     write(this.#record, record ?? "");
     write(this.#key, sessionKey ? spelled(sessionKey) : "");

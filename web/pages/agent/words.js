@@ -126,6 +126,21 @@ export function initials(name) {
 }
 
 /** An agent shows its own screen. */
+export const INVITE = Object.freeze({
+  title: "Invite a colleague",
+  button: "Invite",
+  hint: "Invite a colleague; you may leave when they are here",
+  who: "Colleague’s agent ID",
+  whoHelp: "As the company’s settings name them, under Users",
+  make: "Make a link",
+  link: "Link for the colleague",
+  linkHelp: "Send it to {who}, who signs in and joins. Leave when they are here: the session goes on.",
+  unknown: "Nobody here has this ID.",
+  failed: "The colleague was not invited",
+  copy: "Copy",
+  copied: "Copied",
+});
+
 export const SHOW = Object.freeze({
   title: "You show your screen",
   button: "Show screen",

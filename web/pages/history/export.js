@@ -33,6 +33,7 @@ const RECORD_COLUMNS = [
   ["terms_version", (one) => one.termsVersion],
   ["displayed_at", (one) => time(one.displayedAt)],
   ["answered_at", (one) => time(one.answeredAt)],
+  ["connection_id", (one) => one.connectionId],
   ["receipt_id", (one) => one.receiptId],
   ["receipt_number", (one) => (one.receiptNumber === "0" ? "" : one.receiptNumber)],
   ["frames", (one) => one.frames],

@@ -6,6 +6,7 @@
 import { accept, decline } from "../../lib/guest.js";
 import { MAX_FPS } from "../../lib/adapt.js";
 import { fill as filled } from "../../lib/shadow.js";
+import { forGuest, isMac } from "../../lib/steps.js";
 import { fill, h, set, write } from "../agent/dom.js";
 import { icon, lantern } from "../agent/icons.js";
 import { SHARE, SHARE_DIALOG } from "./words.js";
@@ -81,6 +82,8 @@ export class Sharing {
   #title = h("h1", {}, SHARE.title);
   #who = h("p", { class: "lead", "data-test": "seen-by", "aria-live": "polite" });
   #hint = h("p", { class: "hint" });
+  /** What this device has to allow first. */
+  #steps = h("ol", { class: "steps", "data-test": "device-steps", "aria-live": "polite", hidden: true });
   #pause = h("button", { class: "button", type: "button", "data-test": "share-pause" });
   #stop = h(
     "button",
@@ -111,6 +114,7 @@ export class Sharing {
         this.#title,
         this.#who,
         this.#hint,
+        this.#steps,
         h("div", { class: "sharing-tools" }, this.#pause, this.#stop, this.#again),
       ),
     );
@@ -141,9 +145,20 @@ export class Sharing {
       bar: false,
       keepAs: KEPT,
       note: { agent: this.#agent },
-      onEvent: (name, detail) => (name === "ended" ? this.#over(detail.reason) : this.#draw()),
+      onEvent: (name, detail) => {
+        if (name === "ended") return this.#over(detail.reason);
+        if (name === "steps") this.#todo(detail.steps);
+        this.#draw();
+      },
     });
     this.#draw();
+  }
+
+  /** @param {string[]} steps */
+  #todo(steps) {
+    const words = forGuest(steps, { mac: isMac() });
+    fill(this.#steps, ...words.map((text) => h("li", {}, text)));
+    set(this.#steps, "hidden", words.length === 0);
   }
 
   #draw() {
@@ -169,6 +184,7 @@ export class Sharing {
     write(this.#title, SHARE.overTitle);
     write(this.#who, filled(SHARE.why[reason] ?? SHARE.why.ended, { agent: this.#agent ?? "" }));
     write(this.#hint, "");
+    this.#todo([]);
     set(this.#pause, "hidden", true);
     set(this.#stop, "hidden", true);
     set(this.#again, "hidden", false);

@@ -100,6 +100,7 @@ export class SessionPage {
     const panel = new SessionPanel({
       ready,
       onEnd: () => this.#client.endSession(ready.sessionId),
+      onInvite: (agentId) => this.#client.invite({ sessionId: ready.sessionId, agentId }),
       onEnded: (reason) => reason === "left" && queueMicrotask(() => this.#leave(panel)),
       onClose: () => this.#leave(panel),
       onError: (title, error) => this.#toasts.error(title, error),

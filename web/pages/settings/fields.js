@@ -165,6 +165,13 @@ export const SECTIONS = [
             help: "How long after the last connection a visitor still counts as here, so that page loads do not flicker.",
             unit: "seconds",
           },
+          {
+            path: "sessionKeyDigits",
+            kind: "number",
+            label: "Session key",
+            help: "How long the key or code is that a visitor reads out to an agent, 4 to 12.",
+            unit: "digits",
+          },
         ],
       },
       {

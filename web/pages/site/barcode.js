@@ -10,6 +10,7 @@ const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d",
 
 const fixed = query.has("value") ? Number(query.get("value")) : null;
 const counting = query.get("source") === "counter";
+const every = Number(query.get("every") ?? 0);
 let counter = 0;
 let drawing = !query.has("still");
 let image = fit();
@@ -31,13 +32,18 @@ function draw() {
 function frame() {
   if (!drawing) return;
   draw();
-  requestAnimationFrame(frame);
+  next();
+}
+
+function next() {
+  if (every) setTimeout(frame, every);
+  else requestAnimationFrame(frame);
 }
 
 function setDrawing(/** @type {boolean} */ on) {
   drawing = on;
   toggle.textContent = on ? "Stop" : "Start";
-  if (on) requestAnimationFrame(frame);
+  if (on) next();
 }
 
 toggle.onclick = () => setDrawing(!drawing);

@@ -114,23 +114,6 @@ function showCart() {
   startPresence({ cartPieces: pieces, cartEuro: cents / 100 });
 }
 
-/** A session the visitor opens: a code for the phone, and the browser's picker. */
-function showHelp() {
-  const button = byId("show");
-  button.onclick = async () => {
-    button.disabled = true;
-    try {
-      const { sessionKey } = await startPresence().startSession();
-      byId("code").textContent = sessionKey;
-      byId("code-note").textContent = "Read this code out on the phone.";
-    } catch {
-      // The reason is the server's; the visitor only needs to know that it is not their fault.
-      byId("code-note").textContent = "We could not open a session just now. Please try again in a moment.";
-    }
-    button.disabled = false;
-  };
-}
-
 function showCount() {
   const { pieces } = totals();
   for (const node of document.querySelectorAll("[data-cart-count]")) node.textContent = pieces ? String(pieces) : "";
@@ -169,5 +152,4 @@ showCount();
 const data = { cartPieces: totals().pieces, ...(byId("product") ? showProduct() : {}) };
 if (byId("products")) showProducts();
 if (byId("cart")) showCart();
-if (byId("show")) showHelp();
 showPresence(startPresence(data));

@@ -64,7 +64,7 @@ pub(in super::super) const RECORDS: Columns<v1::SessionRecord, 8> = Columns {
 };
 
 /// The columns of a file; none is ever taken away, new ones stand at the end.
-pub(in super::super) const RECORDS_CSV: Columns<v1::SessionRecord, 24> = Columns {
+pub(in super::super) const RECORDS_CSV: Columns<v1::SessionRecord, 25> = Columns {
     heading: [
         "session_id",
         "request_id",
@@ -86,6 +86,7 @@ pub(in super::super) const RECORDS_CSV: Columns<v1::SessionRecord, 24> = Columns
         "terms_version",
         "displayed_at",
         "answered_at",
+        "connection_id",
         "receipt_id",
         "receipt_number",
         "frames",
@@ -117,6 +118,7 @@ pub(in super::super) const RECORDS_CSV: Columns<v1::SessionRecord, 24> = Columns
             record.terms_version.clone(),
             moment(record.displayed_at.as_ref()),
             moment(record.answered_at.as_ref()),
+            record.connection_id.clone(),
             record.receipt_id.clone(),
             number,
             record.frames.to_string(),
@@ -165,6 +167,7 @@ pub(in super::super) fn record(record: &v1::SessionRecord) -> String {
             ("created", moment(record.created_at.as_ref())),
             ("displayed", moment(record.displayed_at.as_ref())),
             ("answered", moment(record.answered_at.as_ref())),
+            ("answered from", plain(&record.connection_id)),
             ("started", moment(record.started_at.as_ref())),
             ("ended", moment(record.ended_at.as_ref())),
             ("reason", plain(&record.end_reason)),

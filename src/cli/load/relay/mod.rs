@@ -185,7 +185,8 @@ impl RelayArgs {
                 .try_collect()
                 .await?;
 
-        let live = Live::start(self.target.json, line(stages.iter().flat_map(Stage::seen).collect()));
+        let shown = line(stages.iter().flat_map(Stage::seen).collect());
+        let live = Live::start(self.target.json, self.duration, shown);
         let pids = &self.target.server_pid;
         let memory = (!pids.is_empty()).then(|| Memory::watch(pids.clone()));
         let server = || Usage::of_all(&self.target.server_pid);

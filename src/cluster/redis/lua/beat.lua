@@ -3,7 +3,7 @@
 -- KEYS: leases (node -> until:epoch:settled:draining:seq), facts (node -> bytes), the time of the last beat of any.
 -- ARGV: node, its epoch as it knows it (0 at first), seq, lease, settled, draining, facts, gap, remembered, fresh,
 --       leaving, channel of news, channel of the node.
--- Returns its epoch (0: it has left, or a later beat came first), whether its lease had ended, and for each node: name, what is left of its lease,
+-- Returns its epoch (0: it has left, or a later beat came first), and for each node: name, what is left of its lease,
 -- epoch, settled, draining, facts.
 local leases, facts, last_key = KEYS[1], KEYS[2], KEYS[3]
 local me, known, seq = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -35,16 +35,19 @@ if last > 0 and math.abs(now - last) > gap then
     if row.ends > last then
       row.ends, row.epoch, row.settled = now + lease, row.epoch + 1, '0'
       write(node, row)
+    elseif row.ends > now then
+      -- The clock was set back: who was dead stays so.
+      row.ends = now
+      write(node, row)
     end
   end
 end
 redis.call('SET', last_key, string.format('%.0f', now))
 
 local mine, leaving = rows[me], ARGV[11] == '1'
-local epoch, lapsed = 0, '0'
+local epoch = 0
 if not mine or mine.seq < seq then
   local row = { ends = now + lease, epoch = known, settled = ARGV[5], draining = ARGV[6], seq = seq }
-  if mine and mine.ends <= now then lapsed = '1' end
   if leaving then
     row.ends, row.epoch = now, math.max(known, mine and mine.epoch or 0)
   elseif not mine then
@@ -63,7 +66,7 @@ if not mine or mine.seq < seq then
   if not leaving then epoch = row.epoch end
 end
 
-local answer = { string.format('%.0f', epoch), lapsed }
+local answer = { string.format('%.0f', epoch) }
 for node, row in pairs(rows) do
   if row.ends + remembered < now then
     redis.call('HDEL', leases, node)

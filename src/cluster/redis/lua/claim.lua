@@ -9,7 +9,8 @@ local floor = redis.call('GET', KEYS[2]) or '0'
 local entry = redis.call('HGET', KEYS[1], visitor)
 if entry then
   local home, term, version, rest = string.match(entry, '^(%x+):(%d+):(%d+):()')
-  if home == node and term == epoch then return { 1, entry, version } end
+  -- A claim of an earlier term comes late, and takes nothing away.
+  if home == node and tonumber(term) >= tonumber(epoch) then return { 1, entry, version } end
   if home ~= node and home .. ':' .. term ~= over then return { 0, entry, version } end
   if tonumber(version) > tonumber(floor) then floor = version end
   if keeps and home .. ':' .. term == over then shown = string.sub(entry, rest) end

@@ -20,7 +20,7 @@ fn answer(accepted: bool, version: &str) -> Option<TermsAnswer> {
 }
 
 fn comes(call: u64, terms: Option<TermsAnswer>) -> Input {
-    Input::Guest(Entrant { call, name: "Gina".into(), terms })
+    Input::Guest(Entrant { call, name: "Gina".into(), terms, device: None })
 }
 
 fn accepted() -> Noted {

@@ -186,7 +186,7 @@ impl Trial {
             }
             Step::Join(agent) => join(agent),
             Step::AgentLost(agent) => Input::AgentLost(agent),
-            Step::Guest => Input::Guest(Entrant { call: 1, name: "Ann".into(), terms: None }),
+            Step::Guest => Input::Guest(Entrant { call: 1, name: "Ann".into(), terms: None, device: None }),
             Step::Focus(focus) => Input::Focus(focus),
             Step::VisitorGone => Input::VisitorGone,
             Step::Displayed(request, by) => Input::Displayed { request, by },
@@ -424,6 +424,7 @@ impl Trial {
                 | Output::VisitorEnded { .. }
                 | Output::Paused(_)
                 | Output::Moved
+                | Output::Device(_)
                 | Output::Departs => {}
             }
         }

@@ -191,8 +191,10 @@ fn an_own_screen_is_still_its_agents_alone() {
     let view = stage.session.view();
     assert_eq!((view.accepted, view.agents.len()), (None, 1));
     // There may be three who watch, and Ben's place is kept for him.
-    stage.when(Input::Guest(Entrant { call: 3, name: "Cem".into(), terms: None })).told(["ready guest 3"]);
-    let fourth = Input::Guest(Entrant { call: 4, name: "Dan".into(), terms: None });
+    stage
+        .when(Input::Guest(Entrant { call: 3, name: "Cem".into(), terms: None, device: None }))
+        .told(["ready guest 3"]);
+    let fourth = Input::Guest(Entrant { call: 4, name: "Dan".into(), terms: None, device: None });
     stage.when(fourth).refused(SessionError::Full(3));
 }
 

@@ -12,7 +12,7 @@ fn showing(viewers: usize) -> Showing {
 }
 
 fn guest(call: u64, name: &str) -> Input {
-    Input::Guest(Entrant { call, name: name.into(), terms: None })
+    Input::Guest(Entrant { call, name: name.into(), terms: None, device: None })
 }
 
 impl Stage {

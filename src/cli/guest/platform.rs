@@ -1,0 +1,90 @@
+//! What a guest's computer has to offer: its screen, its pointer and keys, and what it asks its owner about.
+//!
+//! Decides what the guest needs to know of a computer, and nothing of how any computer does it. There is one for X11
+//! ([`super::x11`]), which asks its owner nothing; tests bring one that plays a Mac.
+
+use crate::wire::permission::{Facts, Permission};
+use crate::wire::session::InputEvent;
+
+/// Something that a computer did not do.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct PlatformError {
+    what: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl PlatformError {
+    /// That something cannot be done here.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), source: None }
+    }
+
+    /// That something failed, and by what.
+    pub fn by(what: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { what: what.into(), source: Some(source.into()) }
+    }
+}
+
+/// A picture of a screen: rows without gaps, four bytes a pixel, blue first, the fourth without meaning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels.
+    pub width: u16,
+    /// Pixels.
+    pub height: u16,
+    /// The rows.
+    pub bytes: Vec<u8>,
+}
+
+/// A screen that may be seen.
+pub trait Screen: Send {
+    /// What it shows by now.
+    ///
+    /// # Errors
+    /// When it can be seen no longer.
+    fn picture(&mut self) -> Result<Picture, PlatformError>;
+}
+
+/// Pointer and keys that may be moved.
+pub trait Hands: Send {
+    /// Does what an agent in control did.
+    ///
+    /// # Errors
+    /// When pointer and keys can be moved no longer; what this computer has no key for is no error.
+    fn apply(&mut self, event: &InputEvent) -> Result<(), PlatformError>;
+
+    /// Lets go of every key and button that is held.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    fn release(&mut self) -> Result<(), PlatformError>;
+}
+
+/// A computer.
+pub trait Platform: Send {
+    /// What it is called on the wire.
+    fn name(&self) -> &'static str;
+
+    /// The name of this device, where there is anything to remember of it.
+    fn device(&self) -> Option<String>;
+
+    /// What its owner allows by now; none where there is nothing to allow.
+    fn facts(&mut self) -> Option<Facts>;
+
+    /// Has the system ask its owner.
+    fn ask(&mut self, permission: Permission);
+
+    /// The screen, where it may be seen.
+    ///
+    /// # Errors
+    /// When it may not, or cannot.
+    fn screen(&mut self) -> Result<Box<dyn Screen>, PlatformError>;
+
+    /// Pointer and keys, where they may be moved.
+    ///
+    /// # Errors
+    /// When they may not, or cannot.
+    fn hands(&mut self) -> Result<Box<dyn Hands>, PlatformError>;
+}

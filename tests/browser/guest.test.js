@@ -1,0 +1,194 @@
+// `porchlight guest` shares a real X screen: an agent sees it, moves its pointer and types into a program on it, and does
+// neither where it may only look.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { assertMoving } from "./barcode.js";
+import { stage, until } from "./lib.js";
+import { noted } from "./processes.js";
+
+const { scene } = stage();
+
+/** A process whose lines are kept, and that ends with its scene. */
+class Program {
+  /** @type {string[]} */
+  lines = [];
+  #process;
+  exited;
+
+  /** @param {string} command @param {string[]} args @param {Record<string, string>} [env] */
+  constructor(command, args, env = {}) {
+    this.#process = spawn(command, args, { detached: true, env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "pipe"] });
+    const forget = noted(this.#process.pid);
+    this.exited = new Promise((resolve) => {
+      this.#process.once("error", (error) => (this.lines.push(`${command}: ${error.message}`), resolve(-1)));
+      this.#process.once("exit", (code, signal) => (forget(), resolve(code ?? signal)));
+    });
+    for (const stream of [this.#process.stdout, this.#process.stderr]) {
+      let rest = "";
+      stream.setEncoding("utf8").on("data", (text) => {
+        const parts = (rest + text).split("\n");
+        rest = parts.pop() ?? "";
+        this.lines.push(...parts);
+      });
+    }
+  }
+
+  /** @param {string} line */
+  types(line) {
+    this.#process.stdin.write(`${line}\n`);
+  }
+
+  /** Waits for a line. @param {RegExp} pattern */
+  async says(pattern) {
+    const find = () => this.lines.find((line) => pattern.test(line));
+    return until(`${pattern} in\n${this.lines.join("\n")}`, find).catch((error) => {
+      throw new Error(`${error.message}\n${this.lines.join("\n")}`);
+    });
+  }
+
+  close() {
+    this.#process.kill("SIGKILL");
+  }
+}
+
+/** An X server with a program on it. */
+class Desk {
+  /** @param {import("./lib.js").Scene} s */
+  static async open(s) {
+    const server = new Program("Xvfb", ["-displayfd", "1", "-screen", "0", "1024x768x24", "-nolisten", "tcp", "-noreset"]);
+    s.closes(server);
+    const display = `:${await server.says(/^\d+$/)}`;
+    const program = new Program("/usr/bin/python3", [fileURLToPath(new URL("xdesk.py", import.meta.url))], { DISPLAY: display });
+    s.closes(program);
+    const facts = JSON.parse(await program.says(/"ready"/));
+    return new Desk(display, program, facts);
+  }
+
+  /** @param {string} display @param {Program} program @param {{ width: number, height: number, field: [number, number] }} facts */
+  constructor(display, program, facts) {
+    this.display = display;
+    this.program = program;
+    this.facts = facts;
+  }
+
+  /** What happened to its program. @returns {any[]} */
+  get told() {
+    return this.program.lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
+  }
+
+  /** What stands in its field. */
+  get text() {
+    return this.told.findLast(({ text }) => text !== undefined)?.text ?? "";
+  }
+
+  /** Waits for an event. @param {string} what @param {(event: any) => boolean} fits */
+  happens(what, fits) {
+    return until(what, () => this.told.find(fits)).catch((error) => {
+      throw new Error(`${error.message}\n${this.program.lines.slice(-30).join("\n")}`);
+    });
+  }
+
+  /** Shows it to whoever is waiting. @param {import("./lib.js").Scene} s @param {string} link @param {...string} flags */
+  guest(s, link, ...flags) {
+    const bin = /** @type {string} */ (process.env.PORCHLIGHT_BIN);
+    const guest = new Program(bin, ["guest", "--name", "Gina", "--accept-terms", ...flags], { DISPLAY: this.display });
+    s.closes(guest);
+    guest.types(link);
+    return guest;
+  }
+}
+
+/** Where a point of the X screen is on the agent's page. @param {any} agent @param {Desk} desk @param {[number, number]} point */
+async function onPage(agent, desk, [x, y]) {
+  const box = await agent.page.locator("[data-test=viewer-canvas]").boundingBox();
+  const { width, height } = desk.facts;
+  return /** @type {[number, number]} */ ([box.x + (x * box.width) / width, box.y + (y * box.height) / height]);
+}
+
+scene("an agent sees a real X screen, moves its pointer and types into a program on it", async (s) => {
+  const desk = await Desk.open(s);
+  const alice = await s.agent();
+  await alice.opensRecord("nobody");
+  await alice.page.locator("[name=control]").check();
+  await alice.page.locator("[data-test=view]").click();
+  await alice.awaits("waiting");
+  const { link } = await alice.handsOut();
+  const guest = desk.guest(s, link, "--allow-control");
+  await guest.says(/Alice would like to see your whole screen, and may ask to control/);
+  await alice.sees("live");
+  assertMoving(await alice.readings(5), 5);
+  const { width, height, codec } = await alice.stats();
+  assert.deepEqual([width, height, codec], [1024, 768, "jpeg"]);
+
+  await alice.page.locator("[data-test=request-control]").click();
+  await alice.page.locator("[data-test=viewer][data-control=granted]").waitFor();
+  const [x, y] = desk.facts.field;
+  await alice.page.mouse.move(...(await onPage(alice, desk, [x, y])));
+  const near = (/** @type {any} */ event) => Math.abs(event.x - x) <= 2 && Math.abs(event.y - y) <= 2;
+  await desk.happens("the pointer over the field", (event) => event.kind === "move" && near(event));
+  await alice.page.mouse.down();
+  await alice.page.mouse.up();
+  await desk.happens("the click on the field", (event) => event.kind === "up" && event.button === 1 && near(event));
+  await alice.page.keyboard.type("Porch Light 7!");
+  await until("the text in the field", () => desk.text === "Porch Light 7!");
+  await alice.page.keyboard.press("Backspace");
+  await until("the last character gone", () => desk.text === "Porch Light 7");
+  // What the X server's keyboard has no key for.
+  await alice.page.locator("[data-test=viewer-canvas]").evaluate((canvas) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", " é€λ");
+    canvas.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+  });
+  await until("the pasted text", () => desk.text === "Porch Light 7 é€λ").catch((error) => {
+    throw new Error(`${error.message}; the field has ${JSON.stringify(desk.text)}`);
+  });
+  await alice.page.mouse.wheel(0, 300);
+  await desk.happens("the wheel", (event) => event.kind === "down" && event.button === 5);
+
+  // Taken back, nothing more gets through.
+  guest.types("revoke");
+  await alice.page.locator("[data-test=viewer][data-control=revoked]").waitFor();
+  await guest.says(/Nobody controls your computer any more/);
+  const before = desk.told.length;
+  await alice.page.evaluate(() => {
+    const { viewer } = /** @type {any} */ (window).porchlightConsole.session;
+    // As a page would that does not look whether it may.
+    viewer.control = { ...viewer.control, state: "granted", participantId: viewer.attached.participantId };
+    viewer.sendInput([{ t: "move", x: 9, y: 9 }, { t: "text", text: "no" }]);
+  });
+  await alice.told("control is not granted");
+  assertMoving(await alice.readings(3), 3);
+  assert.deepEqual([desk.told.length, desk.text], [before, "Porch Light 7 é€λ"]);
+
+  guest.types("end");
+  assert.equal(await alice.seesEnd(), "guest_ended");
+  assert.equal(await guest.exited, 0, guest.lines.join("\n"));
+});
+
+scene("where an agent may only look, nothing of it reaches the screen", async (s) => {
+  const desk = await Desk.open(s);
+  const alice = await s.agent();
+  await alice.page.locator("[data-test=view-guest]").click();
+  await alice.awaits("waiting");
+  const { key, link } = await alice.handsOut();
+  // By the code, typed as it is read out; the link's server is the same.
+  const guest = desk.guest(s, key, "--server", new URL(link).origin, "--allow-control");
+  await alice.sees("live");
+  assertMoving(await alice.readings(3), 3);
+  await alice.page.locator("[data-test=view-only]").waitFor();
+  const refused = await alice.page.evaluate(async () => {
+    const { viewer } = /** @type {any} */ (window).porchlightConsole.session;
+    const code = await viewer.requestControl().then(() => "granted", (/** @type {any} */ error) => error.code);
+    viewer.control = { state: "granted", participantId: viewer.attached.participantId, epoch: viewer.control.epoch };
+    viewer.sendInput([{ t: "move", x: 30000, y: 30000 }, { t: "text", text: "no" }]);
+    return code;
+  });
+  assert.equal(refused, "forbidden");
+  await alice.told("control is not granted");
+  assertMoving(await alice.readings(3), 3);
+  assert.deepEqual(desk.told.filter(({ ready }) => !ready), [], "nothing happened to the program");
+  await alice.page.locator("[data-test=end-session]").click();
+  await guest.says(/The agent ended the session/);
+  assert.equal(await guest.exited, 0, guest.lines.join("\n"));
+});
