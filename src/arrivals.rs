@@ -10,11 +10,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::limits;
+use crate::room::is_out_of_files;
 use crate::telemetry::Meters;
 
 /// A connection that came in.
@@ -53,7 +53,12 @@ impl Arrivals {
     pub async fn next(&mut self) -> Arrival {
         loop {
             self.refill();
-            let error = match self.socket.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                // A descriptor may be free by now.
+                () = tokio::time::sleep(limits::ACCEPT_BACK_OFF), if self.spares.len() < self.most => continue,
+            };
+            let error = match accepted {
                 Ok((stream, from)) => return Arrival { stream, from, by_spare: false },
                 Err(error) if is_about_the_peer(&error) => continue,
                 Err(error) => error,
@@ -96,22 +101,19 @@ fn is_about_the_peer(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// No descriptor is left, to the process or to the machine.
-fn is_out_of_files(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
-}
-
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     #[test]
-    fn what_ails_the_process_is_told_from_what_ails_a_peer() {
-        for errno in [Errno::MFILE, Errno::NFILE] {
-            assert!(is_out_of_files(&errno.into()));
-        }
-        assert!(!is_out_of_files(&Errno::NOMEM.into()));
+    fn what_ails_a_peer_is_not_the_listeners() {
         assert!(is_about_the_peer(&Errno::CONNABORTED.into()));
-        assert!(!is_about_the_peer(&Errno::MFILE.into()));
+        assert!(
+            ![Errno::MFILE, Errno::NFILE, Errno::NOMEM]
+                .iter()
+                .any(|errno| is_about_the_peer(&(*errno).into()))
+        );
     }
 }

@@ -5,11 +5,13 @@
 //! anything itself: the doors and the hub ask. Told by `server`, each second.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::limits::{self, Limits};
@@ -113,7 +115,7 @@ impl Room {
     pub fn look_at_process(&self) {
         let most = file_limit();
         self.meters.file_limit(most);
-        if let Some(files) = open_files() {
+        if let Some(files) = open_files(most) {
             self.meters.open_files(files);
             self.look(Supply::Files, files, most);
         }
@@ -151,13 +153,28 @@ fn file_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// How many files the process has open. Linux 6.2 and newer tell it as the folder's size; before, they are counted.
-fn open_files() -> Option<u64> {
+/// How many files of at most so many the process has open. Linux 6.2 and newer tell it as the folder's size; before,
+/// they are counted.
+fn open_files(most: u64) -> Option<u64> {
     let folder = Path::new("/proc/self/fd");
     match fs::metadata(folder).ok()?.size() {
-        0 => Some(fs::read_dir(folder).ok()?.count() as u64),
+        0 => counted(folder, most),
         files => Some(files),
     }
+}
+
+/// Counting takes a descriptor itself: where none is left, all are in use.
+fn counted(folder: &Path, most: u64) -> Option<u64> {
+    match fs::read_dir(folder) {
+        Ok(files) => Some(files.count() as u64),
+        Err(error) if is_out_of_files(&error) => Some(most),
+        Err(_) => None,
+    }
+}
+
+/// No descriptor is left, to the process or to the machine.
+pub fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// How many bytes of memory the process occupies.
@@ -226,9 +243,27 @@ mod tests {
 
     #[test]
     fn linux_tells_what_is_used() {
-        assert!(open_files().expect("there is /proc") >= 3);
+        assert!(open_files(u64::MAX).expect("there is /proc") >= 3);
         assert!(resident().expect("there is /proc") > 1024 * 1024);
         assert!(file_limit() >= 3);
+    }
+
+    #[test]
+    fn all_files_are_in_use_when_none_is_left_to_count_them() {
+        let folder = Path::new("/proc/self/fd");
+        let before = getrlimit(Resource::Nofile);
+        assert!(counted(folder, 1_000).expect("there is /proc") < 1_000);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), maximum: before.maximum }).unwrap();
+        let files = counted(folder, 1_000);
+        setrlimit(Resource::Nofile, before).unwrap();
+        assert_eq!(files, Some(1_000));
+        assert_eq!(counted(Path::new("/proc/self/none"), 1_000), None);
+    }
+
+    #[test]
+    fn what_ails_the_process_is_told_from_what_ails_a_peer() {
+        assert!([Errno::MFILE, Errno::NFILE].iter().all(|errno| is_out_of_files(&(*errno).into())));
+        assert!(![Errno::NOMEM, Errno::CONNABORTED].iter().any(|errno| is_out_of_files(&(*errno).into())));
     }
 
     #[test]

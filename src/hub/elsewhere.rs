@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
-use self::reread::Rereads;
+use self::reread::{Rereads, reread_later};
 use crate::clock::Wall;
 use crate::cluster::{Directory, DirectoryError, NodeId, Sight};
 use crate::ids::{GroupId, VisitorId, VisitorKey};
@@ -79,9 +79,9 @@ impl Elsewhere {
         }
     }
 
-    /// Takes a word as a reading found it that began then. What was heard since wins unless it is older: a
-    /// reading may find in doubt what its node has just told anew. What was told before the reading is over even if its version is greater: Redis may
-    /// have forgotten that version.
+    /// Takes a word as a reading found it that began then. What was heard since wins unless it is older: a reading may
+    /// find in doubt what its node has just told anew. What was told before the reading is over even if its version is
+    /// greater: Redis may have forgotten that version.
     fn read(&self, began: Moment, word: Arc<Snapshot>) -> Taken {
         let key = word.key().clone();
         let mut group = self.known.entry(key.group.clone()).or_default();
@@ -289,6 +289,10 @@ pub(super) async fn lookup<N: Near>(
     if !missing.is_empty() {
         let began = near.elsewhere().moment();
         let sight = near.directory().lookup(near.node(), group, &missing).await;
+        if sight.is_err() && missing.iter().any(|visitor| near.is_watched(&key(visitor))) {
+            // Who is told that nothing is certain hears what is as soon as it is.
+            reread_later(near, group.clone());
+        }
         let mut told = Vec::new();
         for (at, visitor) in missing.iter().enumerate() {
             let word = word(near, &key(visitor), &sight, at);
@@ -339,6 +343,7 @@ async fn list_elsewhere<N: Near>(
 pub(super) async fn known_elsewhere<N: Near>(near: &Arc<N>, group: &GroupId) -> Vec<Arc<Snapshot>> {
     list_elsewhere(near, group).await.unwrap_or_else(|error| {
         tracing::warn!(%error, "the live list may lack other nodes' visitors");
+        reread_later(near, group.clone());
         let mut known = near.elsewhere().all(group);
         known.retain(|word| word.state() != State::Absent && !near.is_here(word.key()));
         known
@@ -387,9 +392,12 @@ fn take_read<N: Near>(
     if !near.is_watched(word.key()) {
         return word;
     }
-    if word.state() == State::Absent && near.is_arriving(word.key()) {
-        // It is claimed, and nothing was told yet.
-        return near.elsewhere().get(word.key()).unwrap_or(word);
+    if word.state() == State::Absent
+        && near.is_arriving(word.key())
+        && let Some(known) = near.elsewhere().get(word.key())
+    {
+        // It is being claimed: nobody is told that it is gone.
+        return known;
     }
     let taken = near.elsewhere().read(began, word);
     told.extend(taken.ahead.map(|ahead| (taken.word.key().visitor.clone(), ahead)));

@@ -50,11 +50,14 @@ struct Place {
     name: &'static str,
     way: Way,
     transcript: Transcript,
+    /// Who was told to be away, to anybody.
+    away: watch::Sender<Vec<Value>>,
 }
 
 impl Place {
-    async fn new(site: &Site, name: &'static str) -> Self {
-        Self { name, way: Way::before(site.running.public).await, transcript: site.transcript.clone() }
+    async fn new(site: &Site, name: &'static str, away: &watch::Sender<Vec<Value>>) -> Self {
+        let way = Way::before(site.running.public).await;
+        Self { name, way, transcript: site.transcript.clone(), away: away.clone() }
     }
 
     async fn attach(&self, credential: Value) -> ParticipantClient {
@@ -62,9 +65,12 @@ impl Place {
         ParticipantClient::attach(client, credential).await
     }
 
-    /// As soon as the network carries again.
+    /// As soon as the network carries again, and the server has noticed: whoever is quicker was never away.
     async fn comes_back(&self, was: &ParticipantClient) -> ParticipantClient {
         self.way.carries().await;
+        let mut away = self.away.subscribe();
+        let noticed = away.wait_for(|away| away.contains(&was.id()));
+        tokio::time::timeout(PATIENCE, noticed).await.expect("somebody hears of it").unwrap();
         let back = self.attach(json!({"resumeToken": was.token()})).await;
         assert_eq!(back.id(), was.id(), "{} is who it was", self.name);
         back
@@ -72,13 +78,15 @@ impl Place {
 }
 
 /// What a publisher sent, by sequence, and how often it came back.
-#[derive(Default)]
 struct Sent {
     frames: HashMap<u32, Bytes>,
     returns: usize,
+    /// Still there.
+    _client: ParticipantClient,
 }
 
-/// Shows pictures until there were enough, tells which was the last, and stays until told to stop.
+/// Shows pictures until there were enough, then only those it is asked for; tells which is the last, and stays until
+/// told to stop.
 async fn publish(
     place: &Place,
     mut client: ParticipantClient,
@@ -86,26 +94,27 @@ async fn publish(
     last: watch::Sender<Option<u32>>,
     mut stop: watch::Receiver<bool>,
 ) -> Sent {
-    let (mut picture, mut sent, mut key) = (Picture::new(), Sent::default(), true);
+    let (mut picture, mut frames, mut returns, mut key) = (Picture::new(), HashMap::new(), 0, true);
     let mut pace = tokio::time::interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return sent,
+            _ = stop.wait_for(|stop| *stop) => return Sent { frames, returns, _client: client },
             _ = enough.wait_for(|enough| *enough), if last.borrow().is_none() => {
-                last.send_replace(sent.frames.keys().max().copied());
+                last.send_replace(frames.keys().max().copied());
             }
-            _ = pace.tick(), if last.borrow().is_none() => {
+            _ = pace.tick(), if key || last.borrow().is_none() => {
                 let frame = if key { picture.key(2_000) } else { picture.delta(500) };
                 key = false;
-                sent.frames.insert(header(&frame).sequence, frame.clone());
+                frames.insert(header(&frame).sequence, frame.clone());
+                last.send_if_modified(|last| last.as_mut().map(|last| *last = header(&frame).sequence).is_some());
                 client.send_frame(frame).await;
             }
             heard = hear(&mut client) => match heard {
                 Heard::Text(text) => key |= text["type"] == "keyFrameRequest",
                 Heard::Closed(_) => {
                     client = place.comes_back(&client).await;
-                    sent.returns += 1;
+                    returns += 1;
                     key = true;
                 }
                 Heard::Frame(_) => panic!("a publisher is sent no frames"),
@@ -115,10 +124,11 @@ async fn publish(
 }
 
 /// What a viewer saw, connection by connection, and what it was told of the others.
-#[derive(Default)]
 struct Seen {
     frames: Vec<Vec<Bytes>>,
     changes: Vec<(String, Value)>,
+    /// Still there.
+    _client: ParticipantClient,
 }
 
 /// Looks until told to stop, and tells how many frames came by now, and the newest.
@@ -128,24 +138,27 @@ async fn look(
     newest: watch::Sender<(usize, u32)>,
     mut stop: watch::Receiver<bool>,
 ) -> Seen {
-    let mut seen = Seen { frames: vec![Vec::new()], changes: Vec::new() };
+    let (mut frames, mut changes) = (vec![Vec::new()], Vec::new());
     loop {
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return seen,
+            _ = stop.wait_for(|stop| *stop) => return Seen { frames, changes, _client: client },
             heard = hear(&mut client) => match heard {
                 Heard::Frame(frame) => {
                     let sequence = header(&frame).sequence;
-                    seen.frames.last_mut().unwrap().push(frame);
+                    frames.last_mut().unwrap().push(frame);
                     newest.send_modify(|(count, newest)| (*count, *newest) = (*count + 1, sequence));
                 }
                 Heard::Text(news) if news["type"] == "participant" => {
                     let change = news["change"].as_str().unwrap().to_owned();
-                    seen.changes.push((change, news["participant"]["participantId"].clone()));
+                    if change == "reconnecting" {
+                        place.away.send_modify(|away| away.push(news["participant"]["participantId"].clone()));
+                    }
+                    changes.push((change, news["participant"]["participantId"].clone()));
                 }
                 Heard::Text(_) => {}
                 Heard::Closed(_) => {
                     client = place.comes_back(&client).await;
-                    seen.frames.push(Vec::new());
+                    frames.push(Vec::new());
                 }
             }
         }
@@ -173,6 +186,23 @@ async fn until(what: &str, newest: &mut watch::Receiver<(usize, u32)>, so: impl 
     assert!(came, "{what}: {:?}", *newest.borrow());
 }
 
+/// Waits until all show the last picture. Somebody who was left behind asks for another one, which is the last then.
+async fn until_all_see(last: &watch::Receiver<Option<u32>>, newest: [&mut watch::Receiver<(usize, u32)>; 2]) {
+    let [one, other] = newest;
+    let all = async {
+        let mut last = last.clone();
+        while ![&*one, &*other].iter().all(|seen| last.borrow().is_some_and(|last| seen.borrow().1 == last)) {
+            tokio::select! {
+                changed = last.changed() => changed.unwrap(),
+                changed = one.changed() => changed.unwrap(),
+                changed = other.changed() => changed.unwrap(),
+            }
+        }
+    };
+    let came = tokio::time::timeout(PATIENCE, all).await.is_ok();
+    assert!(came, "the last picture {:?}: {:?}, {:?}", *last.borrow(), *one.borrow(), *other.borrow());
+}
+
 /// One session, with one cut.
 async fn a_session_with_a_cut(site: &Site, visitor: String, whose: Whose, cut: Duration, after: usize) {
     let mut page = site.visitor(&visitor).await;
@@ -180,10 +210,11 @@ async fn a_session_with_a_cut(site: &Site, visitor: String, whose: Whose, cut: D
     alice.join(&visitor).await;
     let offer = page.expect("offer").await;
     page.accept(&offer).await;
+    let away = watch::Sender::new(Vec::new());
     let places = [
-        Place::new(site, "publisher").await,
-        Place::new(site, "viewer").await,
-        Place::new(site, "onlooker").await,
+        Place::new(site, "publisher", &away).await,
+        Place::new(site, "viewer", &away).await,
+        Place::new(site, "onlooker", &away).await,
     ];
     let [shares, looks, beside] = &places;
     let publisher = shares.attach(json!({"ticket": page.expect("ready").await["ticket"]})).await;
@@ -214,12 +245,10 @@ async fn a_session_with_a_cut(site: &Site, visitor: String, whose: Whose, cut: D
         // Nothing more is shown: both end with the same picture.
         enough.send_replace(true);
     };
-    let (last, mut told_last) = watch::channel(None);
+    let (last, told_last) = watch::channel(None);
     let ending = async {
         plan.await;
-        let last = told_last.wait_for(Option::is_some).await.unwrap().unwrap();
-        until("the last picture", &mut last_of_viewer, |_, newest| newest == last).await;
-        until("the last picture beside", &mut seen_beside, |_, newest| newest == last).await;
+        until_all_see(&told_last, [&mut last_of_viewer, &mut seen_beside]).await;
         over.send_replace(true);
     };
     let (viewer, onlooker, sent, ()) = tokio::join!(

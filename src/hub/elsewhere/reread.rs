@@ -75,7 +75,8 @@ pub(super) fn reread<N: Near>(near: &Arc<N>, groups: impl IntoIterator<Item = Gr
     }
 }
 
-fn reread_later<N: Near>(near: &Arc<N>, group: GroupId) {
+/// Reads what is watched of a group again, but not at once.
+pub(super) fn reread_later<N: Near>(near: &Arc<N>, group: GroupId) {
     if near.elsewhere().rereads.put_off(&group) {
         let hub = Arc::downgrade(near);
         near.spawn(async move {

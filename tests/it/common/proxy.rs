@@ -126,11 +126,15 @@ async fn carry(near: TcpStream, far: Far, mut state: watch::Receiver<Network>) {
     let there = state.clone();
     let back = state.clone();
     let up = async {
-        let mut bytes = vec![0; 65_536];
+        let (mut bytes, mut has_lost) = (vec![0; 65_536], false);
         while let Ok(read @ 1..) = near_out.read(&mut bytes).await {
             let network = *there.borrow();
             if matches!(network, Network::DeafToServer | Network::Swallows) {
+                has_lost = true;
                 continue;
+            }
+            if has_lost {
+                return;
             }
             if far_in.write_all(&bytes[..read]).await.is_err() {
                 return;
@@ -138,11 +142,15 @@ async fn carry(near: TcpStream, far: Far, mut state: watch::Receiver<Network>) {
         }
     };
     let down = async {
-        let mut bytes = vec![0; 65_536];
+        let (mut bytes, mut has_lost) = (vec![0; 65_536], false);
         while let Ok(read @ 1..) = far_out.read(&mut bytes).await {
             let network = *back.borrow();
             if matches!(network, Network::DeafToRedis | Network::Swallows) {
+                has_lost = true;
                 continue;
+            }
+            if has_lost {
+                return;
             }
             if near_in.write_all(&bytes[..read]).await.is_err() {
                 return;
