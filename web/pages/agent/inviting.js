@@ -5,7 +5,7 @@
 
 import { h, set, write } from "./dom.js";
 import { icon } from "./icons.js";
-import { linkOf } from "./links.js";
+import { copyButton, linkOf } from "./links.js";
 import { INVITE } from "./words.js";
 
 /**
@@ -33,7 +33,7 @@ export class Inviting {
   constructor(options) {
     this.#options = options;
     this.#link.addEventListener("focus", () => this.#link.select());
-    this.#handed.append(this.#link, this.#copyButton());
+    this.#handed.append(this.#link, copyButton(this.#link, INVITE, { class: "button small", "data-test": "invite-copy" }));
     this.element = h(
       "form",
       {
@@ -78,18 +78,5 @@ export class Inviting {
       if (code === "not_found") write(this.#said, INVITE.unknown);
       else this.#options.onError(INVITE.failed, error);
     }
-  }
-
-  #copyButton() {
-    const label = h("span", {}, INVITE.copy);
-    const copy = () =>
-      navigator.clipboard.writeText(this.#link.value).then(
-        () => write(label, INVITE.copied),
-        // Without the permission the person copies what is selected.
-        () => this.#link.select(),
-      );
-    const button = h("button", { class: "button small", type: "button", "data-test": "invite-copy", onclick: copy }, icon("copy"), label);
-    button.addEventListener("blur", () => write(label, INVITE.copy));
-    return button;
   }
 }

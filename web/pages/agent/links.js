@@ -1,6 +1,9 @@
 // Addresses that an agent hands to people.
 //
-// Decides their form. Does not decide where they lead (the server does).
+// Decides their form and how they are copied. Does not decide where they lead (the server does).
+
+import { h, write } from "./dom.js";
+import { icon } from "./icons.js";
 
 /** A link that can be sent: a server that does not know its own address answers without one. @param {string} link @param {string} origin */
 export function linkOf(link, origin) {
@@ -11,4 +14,26 @@ export function linkOf(link, origin) {
 export function joinAddress(link, origin) {
   const { host, pathname } = new URL(link ?? "/join", origin);
   return host + pathname;
+}
+
+/**
+ * Copies what stands in a field. Without a clipboard, as on plain HTTP, or without leave to use it, it is at least
+ * selected.
+ * @param {HTMLInputElement} field
+ * @param {{ copy: string, copied: string }} words
+ * @param {Record<string, string>} attributes
+ */
+export function copyButton(field, words, attributes) {
+  const label = h("span", {}, words.copy);
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(field.value);
+      write(label, words.copied);
+    } catch {
+      field.select();
+    }
+  };
+  const button = h("button", { type: "button", onclick: copy, ...attributes }, icon("copy"), label);
+  button.addEventListener("blur", () => write(label, words.copy));
+  return button;
 }

@@ -4,7 +4,7 @@
 // coming back after the page was loaded again. Does not decide how a screen is published (share.js), who may come in
 // (the server), nor where on the page it stands (console.js).
 
-import { joinAddress, linkOf } from "./links.js";
+import { copyButton, joinAddress, linkOf } from "./links.js";
 import { fill, h, set, write } from "./dom.js";
 import { icon } from "./icons.js";
 import { initials, SHOW, SHOW_DIALOG, showEnd, spelled } from "./words.js";
@@ -55,7 +55,7 @@ export class Showing {
       "div",
       { class: "showing-link" },
       h("span", { class: "label" }, SHOW.link),
-      h("div", { class: "copy-line" }, this.#link, this.#copyButton()),
+      h("div", { class: "copy-line" }, this.#link, copyButton(this.#link, SHOW, { class: "button", "data-test": "copy-link" })),
       h("p", { class: "muted" }, SHOW.linkHelp),
     );
     this.element = h(
@@ -209,19 +209,6 @@ export class Showing {
     set(this.button, "aria-label", share ? `${SHOW.title}: ${SHOW.states[state]}, ${SHOW.watching} ${viewers.length}` : SHOW.hint);
     if (share) fill(this.button, SHOW.states[state], h("span", { class: "wide-only" }, `· ${viewers.length}`));
     else fill(this.button, icon("show"), h("span", { class: "wide-only" }, SHOW.button));
-  }
-
-  #copyButton() {
-    const label = h("span", {}, SHOW.copy);
-    const copy = () =>
-      navigator.clipboard.writeText(this.#link.value).then(
-        () => write(label, SHOW.copied),
-        // Without the permission the person copies what is selected.
-        () => this.#link.select(),
-      );
-    const button = h("button", { class: "button", type: "button", "data-test": "copy-link", onclick: copy }, icon("copy"), label);
-    button.addEventListener("blur", () => write(label, SHOW.copy));
-    return button;
   }
 }
 

@@ -7,7 +7,7 @@
 import { fill, h, set, write } from "./dom.js";
 import { icon } from "./icons.js";
 import { forAgent } from "../../lib/steps.js";
-import { linkOf } from "./links.js";
+import { copyButton, linkOf } from "./links.js";
 import { endReason, spelled, VIEW, viewState } from "./words.js";
 
 /** @import { AgentClient } from "../../agent.js" */
@@ -91,7 +91,7 @@ export class Viewing {
           "div",
           { class: "showing-link" },
           h("span", { class: "label" }, VIEW.link),
-          h("div", { class: "copy-line" }, this.#link, this.#copyButton()),
+          h("div", { class: "copy-line" }, this.#link, copyButton(this.#link, VIEW, { class: "button" })),
           h("p", { class: "muted" }, VIEW.linkHelp),
         ),
       ),
@@ -221,19 +221,6 @@ export class Viewing {
     set(this.button, "data-state", state.name);
     set(this.button, "title", this.#handed ? VIEW.title : VIEW.hint);
     fill(this.button, icon("eye"), h("span", { class: "wide-only" }, this.#handed ? state.label : VIEW.button));
-  }
-
-  #copyButton() {
-    const label = h("span", {}, VIEW.copy);
-    const copy = () =>
-      navigator.clipboard.writeText(this.#link.value).then(
-        () => write(label, VIEW.copied),
-        // Without the permission the person copies what is selected.
-        () => this.#link.select(),
-      );
-    const button = h("button", { class: "button", type: "button", onclick: copy }, icon("copy"), label);
-    button.addEventListener("blur", () => write(label, VIEW.copy));
-    return button;
   }
 }
 
