@@ -232,6 +232,10 @@ pub const SESSIONS_PER_NODE: usize = 10_000;
 /// Streams in one session: screen, camera, and two announced ones.
 pub const STREAMS: usize = 4;
 
+/// One frame of an agent's camera. A key frame of 640x480 is some 60 KiB, and of 320x240 some 15; at half of it a bad
+/// picture of a large one would be refused, at twice a client could make guests fetch what they never asked for.
+pub const CAMERA_FRAME: usize = 256 * 1024;
+
 /// What a stream keeps for late joiners and slow viewers: bytes, and span between its key frame and
 /// its newest frame. One group of pictures of scrolling 1080p is about 2 MB in 10 s.
 pub const CACHE_BYTES: usize = 8 * 1024 * 1024;
