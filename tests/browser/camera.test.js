@@ -117,6 +117,8 @@ scene("the guest and a colleague see the agent's camera move, and it goes when i
 });
 
 scene("without the permission there is no button, and a forged frame is refused", async (s) => {
+  // What the page still says while it is being closed.
+  s.allow(/CLOSING or CLOSED/);
   const { visitor, alice } = await sharing(s);
   const bob = await s.agent("bob", { context: LET, init: keepSockets });
   await bob.joins(visitor.id);
