@@ -27,9 +27,10 @@ const KEY_REQUEST_MS = 1_000;
 const STEP_PX = 24;
 const MARGIN_PX = 8;
 
+// Above the bar of a share, and off the tools that pages have at their top.
 const CSS = `
   .box {
-    position: fixed; right: 16px; top: 16px; width: 200px; max-width: calc(100vw - 16px); overflow: hidden;
+    position: fixed; right: 16px; bottom: calc(88px + env(safe-area-inset-bottom)); width: 200px; max-width: calc(100vw - 16px); overflow: hidden;
     color: var(--_text); background: var(--_bg); border: 1px solid var(--_line); border-radius: var(--_radius);
     box-shadow: var(--_shadow); font-size: .8125rem; line-height: 1.3;
   }
@@ -183,7 +184,7 @@ export class CameraView {
   #place(x, y) {
     const { width, height } = this.#box.getBoundingClientRect();
     const within = (/** @type {number} */ at, /** @type {number} */ room) => Math.max(MARGIN_PX, Math.min(at, room - MARGIN_PX));
-    this.#box.style.setProperty("right", "auto");
+    for (const side of ["right", "bottom"]) this.#box.style.setProperty(side, "auto");
     this.#box.style.setProperty("left", `${within(x, innerWidth - width)}px`);
     this.#box.style.setProperty("top", `${within(y, innerHeight - height)}px`);
   }
