@@ -232,8 +232,7 @@ pub const SESSIONS_PER_NODE: usize = 10_000;
 /// Streams in one session: screen, camera, and two announced ones.
 pub const STREAMS: usize = 4;
 
-/// One frame of an agent's camera. A key frame of 640x480 is some 60 KiB, and of 320x240 some 15; at half of it a bad
-/// picture of a large one would be refused, at twice a client could make guests fetch what they never asked for.
+/// One frame of a camera: four key frames of 640x480. Half of it refuses a noisy one, twice serves nobody.
 pub const CAMERA_FRAME: usize = 256 * 1024;
 
 /// What a stream keeps for late joiners and slow viewers: bytes, and span between its key frame and
