@@ -232,6 +232,9 @@ pub const SESSIONS_PER_NODE: usize = 10_000;
 /// Streams in one session: screen, camera, and two announced ones.
 pub const STREAMS: usize = 4;
 
+/// One frame of a camera: four key frames of 640x480. Half of it refuses a noisy one, twice serves nobody.
+pub const CAMERA_FRAME: usize = 256 * 1024;
+
 /// What a stream keeps for late joiners and slow viewers: bytes, and span between its key frame and
 /// its newest frame. One group of pictures of scrolling 1080p is about 2 MB in 10 s.
 pub const CACHE_BYTES: usize = 8 * 1024 * 1024;

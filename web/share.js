@@ -4,6 +4,7 @@
 // sees of it. Does not decide whether it may start: a ticket says so. What is shown of a screen is share/screen.js, the
 // bar share/bar.js; a session of kind `cobrowse` shows the page itself, by share/page.js, and asks nothing more until the
 // visitor wants to show a screen instead. Called by porchlight.js, and by any page that holds a ticket.
+import { CameraSeat } from "./lib/camera-seat.js";
 import { Socket } from "./lib/socket.js";
 import { isSystemRefusal } from "./lib/steps.js";
 import { openBar } from "./share/bar.js";
@@ -52,7 +53,7 @@ const RESUME_MS = 60_000;
  * @property {(request: ControlRequest) => boolean | void} [onControl] false: not answered. Then the visitor is asked where
  *   a page is shown, and else the request is rejected
  * @property {(name: string, detail: any) => void} [onEvent] `share participants participant control input point chat
- *   permission steps ended`
+ *   permission steps camera cameraFailed ended`
  */
 
 /** What a left page has kept. @typedef {{ server: string, sessionId: string, resumeToken: string, lostAt: number, note?: any }} KeptShare */
@@ -110,6 +111,8 @@ export class Share {
   #controller = "";
   /** What agents point at. */
   #marks;
+  /** Seeing an agent's camera; an agent who shows its screen may show its own. */
+  camera;
   /** @type {string | undefined} */
   #resumeToken;
   /** @type {Map<string, Participant>} */
@@ -133,8 +136,14 @@ export class Share {
       onWelcome: (message) => this.#attached(message),
       onMessage: (message) => this.#receive(message),
       onState: (state, closing) => this.#socketState(state, closing?.name),
+      onBinary: (data) => this.camera.data(data),
       giveUpMs: RESUME_MS,
     });
+    const onEvent = (/** @type {string} */ name, /** @type {any} */ detail) => {
+      if (name === "camera") this.#emit(name, { name: this.camera.name });
+      else this.#emit("cameraFailed", detail);
+    };
+    this.camera = new CameraSeat({ ...options, socket: this.#socket, onEvent });
     if (options.kind === "cobrowse") {
       this.#publisher = this.#page = new PagePublisher({ ...this.#line, onFailure: (why) => this.#failed(why) });
     } else {
@@ -289,11 +298,13 @@ export class Share {
     if (!!message.paused !== this.#paused) this.#socket.send({ type: this.#paused ? "pause" : "resume" });
     this.#publisher.connected();
     this.#controlled(message.control ?? {});
+    this.camera.attached(message);
     this.#show();
   }
 
   /** @param {Message} message */
   #receive(message) {
+    if (this.camera.receive(message)) return;
     switch (message.type) {
       case "keyFrameRequest":
         return this.#publisher.requestKey();
@@ -385,6 +396,7 @@ export class Share {
   #socketState(state, reason) {
     if (state === "online") return;
     this.#publisher.disconnected();
+    this.camera.disconnected();
     // Whoever was in the session once and is refused now comes too late.
     if (state === "stopped") this.#finish(reason === "ended" || this.#resumeToken ? "ended" : "failed");
     else this.#show();
@@ -497,6 +509,7 @@ export class Share {
     this.#screen?.close();
     this.#page?.close();
     this.#marks.close();
+    this.camera.close();
     this.#controlled({});
     const here = [this.#ownEnd, "capture_denied", "guest_left"].includes(reason);
     if (here) this.#dialog?.close();

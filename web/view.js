@@ -9,6 +9,7 @@
 // how it is decoded (lib/decoder.js, view/page.js) or placed (lib/stage.js), nor whether control is granted: the server does, and
 // drops input without a grant whatever is sent here.
 
+import { CameraSeat } from "./lib/camera-seat.js";
 import { decodableFamilies, PictureDecoder } from "./lib/decoder.js";
 import { Emitter } from "./lib/emitter.js";
 import { Figures } from "./lib/figures.js";
@@ -65,6 +66,7 @@ const RESUME_MS = 60_000;
  * @property {Attached} attached
  * @property {ParticipantsChange} participants
  * @property {Control} control
+ * @property {CameraSeat} camera an agent's camera is shown, or no longer
  * @property {{ kind: string | undefined }} shows what the picture is of: `cobrowse` the page itself, `screen` pixels
  * @property {{ steps: string[] }} steps what the guest has to do on its device (lib/steps.js)
  * @property {{ text: string, participantId: string, participant?: Participant }} chat
@@ -123,6 +125,8 @@ export class Viewer extends Emitter {
   control = { state: "off" };
   /** Fit, zoom and pan. */
   stage;
+  /** Seeing an agent's camera, and showing one. */
+  camera;
 
   /**
    * @param {object} options
@@ -155,6 +159,7 @@ export class Viewer extends Emitter {
       giveUpMs: RESUME_MS,
       env,
     });
+    this.camera = new CameraSeat({ socket: this.#socket, onEvent: (name, detail) => this.emit(name, detail) });
   }
 
   get state() {
@@ -271,12 +276,14 @@ export class Viewer extends Emitter {
     this.emit("control", this.control);
     this.emit("steps", { steps: attached.steps ?? [] });
     this.emit("shows", { kind: this.#shows });
+    this.camera.attached(/** @type {any} */ (attached));
     this.#show();
   }
 
   /** @param {Message} message */
   #receive(message) {
     this.#heardAt = performance.now();
+    if (this.camera.receive(message)) return;
     const body = /** @type {any} */ (message);
     switch (message.type) {
       case "participant":
@@ -330,6 +337,7 @@ export class Viewer extends Emitter {
   #socketChanged(state, closing) {
     // Who comes when it is over hears why from the close alone.
     const said = closing?.name === "ended" ? closing.reason : undefined;
+    if (state !== "online") this.camera.disconnected();
     if (state === "stopped") this.#end(this.#endReason ?? said ?? closing?.name ?? "lost");
     else this.#show();
   }
@@ -340,6 +348,7 @@ export class Viewer extends Emitter {
     this.#endReason = reason;
     for (const timer of [this.#ackTimer, this.#settleTimer, this.#catchUpTimer, this.#watchTimer]) clearTimeout(timer);
     this.#releaseHeld();
+    this.camera.close();
     this.#decoder.close();
     this.#show();
     this.#socket.close();
@@ -393,6 +402,7 @@ export class Viewer extends Emitter {
       return;
     }
     if (frame.stream === Stream.SCREEN) this.#admit(frame);
+    else this.camera.frame(frame);
   }
 
   /** @param {Frame} frame */
@@ -405,10 +415,8 @@ export class Viewer extends Emitter {
       return this.#askForKeyFrame();
     }
     if (frame.encrypted || !agreed || !(page || frame.type === FrameType.VIDEO || frame.type === FrameType.IMAGE)) {
-      this.#cannotShow(
-        frame.encrypted ? "the picture is end-to-end encrypted" : `frames of type ${frame.type} are no pictures`,
-      );
-      return;
+      const why = frame.encrypted ? "the picture is end-to-end encrypted" : `frames of type ${frame.type} are no pictures`;
+      return this.#cannotShow(why);
     }
     if (page) return this.#admitPage(frame);
     const verdict = this.#gate.admit(frame, this.#decoder.queued);

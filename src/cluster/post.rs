@@ -25,6 +25,7 @@ use super::NodeId;
 use crate::ids::{AgentId, GroupId, SessionId, VisitorKey};
 use crate::limits;
 use crate::wire::agent::Record;
+use crate::wire::frame::Source;
 use crate::wire::session::{Role, Side};
 use crate::wire::visitor::Visibility;
 
@@ -155,11 +156,11 @@ pub enum Letter {
         reason: String,
     },
     /// Home to edge: where a session's frames come from.
-    Stage(SessionId, StageFacts),
+    Stage(SessionId, Source, StageFacts),
     /// Edge to home: somebody needs a key frame of this stream.
     Key(SessionId, u32),
     /// The viewers that a node has, or, from the home to the publisher's node, that all others have.
-    Viewers(SessionId, Vec<ViewerFacts>),
+    Viewers(SessionId, Source, Vec<ViewerFacts>),
     /// Edge to home: frames and bytes taken of the publisher since the last such letter.
     Relayed(SessionId, u64, u64),
     /// A question that is answered once, by its number, as JSON.
@@ -180,7 +181,7 @@ impl Letter {
             Self::Said { text, .. } => text.len(),
             Self::Tell { text, .. } => text.len(),
             Self::Ask(_, text) | Self::Answer(_, text) => text.len(),
-            Self::Viewers(_, viewers) => viewers.len() * 24,
+            Self::Viewers(_, _, viewers) => viewers.len() * 24,
             _ => 0,
         };
         64 + fields

@@ -58,6 +58,7 @@ impl Hub {
                 self.presence(&key, Input::Ended);
             }
         }
+        self.recheck_cameras(&group);
         let settings = Text::of(&ToAgent::Settings { settings: agent_settings(&group) });
         for agent in self.agents.iter().filter(|agent| agent.key.group == *id) {
             agent.connection.outbox.push(settings.clone());

@@ -1,11 +1,14 @@
-//! The frames of one live session: the publisher's task puts them in, each viewer's task takes them out.
+//! The frames of one source of a live session: the publisher's task puts them in, each viewer's task takes them out.
 //!
 //! Wraps the rules of [`crate::model::relay`] in one short lock. Nothing here waits for anybody.
+
+mod seat;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+pub use seat::{Look, Seat, Watching};
 use smallvec::SmallVec;
 
 use super::registry::Connection;
@@ -13,13 +16,15 @@ use crate::clock::Tick;
 use crate::ids::ConnectionId;
 use crate::limits::{self, Limits};
 use crate::model::event::Relayed;
-use crate::model::relay::{Cache, Cursor, Frame, KeyFrameRequests, Shed, Step, Stream};
+use crate::model::relay::{Cache, Frame, KeyFrameRequests, Stream};
 use crate::telemetry::Meters;
+use crate::wire::frame::Source;
 use crate::wire::session::LiveEdge;
 
-/// The streams of one session and who watches them.
+/// The streams of one source of a session, and who watches them.
 #[derive(Debug)]
 pub struct Relay {
+    source: Source,
     limits: Arc<Limits>,
     state: Mutex<State>,
     viewers: RwLock<Vec<Arc<Viewer>>>,
@@ -31,7 +36,11 @@ struct State {
     requests: KeyFrameRequests,
     /// Whose frames are taken; nobody's while the publisher is away, paused or the session is over.
     publisher: Option<ConnectionId>,
+    /// Connections whose frames were taken before: what they still send was on its way.
+    former: SmallVec<[ConnectionId; 1]>,
     paused: bool,
+    /// Raised whenever the frames are of another camera, which counts its own from the start.
+    era: u64,
     relayed: Relayed,
     far: Far,
 }
@@ -94,18 +103,20 @@ pub enum Taken {
 }
 
 impl Relay {
-    /// Nobody publishes and nobody watches yet.
-    pub fn new(limits: Arc<Limits>) -> Self {
+    /// Nobody publishes and nobody watches yet. Without anybody's camera there is nothing that could be seen of one.
+    pub fn new(source: Source, limits: Arc<Limits>) -> Self {
         let requests = KeyFrameRequests::new(limits.key_frame_spacing);
         let state = State {
             streams: SmallVec::new(),
             requests,
             publisher: None,
-            paused: false,
+            former: SmallVec::new(),
+            paused: source == Source::Camera,
+            era: 0,
             relayed: Relayed::default(),
             far: Far::default(),
         };
-        Self { limits, state: Mutex::new(state), viewers: RwLock::default() }
+        Self { source, limits, state: Mutex::new(state), viewers: RwLock::default() }
     }
 
     /// Takes a frame of a connection. Wakes the viewers, waits for none.
@@ -170,12 +181,21 @@ impl Relay {
     /// Makes a connection the only one whose frames are taken. What an earlier one sent stays in view
     /// until the new one's first key frame.
     pub fn set_publisher(&self, connection: ConnectionId) {
-        self.state.lock().publisher = Some(connection);
+        let mut state = self.state.lock();
+        state.step_down();
+        state.former.retain(|former| *former != connection);
+        state.publisher = Some(connection);
     }
 
     /// Nobody on this node publishes.
     pub fn no_publisher(&self) {
-        self.state.lock().publisher = None;
+        self.state.lock().step_down();
+    }
+
+    /// Whether frames of a connection are taken, or were.
+    pub fn has_published(&self, connection: ConnectionId) -> bool {
+        let state = self.state.lock();
+        state.publisher == Some(connection) || state.former.contains(&connection)
     }
 
     /// Takes frames that another node sends under this term, or none at all.
@@ -222,6 +242,11 @@ impl Relay {
         self.state.lock().streams.iter().map(|(id, _)| *id).collect()
     }
 
+    /// What it relays.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
     /// Whose frames are taken.
     pub fn publisher(&self) -> Option<ConnectionId> {
         self.state.lock().publisher
@@ -236,12 +261,19 @@ impl Relay {
         }
     }
 
+    /// Forgets all that was shown, and how far each viewer was with it: what comes is of another camera.
+    pub fn begin_anew(&self) {
+        let mut state = self.state.lock();
+        state.streams.clear();
+        state.era += 1;
+    }
+
     /// Lets a connection watch until the returned seat is dropped.
     pub fn watch(self: &Arc<Self>, connection: Arc<Connection>, meters: Arc<Meters>) -> Seat {
         let viewer =
             Arc::new(Viewer { connection, sent: AtomicU64::new(0), lagging: AtomicBool::new(false) });
         self.viewers.write().push(Arc::clone(&viewer));
-        Seat { relay: Arc::clone(self), viewer, meters, cursors: SmallVec::new() }
+        Seat::new(Arc::clone(self), viewer, meters)
     }
 
     /// The newest frame of each stream.
@@ -263,7 +295,7 @@ impl Relay {
         self.state.lock().requests.on_deadline(now)
     }
 
-    /// Whether a viewer that comes now should ask for key frames, and of which streams: the screen if
+    /// Whether a viewer that comes now should ask for key frames, and of which streams: the one there always is if
     /// nothing is there yet, and every stream whose cache is not worth showing.
     pub fn stale_streams(&self, now: Tick) -> SmallVec<[u32; 1]> {
         let state = self.state.lock();
@@ -272,7 +304,7 @@ impl Relay {
             return SmallVec::new();
         }
         if state.streams.is_empty() {
-            return SmallVec::from_slice(&[0]);
+            return SmallVec::from_slice(&[self.source.stream()]);
         }
         state.streams.iter().filter(|(_, s)| s.cache(now) != Cache::Fresh).map(|(id, _)| *id).collect()
     }
@@ -295,6 +327,9 @@ impl Relay {
     /// Bytes sent so far and whether it is lagging, of each viewer on any node.
     pub fn viewers(&self) -> Vec<(ConnectionId, u64, bool)> {
         let mut all = self.viewers_here();
+        // Who shows a camera is there to see those of others, but not its own.
+        let publisher = self.publisher();
+        all.retain(|(id, ..)| Some(*id) != publisher);
         all.extend_from_slice(&self.state.lock().far.viewers);
         all
     }
@@ -310,6 +345,17 @@ impl Relay {
 }
 
 impl State {
+    fn step_down(&mut self) {
+        if let Some(before) = self.publisher.take()
+            && !self.former.contains(&before)
+        {
+            if self.former.len() >= limits::VIEWERS {
+                self.former.remove(0);
+            }
+            self.former.push(before);
+        }
+    }
+
     fn position(&self, id: u32) -> Option<usize> {
         self.streams.iter().position(|(stream, _)| *stream == id)
     }
@@ -348,100 +394,6 @@ impl Out {
     }
 }
 
-/// A viewer's place: its cursors, and its entry in the list for as long as this lives.
-#[derive(Debug)]
-pub struct Seat {
-    relay: Arc<Relay>,
-    viewer: Arc<Viewer>,
-    meters: Arc<Meters>,
-    cursors: SmallVec<[(u32, Cursor); 1]>,
-}
-
-/// What one look into the relay yielded.
-#[derive(Debug, Default)]
-pub struct Look {
-    /// Frames to send, in order.
-    pub frames: SmallVec<[Frame; 8]>,
-    /// Streams of which frames were just lost.
-    pub lost: SmallVec<[u32; 1]>,
-    shed: Shed,
-}
-
-impl Seat {
-    /// Takes frames until about `budget` bytes are taken.
-    pub fn look(&mut self, now: Tick, budget: usize) -> Look {
-        let mut look = Look::default();
-        let mut taken = 0;
-        let state = self.relay.state.lock();
-        for (id, stream) in &state.streams {
-            let at = match self.cursors.iter().position(|(cursor, _)| cursor == id) {
-                Some(at) => at,
-                None => {
-                    self.cursors.push((*id, Cursor::join(stream, now)));
-                    self.cursors.len() - 1
-                }
-            };
-            let cursor = &mut self.cursors[at].1;
-            while taken < budget {
-                match cursor.next(stream, now) {
-                    Step::Send(frame) => {
-                        taken += frame.bytes.len();
-                        look.frames.push(frame);
-                    }
-                    Step::Wait => break,
-                    Step::Lost => look.lost.push(*id),
-                }
-            }
-            let shed = cursor.take_shed();
-            look.shed.layer += shed.layer;
-            look.shed.lagging += shed.lagging;
-        }
-        drop(state);
-        self.viewer.sent.fetch_add(taken as u64, Ordering::Relaxed);
-        self.meters.frames_out.increment(look.frames.len() as u64);
-        self.meters.frame_bytes_out.increment(taken as u64);
-        self.meters.frames_shed_layer.increment(look.shed.layer);
-        self.meters.frames_shed_lagging.increment(look.shed.lagging);
-        if look.lost.is_empty() && look.frames.iter().any(|frame| frame.header.is_key()) {
-            self.set_lagging(false);
-        }
-        look
-    }
-
-    /// The viewer has drawn a frame.
-    pub fn ack(&mut self, stream: u32, sequence: u32, now: Tick) {
-        if let Some((_, cursor)) = self.cursors.iter_mut().find(|(id, _)| *id == stream) {
-            cursor.ack(sequence, now);
-        }
-    }
-
-    /// Since when the viewer was sent frames and drew nothing new, over all streams.
-    pub fn stalled_since(&self) -> Option<Tick> {
-        self.cursors.iter().filter_map(|(_, cursor)| cursor.stalled_since()).min()
-    }
-
-    /// Notes that the viewer loses frames; true when that is new.
-    pub fn mark_lagging(&self) -> bool {
-        self.set_lagging(true)
-    }
-
-    /// True when that is a change.
-    fn set_lagging(&self, lagging: bool) -> bool {
-        let changed = self.viewer.lagging.swap(lagging, Ordering::Relaxed) != lagging;
-        if changed {
-            self.meters.viewers_lagging.increment(if lagging { 1.0 } else { -1.0 });
-        }
-        changed
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.set_lagging(false);
-        self.relay.viewers.write().retain(|viewer| !Arc::ptr_eq(viewer, &self.viewer));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -471,7 +423,7 @@ mod tests {
 
     #[test]
     fn after_a_gap_nothing_is_taken_of_another_node_but_a_key_frame() {
-        let relay = Arc::new(Relay::new(Arc::default()));
+        let relay = Arc::new(Relay::new(Source::Screen, Arc::default()));
         let registry = Arc::new(Registry::new(Arc::default()));
         let viewer = registry.admit(SocketKind::Session, Tick(0));
         let mut seat = relay.watch(Arc::clone(&viewer), Meters::new().0);
@@ -502,7 +454,7 @@ mod tests {
 
     #[test]
     fn frames_go_to_other_nodes_from_a_key_frame_on() {
-        let relay = Relay::new(Arc::default());
+        let relay = Relay::new(Source::Screen, Arc::default());
         let publisher = ConnectionId(1);
         relay.set_publisher(publisher);
         let publish = |sequence, group, key| relay.publish_on(publisher, frame(sequence, group, key)).1;

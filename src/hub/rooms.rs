@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::Hub;
 use super::registry::Connection;
-use super::relay::{Relay, Seat, Taken};
+use super::relay::{Relay, Taken, Watching};
 use super::remote::edge::Far;
 use super::remote::replica::Place;
 use super::sessions::{LiveSession, UNREACHED, Whereabouts};
@@ -20,7 +20,7 @@ use crate::model::session::{Answer, Input, Say, SessionError};
 use crate::model::ticket::Token;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
-use crate::wire::frame::{self, FrameType};
+use crate::wire::frame::{self, FrameHeader, FrameType, Source};
 use crate::wire::message::{Text, clip};
 use crate::wire::session::{Attach, Codec, FromParticipant, Role, Side, ToParticipant};
 use crate::wire::visitor::SessionKind;
@@ -38,8 +38,8 @@ pub struct Participant {
 enum Room {
     /// On this node.
     Here(Arc<LiveSession>, ParticipantId),
-    /// On another: what leads there, and its frames.
-    There(Far, Place),
+    /// On another: what leads there, its frames, and those of an agent's camera.
+    There(Far, Place, Place),
 }
 
 impl Hub {
@@ -49,7 +49,7 @@ impl Hub {
         connection: &Arc<Connection>,
         attach: Attach,
         id: Option<u64>,
-    ) -> Result<(Participant, Option<Seat>), Close> {
+    ) -> Result<(Participant, Option<Watching>), Close> {
         let refused = || Close::new(CloseCode::Unauthorized, "ticket or token is wrong, used or expired");
         let (text, first) = match (&attach.ticket, &attach.resume_token) {
             (Some(ticket), None) => (ticket, true),
@@ -83,14 +83,16 @@ impl Hub {
             Err(SessionError::Ended(reason)) => return Err(Close::new(CloseCode::Ended, reason.as_str())),
             Err(error) => return Err(Close::told(CloseCode::Forbidden, error.to_string())),
         };
-        if let ToParticipant::Attached { live, title, .. } = &mut *message {
+        if let ToParticipant::Attached { live, title, agent_video, .. } = &mut *message {
             *live = session.relay.live_edges();
+            live.extend(session.relay_of(Source::Camera).live_edges());
             title.clone_from(&session.title);
+            *agent_video = self.agent_video(&session, participant);
         }
         connection.outbox.push_first(Text::answer(id, &*message));
         self.stage_enters(&session, connection.id, role);
-        let seat = (role == Role::Viewer && !connection.is_stub())
-            .then(|| session.relay.watch(Arc::clone(connection), Arc::clone(&self.meters)));
+        let sources = Source::ALL.map(|source| session.relay_of(source));
+        let seat = (!connection.is_stub()).then(|| self.watching(connection, role, sources));
         let adopted = session.adopted.load(Ordering::Relaxed);
         let participant = Participant {
             hub: Arc::clone(self),
@@ -104,11 +106,22 @@ impl Hub {
             participant.want_key_frame(0);
         }
         if seat.is_some() {
-            for stream in participant.relay().stale_streams(self.clock.tick()) {
-                participant.want_key_frame(stream);
+            for source in Source::ALL {
+                if role == Role::Viewer || source == Source::Camera {
+                    for stream in participant.relay_of(source).stale_streams(self.clock.tick()) {
+                        participant.want_key_frame(stream);
+                    }
+                }
             }
         }
         Ok((participant, seat))
+    }
+
+    /// Seats at a session's relays: everybody sees a camera, and viewers the screen.
+    fn watching(&self, connection: &Arc<Connection>, role: Role, relays: [&Arc<Relay>; 2]) -> Watching {
+        let watch = |relay: &Arc<Relay>| relay.watch(Arc::clone(connection), Arc::clone(&self.meters));
+        let [screen, camera] = relays;
+        Watching::new((role == Role::Viewer).then(|| watch(screen)), watch(camera))
     }
 
     /// The same at a session of another node. Nothing is shown before that node has let the participant in.
@@ -119,7 +132,7 @@ impl Hub {
         session: SessionId,
         mut attach: Attach,
         id: Option<u64>,
-    ) -> Result<(Participant, Option<Seat>), Close> {
+    ) -> Result<(Participant, Option<Watching>), Close> {
         if connection.is_stub() {
             // The node that asks will find the way itself when it asks again.
             return Err(UNREACHED);
@@ -128,16 +141,17 @@ impl Hub {
             decodes.retain(|codec| *codec != Codec::Other);
         }
         let attach = serde_json::to_string(&attach).expect("what has no name was taken out");
-        let mut place = self.replica_place(session, node);
+        let mut place = self.replica_place(session, Source::Screen, node);
+        let mut camera = self.replica_place(session, Source::Camera, node);
         let door = Door::Participant { session, attach, id };
         let (far, confirmed) = self.wire_participant(node, connection, door).await?;
         let (role, side) = (confirmed.role, confirmed.side);
-        let relay = &place.replica().relay;
-        let seat =
-            (role == Role::Viewer).then(|| relay.watch(Arc::clone(connection), Arc::clone(&self.meters)));
+        let relays = [&place.replica().relay, &camera.replica().relay];
+        let seat = self.watching(connection, role, relays);
         place.let_in(role, &confirmed.streams);
-        let room = Room::There(far, place);
-        Ok((Participant { hub: Arc::clone(self), room, role, side, connection: connection.id }, seat))
+        camera.let_in(role, &[]);
+        let room = Room::There(far, place, camera);
+        Ok((Participant { hub: Arc::clone(self), room, role, side, connection: connection.id }, Some(seat)))
     }
 }
 
@@ -161,52 +175,75 @@ impl Participant {
         }
     }
 
-    /// The frames of its session, as this node has them.
-    pub fn relay(&self) -> &Arc<Relay> {
-        match &self.room {
-            Room::Here(session, _) => &session.relay,
-            Room::There(_, place) => &place.replica().relay,
+    /// The frames of a source of its session, as this node has them.
+    pub fn relay_of(&self, source: Source) -> &Arc<Relay> {
+        match (&self.room, source) {
+            (Room::Here(session, _), source) => session.relay_of(source),
+            (Room::There(_, screen, _), Source::Screen) => &screen.replica().relay,
+            (Room::There(_, _, camera), Source::Camera) => &camera.replica().relay,
+        }
+    }
+
+    /// Whether frames of a source are taken of it now.
+    pub fn publishes(&self, source: Source) -> bool {
+        match source {
+            Source::Screen => self.role == Role::Publisher,
+            Source::Camera => self.relay_of(source).publisher() == Some(self.connection),
         }
     }
 
     fn session(&self) -> SessionId {
         match &self.room {
             Room::Here(session, _) => session.id,
-            Room::There(_, place) => place.replica().session,
+            Room::There(_, screen, _) => screen.replica().session,
         }
     }
 
     fn want_key_frame(&self, stream: u32) {
         match &self.room {
             Room::Here(session, _) => self.hub.want_key_frame(session, stream),
-            Room::There(_, place) => self.hub.replica_wants_key(place.replica(), stream),
+            Room::There(_, screen, camera) => {
+                let place = if Source::of(stream) == Source::Camera { camera } else { screen };
+                self.hub.replica_wants_key(place.replica(), stream);
+            }
         }
     }
 
     /// Tells other nodes what was taken and shown here. Called about once a second.
     pub fn figures(&self) {
         match &self.room {
-            Room::Here(session, _) if self.role == Role::Viewer => self.hub.viewers_here_changed(session),
-            Room::Here(..) => {}
-            Room::There(_, place) => self.hub.replica_figures(place.replica()),
+            Room::Here(session, _) => {
+                if self.role == Role::Viewer {
+                    self.hub.viewers_here_changed(session, Source::Screen);
+                }
+                self.hub.viewers_here_changed(session, Source::Camera);
+            }
+            Room::There(_, screen, camera) => {
+                self.hub.replica_figures(screen.replica());
+                self.hub.replica_figures(camera.replica());
+            }
         }
     }
 
     /// Takes a frame of the publisher. What is refused closes the connection: a client that sends wrong
     /// frames would go on doing so.
     pub fn publish(&self, bytes: Bytes) -> Result<(), Close> {
-        if self.role != Role::Publisher {
+        let header = frame::parse(&bytes);
+        let source = header.as_ref().map_or(Source::Screen, |header| Source::of(header.stream));
+        if self.role != Role::Publisher && source == Source::Screen {
             return Err(Close::new(CloseCode::Forbidden, "only the publisher may send frames"));
         }
-        let header =
-            frame::parse(&bytes).map_err(|error| Close::told(CloseCode::BadMessage, error.to_string()))?;
-        self.only_what_was_agreed(header.kind)?;
+        let header = header.map_err(|error| Close::told(CloseCode::BadMessage, error.to_string()))?;
+        match source {
+            Source::Screen => self.only_what_was_agreed(header.kind)?,
+            Source::Camera => self.only_its_camera(&header, bytes.len())?,
+        }
         let meters = &self.hub.meters;
         meters.frames_in.increment(1);
         meters.frame_bytes_in.increment(bytes.len() as u64);
         let frame = Frame { header, bytes, at: self.hub.clock.tick() };
         let whole = frame.bytes.clone();
-        let (taken, stamp) = self.relay().publish_on(self.connection, frame);
+        let (taken, stamp) = self.relay_of(source).publish_on(self.connection, frame);
         if let Some(stamp) = stamp {
             self.hub.send_far(self.session(), stamp, whole);
         }
@@ -236,10 +273,27 @@ impl Participant {
         Err(Close::told(CloseCode::BadMessage, format!("no such frames where {kind} is shown")))
     }
 
+    /// A camera's frames are taken of who was let show it. What was on its way when that ended does no harm.
+    fn only_its_camera(&self, header: &FrameHeader, bytes: usize) -> Result<(), Close> {
+        if !self.relay_of(Source::Camera).has_published(self.connection) {
+            self.hub.meters.refusal("camera");
+            return Err(Close::new(CloseCode::Forbidden, "only an agent that shows its camera may send it"));
+        }
+        if !matches!(header.kind, FrameType::Video | FrameType::Image) {
+            return Err(Close::new(CloseCode::BadMessage, "a camera has video chunks and images alone"));
+        }
+        let limit = limits::CAMERA_FRAME;
+        if bytes > limit {
+            let reason = format!("frame of {bytes} bytes of a camera exceeds {limit}");
+            return Err(Close::told(CloseCode::BadMessage, reason));
+        }
+        Ok(())
+    }
+
     /// Passes a message on if the session lives on another node, which answers it; false where it is to be taken
     /// here, as everything about frames is.
     pub fn passes_on(&self, message: &FromParticipant, text: &str) -> bool {
-        let Room::There(far, place) = &self.room else { return false };
+        let Room::There(far, place, _) = &self.room else { return false };
         let about_frames = matches!(message, FromParticipant::KeyFrameRequest(_) | FromParticipant::Ack(_));
         if !about_frames {
             // What it leads to may be the end: whoever writes down what was relayed is to know it first.
@@ -255,7 +309,7 @@ impl Participant {
         connection: &Connection,
         message: FromParticipant,
         id: Option<u64>,
-        seat: Option<&mut Seat>,
+        seat: Option<&mut Watching>,
     ) {
         let ok = || {
             if id.is_some() {
@@ -275,18 +329,18 @@ impl Participant {
     }
 
     /// Takes one text message; what it is answered with goes to the same connection.
-    fn take(&self, message: FromParticipant, seat: Option<&mut Seat>) -> Result<(), Refusal> {
+    fn take(&self, message: FromParticipant, seat: Option<&mut Watching>) -> Result<(), Refusal> {
         let what = match message {
             FromParticipant::Attach(_) => {
                 return Err(Refusal::new(ErrorCode::WrongState, "this connection is attached already"));
             }
             FromParticipant::KeyFrameRequest(wanted) => {
-                self.only(Role::Viewer, "only a viewer may ask for key frames")?;
+                self.only_viewers(wanted.stream, "only a viewer may ask for key frames")?;
                 self.want_key_frame(wanted.stream);
                 return Ok(());
             }
             FromParticipant::Ack(ack) => {
-                self.only(Role::Viewer, "only a viewer acknowledges frames")?;
+                self.only_viewers(ack.stream, "only a viewer acknowledges frames")?;
                 if let Some(seat) = seat {
                     seat.ack(ack.stream, ack.seq, self.hub.clock.tick());
                 }
@@ -309,6 +363,11 @@ impl Participant {
             FromParticipant::Resume(_) => Say::Resume,
             FromParticipant::Shows(shows) => Say::Shows(shows.kind),
             FromParticipant::Point(at) => Say::Point(at),
+            FromParticipant::StartCamera(_) => match &self.room {
+                Room::Here(session, me) => Say::StartCamera(self.hub.camera_right(session, *me)?),
+                Room::There(..) => return Ok(()),
+            },
+            FromParticipant::StopCamera(_) => Say::StopCamera,
             FromParticipant::Chat(chat) => Say::Chat(Arc::from(clip(&chat.text, limits::CHAT_BYTES))),
             FromParticipant::Leave(_) => Say::Leave,
             FromParticipant::End(end) => Say::End { reason: end.reason },
@@ -320,16 +379,16 @@ impl Participant {
     }
 
     /// This viewer has lost frames: it is told once, and the publisher is asked for a key frame.
-    pub fn lost(&self, seat: &Seat, streams: &[u32]) {
-        self.lagging(seat, streams.first().copied().unwrap_or_default());
+    pub fn lost(&self, seat: &Watching, streams: &[u32]) {
         for &stream in streams {
+            self.lagging(seat, stream);
             self.want_key_frame(stream);
         }
     }
 
     /// This viewer is behind by more than it may be.
-    pub fn lagging(&self, seat: &Seat, stream: u32) {
-        if seat.mark_lagging()
+    pub fn lagging(&self, seat: &Watching, stream: u32) {
+        if seat.mark_lagging(stream)
             && let Some(connection) = self.hub.registry.get(self.connection)
         {
             let since = self.hub.clock.now().wall;
@@ -337,8 +396,10 @@ impl Participant {
         }
     }
 
-    fn only(&self, role: Role, why: &'static str) -> Result<(), Refusal> {
-        if self.role == role { Ok(()) } else { Err(Refusal::new(ErrorCode::Forbidden, why)) }
+    /// A camera is for everybody, and the screen for those who do not show it.
+    fn only_viewers(&self, stream: u32, why: &'static str) -> Result<(), Refusal> {
+        let watches = self.role == Role::Viewer || Source::of(stream) == Source::Camera;
+        if watches { Ok(()) } else { Err(Refusal::new(ErrorCode::Forbidden, why)) }
     }
 }
 
@@ -346,7 +407,7 @@ impl Drop for Participant {
     fn drop(&mut self) {
         let (session, participant) = match &self.room {
             Room::Here(session, participant) => (session, *participant),
-            Room::There(_, place) => return self.hub.replica_relayed(place.replica()),
+            Room::There(_, screen, _) => return self.hub.replica_relayed(screen.replica()),
         };
         self.hub.stage_leaves(session, self.connection, self.role);
         let lost = Input::Lost { participant, connection: self.connection };

@@ -1,6 +1,8 @@
 //! Requests and sessions of this node: finding them, driving them, performing what they say.
 
 mod adopted;
+mod camera;
+mod frames;
 mod perform;
 mod room;
 mod saved;
@@ -36,8 +38,7 @@ use crate::model::request::Question;
 use crate::model::session::{Answer, Asker, EndReason, Input, Output, Session, SessionError, Setup, View};
 use crate::wire::agent::{Record, RequestState};
 use crate::wire::error::{ErrorCode, Refusal};
-use crate::wire::message::Text;
-use crate::wire::session::ToParticipant;
+use crate::wire::frame::Source;
 use crate::wire::visitor::{SessionKind, TermsShown};
 
 /// A session and its frames.
@@ -68,7 +69,9 @@ pub struct LiveSession {
     /// Its frames.
     pub relay: Arc<Relay>,
     /// Who publishes and watches on which node.
-    pub(super) stage: Mutex<Stage>,
+    stage: Mutex<Stage>,
+    /// The same of an agent's camera.
+    camera: (Arc<Relay>, Mutex<Stage>),
     /// What it posts to the record's feed.
     pub(super) chatter: Mutex<Chatter>,
     /// What guests read above the screen.
@@ -319,6 +322,7 @@ impl Hub {
     /// A session with what belongs to it, its first outputs still to be performed.
     fn live(&self, about: About, machine: Session, out: Vec<Output>) -> Arc<LiveSession> {
         let About { id, request, group, visitor, kind, terms, control, record, asker, logged, title } = about;
+        let relay = |source| Arc::new(Relay::new(source, Arc::clone(&self.limits)));
         Arc::new(LiveSession {
             id,
             request,
@@ -338,8 +342,9 @@ impl Hub {
             barred: AtomicBool::new(false),
             adopted: AtomicBool::new(false),
             saving: saved::Saving::default(),
-            relay: Arc::new(Relay::new(Arc::clone(&self.limits))),
-            stage: Mutex::default(),
+            relay: relay(Source::Screen),
+            stage: Mutex::new(Stage::new(Source::Screen)),
+            camera: (relay(Source::Camera), Mutex::new(Stage::new(Source::Camera))),
             driver: Driver::new(machine, out),
             steps: AtomicU64::new(0),
             scheduled: AtomicU64::new(u64::MAX),
@@ -403,31 +408,6 @@ impl Hub {
         session.scheduled.store(u64::MAX, Ordering::Relaxed);
         let now = self.clock.now();
         self.drive_with(&session, |machine, out| machine.on_deadline(now, out));
-    }
-
-    pub(super) fn key_frame_due(self: &Arc<Self>, id: SessionId) {
-        let Some(session) = self.sessions.routed(id) else { return self.replica_key_due(id) };
-        if let Some(stream) = session.relay.due_key_frame(self.clock.tick()) {
-            self.ask_for_key_frame(&session, stream);
-        }
-    }
-
-    /// Somebody needs a key frame: the publisher is asked, but not too often.
-    pub(super) fn want_key_frame(self: &Arc<Self>, session: &Arc<LiveSession>, stream: u32) {
-        let (now, later) = session.relay.want_key_frame(stream, self.clock.tick());
-        if now {
-            self.ask_for_key_frame(session, stream);
-        } else if let Some(at) = later {
-            self.timers.at(at, Due::KeyFrame(session.id));
-        }
-    }
-
-    pub(super) fn ask_for_key_frame(&self, session: &LiveSession, stream: u32) {
-        let Some(publisher) = session.relay.publisher() else { return };
-        if let Some(connection) = self.registry.get(publisher) {
-            self.meters.key_frame_requests.increment(1);
-            connection.outbox.push(Text::of(&ToParticipant::KeyFrameRequest { stream }));
-        }
     }
 
     /// Ends a session on behalf of an agent or an operator.

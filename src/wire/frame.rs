@@ -52,6 +52,33 @@ impl FrameType {
     }
 }
 
+/// Where a frame comes from. Each source of a session has its own publisher and its own bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The publisher's screen or page, with whatever streams it announces beside it.
+    Screen,
+    /// The camera of an agent.
+    Camera,
+}
+
+impl Source {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Screen, Self::Camera];
+
+    /// The stream that every session may have of it.
+    pub const fn stream(self) -> u32 {
+        match self {
+            Self::Screen => 0,
+            Self::Camera => 1,
+        }
+    }
+
+    /// What a stream is of.
+    pub const fn of(stream: u32) -> Self {
+        if stream == Self::Camera.stream() { Self::Camera } else { Self::Screen }
+    }
+}
+
 /// Bits of the flags byte.
 pub mod flag {
     /// Decodable by itself.

@@ -41,6 +41,10 @@ incoming! {
         "shows" => Shows(Shows),
         /// An agent points at something.
         "point" => Point(Point),
+        /// An agent shows its camera from now on.
+        "startCamera" => StartCamera(Empty),
+        /// It shows it no longer.
+        "stopCamera" => StopCamera(Empty),
         /// Words.
         "chat" => Chat(Chat),
         /// Goes, the session may go on.
@@ -229,6 +233,11 @@ pub struct InputEvent {
     pub text: Option<Box<str>>,
 }
 
+/// The stream that is meant where none is named.
+fn is_screen(stream: &u32) -> bool {
+    *stream == StreamRef::default().stream
+}
+
 /// Whether a participant has a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -310,6 +319,21 @@ pub struct LiveEdge {
     pub seq: u32,
 }
 
+/// Whether an agent may show its camera.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AgentVideo {
+    /// Whether it may.
+    pub allowed: bool,
+    /// Whether its page is to start it by itself.
+    pub starts: bool,
+    /// Why it may not, for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The same for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<&'static str>,
+}
+
 /// What the server sends to a participant.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -348,6 +372,12 @@ pub enum ToParticipant {
         steps: Vec<Step>,
         /// The live edge of each stream: frames before it are history.
         live: Vec<LiveEdge>,
+        /// Whose camera is shown, if anybody's is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        camera: Option<ParticipantId>,
+        /// Whether you may show yours; told to agents.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        agent_video: Option<AgentVideo>,
         /// What every viewer decodes.
         codecs: Vec<Codec>,
         /// Silent seconds after which the client should give up.
@@ -397,8 +427,17 @@ pub enum ToParticipant {
         /// `cobrowse` or `screen`.
         kind: SessionKind,
     },
+    /// An agent's camera is shown from now on, or nobody's any more.
+    Camera {
+        /// Whose.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        participant_id: Option<ParticipantId>,
+    },
     /// What the viewers can take.
     Feedback {
+        /// Of this stream.
+        #[serde(skip_serializing_if = "is_screen")]
+        stream: u32,
         /// Kilobits a second of the slowest viewer that is held back; 0: none is.
         kbps: u64,
         /// The same of the median viewer.

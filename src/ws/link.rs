@@ -21,7 +21,7 @@ use super::socket::{QUEUE_BYTES, ReadError, Received, Socket};
 use crate::clock::Clock;
 use crate::hub::outbox::Item;
 use crate::hub::registry::{Admitted, Connection};
-use crate::hub::relay::Seat;
+use crate::hub::relay::Watching;
 use crate::limits::{self, Rate};
 use crate::wire::close::{Close, CloseCode};
 
@@ -104,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// The same for a viewer, which also takes frames from its seat.
-    pub(super) async fn next_with(&mut self, seat: &mut Seat) -> Event {
+    pub(super) async fn next_with(&mut self, seat: &mut Watching) -> Event {
         poll_fn(|cx| self.poll_next(cx, Some(seat))).await
     }
 
@@ -127,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>, seat: Option<&mut Seat>) -> Poll<Event> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, seat: Option<&mut Watching>) -> Poll<Event> {
         self.connection.outbox.register(cx.waker());
         if self.connection.outbox.is_cut() {
             return Poll::Ready(Event::Over(Over::ByPeer));
@@ -177,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
-        mut seat: Option<&mut Seat>,
+        mut seat: Option<&mut Watching>,
     ) -> Result<Option<SmallVec<[u32; 1]>>, ReadError> {
         loop {
             match self.socket.poll_flush(cx) {

@@ -9,14 +9,15 @@ use super::link::{Event, Link};
 use super::socket::Received;
 use crate::clock::Tick;
 use crate::hub::Hub;
-use crate::hub::relay::Seat;
+use crate::hub::relay::Watching;
 use crate::hub::rooms::Participant;
 use crate::ids::ConnectionId;
 use crate::limits;
 use crate::tls::Stream;
 use crate::wire::close::{Close, CloseCode};
+use crate::wire::frame::Source;
 use crate::wire::message::Text;
-use crate::wire::session::{FromParticipant, Role, ToParticipant};
+use crate::wire::session::{FromParticipant, Role, Side, ToParticipant};
 
 /// How often a participant's connection looks at the time: to tell a publisher what viewers can take, and
 /// to find a viewer stuck.
@@ -26,22 +27,23 @@ const LOOK: Duration = limits::FEEDBACK;
 pub(super) async fn run(hub: &Arc<Hub>, mut link: Link<Stream>) {
     let ended = match hello(hub, &mut link).await {
         Ok((participant, seat)) => {
-            Talk { hub, participant, seat, feedback: Feedback::default(), stuck: Stuck::default() }
-                .run(&mut link)
-                .await
+            let feedback = Source::ALL.map(Feedback::of);
+            Talk { hub, participant, seat, feedback, stuck: Stuck::default() }.run(&mut link).await
         }
         Err(ended) => ended,
     };
     end(hub, link, ended).await;
 }
 
-async fn hello(hub: &Arc<Hub>, link: &mut Link<Stream>) -> Result<(Participant, Option<Seat>), End> {
+async fn hello(hub: &Arc<Hub>, link: &mut Link<Stream>) -> Result<(Participant, Option<Watching>), End> {
     let first = first::<FromParticipant>(hub, link).await?;
     match first.message {
         Ok(FromParticipant::Attach(attach)) => {
             let (participant, seat) = hub.attach(link.connection(), attach, first.id).await?;
             if participant.role() == Role::Publisher {
                 link.allow(hub.limits().frame);
+            } else if participant.side() == Side::Agent {
+                link.allow(limits::CAMERA_FRAME);
             }
             Ok((participant, seat))
         }
@@ -52,8 +54,8 @@ async fn hello(hub: &Arc<Hub>, link: &mut Link<Stream>) -> Result<(Participant, 
 struct Talk<'a> {
     hub: &'a Arc<Hub>,
     participant: Participant,
-    seat: Option<Seat>,
-    feedback: Feedback,
+    seat: Option<Watching>,
+    feedback: [Feedback; 2],
     stuck: Stuck,
 }
 
@@ -125,17 +127,19 @@ impl Talk<'_> {
             }
         }
         self.participant.figures();
-        if self.participant.role() == Role::Publisher {
-            let viewers = self.participant.relay().viewers();
-            if let Some(feedback) = self.feedback.look(now, &viewers) {
-                link.connection().outbox.push(Text::of(&feedback));
+        for feedback in &mut self.feedback {
+            if self.participant.publishes(feedback.source) {
+                let viewers = self.participant.relay_of(feedback.source).viewers();
+                if let Some(news) = feedback.look(now, &viewers) {
+                    link.connection().outbox.push(Text::of(&news));
+                }
             }
         }
         Ok(())
     }
 }
 
-async fn next(link: &mut Link<Stream>, seat: Option<&mut Seat>) -> Event {
+async fn next(link: &mut Link<Stream>, seat: Option<&mut Watching>) -> Event {
     match seat {
         Some(seat) => link.next_with(seat).await,
         None => link.next().await,
@@ -161,14 +165,19 @@ impl Stuck {
 }
 
 /// What a publisher is told of its viewers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Feedback {
+    source: Source,
     last: Option<Tick>,
     sent: HashMap<ConnectionId, u64>,
     told: Option<(usize, usize)>,
 }
 
 impl Feedback {
+    fn of(source: Source) -> Self {
+        Self { source, last: None, sent: HashMap::new(), told: None }
+    }
+
     /// The message, when there is something new: the numbers changed, or somebody is held back.
     fn look(&mut self, now: Tick, viewers: &[(ConnectionId, u64, bool)]) -> Option<ToParticipant> {
         let elapsed = now.since(self.last.replace(now)?).as_millis().max(1);
@@ -188,7 +197,8 @@ impl Feedback {
             return None;
         }
         self.told = Some(news);
-        Some(ToParticipant::Feedback { kbps, median_kbps, lagging, viewers: rates.len() })
+        let stream = self.source.stream();
+        Some(ToParticipant::Feedback { stream, kbps, median_kbps, lagging, viewers: rates.len() })
     }
 }
 
@@ -208,7 +218,7 @@ mod tests {
 
     #[test]
     fn feedback_is_told_when_something_changed_or_somebody_is_held_back() {
-        let mut feedback = Feedback::default();
+        let mut feedback = Feedback::of(Source::Screen);
         let (a, b) = (ConnectionId(1), ConnectionId(2));
         assert!(feedback.look(Tick(0), &[(a, 0, false)]).is_none(), "nothing to compare with");
         let Some(ToParticipant::Feedback { viewers, lagging, kbps, .. }) =

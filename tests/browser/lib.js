@@ -206,10 +206,10 @@ class Server {
   }
 }
 
-/** Starts Chromium in a process group of its own. */
-async function launch() {
+/** Starts Chromium in a process group of its own. @param {string[]} flags more of them */
+async function launch(flags) {
   const executablePath = process.env.PORCHLIGHT_CHROMIUM ?? "/usr/bin/chromium";
-  const launched = await chromium.launchServer({ executablePath, headless: true, args: BROWSER_FLAGS, timeout: 60_000 });
+  const launched = await chromium.launchServer({ executablePath, headless: true, args: [...BROWSER_FLAGS, ...flags], timeout: 60_000 });
   const forget = noted(launched.process().pid);
   const browser = await chromium.connect(launched.wsEndpoint());
   const stop = async () => {
@@ -226,9 +226,9 @@ async function launch() {
 /**
  * Gives a test file its server (or several that share a Redis) and browser, and returns what declares its scenes: `scene`, one after another, and
  * `meanwhile`, which begins with the file and is declared last, for what mostly waits. `starts`: what Join shares, empty
- * for what a new group has.
+ * for what a new group has. `flags`: more of the browser's.
  */
-export function stage({ nodes = 1, starts = "SESSION_KIND_SCREEN" } = {}) {
+export function stage({ nodes = 1, starts = "SESSION_KIND_SCREEN", flags = /** @type {string[]} */ ([]) } = {}) {
   /** @type {Server[]} */
   let servers = [];
   /** @type {RedisServer | undefined} */
@@ -242,7 +242,7 @@ export function stage({ nodes = 1, starts = "SESSION_KIND_SCREEN" } = {}) {
     // One after the other: the first makes the demo group.
     for (let node = 0; node < nodes; node += 1) servers.push(await new Server(redis?.settings).started());
     if (starts) await servers[0].joinStarts(starts);
-    launched = await launch();
+    launched = await launch(flags);
     for (const begin of beginnings) begin();
   }, { timeout: 120_000 });
   after(async () => {

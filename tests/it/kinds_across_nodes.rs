@@ -9,15 +9,15 @@ use crate::permissions::on_a_mac;
 use crate::view::{answering, view};
 
 /// A visitor of one node and an agent of another, and their sockets in the session, each on its own node.
-struct Met {
-    visitor: VisitorClient,
-    agent: AgentClient,
-    publisher: ParticipantClient,
-    viewer: ParticipantClient,
-    session: Value,
+pub struct Met {
+    pub visitor: VisitorClient,
+    pub agent: AgentClient,
+    pub publisher: ParticipantClient,
+    pub viewer: ParticipantClient,
+    pub session: Value,
 }
 
-async fn meet([one, other]: [&Site; 2], mut join: Value) -> Met {
+pub async fn meet([one, other]: [&Site; 2], mut join: Value) -> Met {
     let (mut visitor, mut agent) = (one.visitor("C-1").await, other.agent("alice").await);
     join["type"] = json!("join");
     join["visitorId"] = json!("C-1");

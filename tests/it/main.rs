@@ -16,6 +16,7 @@ mod admin_live;
 mod admin_tls;
 mod adopted;
 mod bad_input;
+mod camera;
 mod changes;
 mod cli;
 mod cli_events;

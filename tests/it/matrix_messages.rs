@@ -103,6 +103,8 @@ fn participants(kind: &str) -> (By, Value) {
         "input" => (By::Neither("control_not_granted"), json!({"type": kind, "epoch": 0, "events": []})),
         "shows" => (By::Publisher, json!({"type": kind, "kind": "screen"})),
         "point" => (By::Viewer, json!({"type": kind, "x": 0, "y": 0})),
+        "startCamera" => (By::Viewer, json!({"type": kind})),
+        "stopCamera" => (By::Both, json!({"type": kind})),
         "chat" => (By::Both, json!({"type": kind, "text": "hello"})),
         "leave" | "end" => (By::Both, json!({"type": kind})),
         other => unruled(other),

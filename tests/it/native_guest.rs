@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::common::frames::header;
 use crate::common::proxy::{Network, Way};
-use crate::common::{Site, Value, json, within};
+use crate::common::{Picture as Frames, Site, Value, json, within};
 use crate::view::{invite_of, view};
 
 /// What a script decides of a computer, and what was done to it.
@@ -163,6 +163,10 @@ async fn a_mac_is_allowed_to_show_its_screen_and_starts_anew_into_the_same_seat(
     assert_eq!(watching.hello["sessionId"], waiting["sessionId"]);
     let first = header(&watching.expect_frame().await);
     assert!(first.is_key() && (first.width, first.height) == (64, 32));
+
+    // What it has no place for, an agent's camera, it passes over.
+    watching.ask(json!({"type": "startCamera"}), "ok").await;
+    watching.send_frame(Frames::of_stream(1).key(500)).await;
 
     // Accessibility is asked for at the first attempt, after the person's yes.
     watching.ask(json!({"type": "requestControl"}), "ok").await;

@@ -21,12 +21,12 @@ async fn frames_arrive_unchanged_and_in_order() {
     let mut bob = site.agent("bob").await;
     let mut other = site.another_viewer("bob", &mut bob, "C-1").await;
     viewer.expect_change("joined", &other.id()).await;
-    let (mut screen, mut camera) = (Picture::new(), Picture::of_stream(1));
+    let (mut screen, mut more) = (Picture::new(), Picture::of_stream(2));
     // The last is the largest there may be.
     let frames = [
         screen.key(0),
         screen.delta(1),
-        camera.key(70_000),
+        more.key(70_000),
         screen.layer(125),
         screen.delta(65_536),
         screen.key(limits::FRAME - 32),

@@ -165,8 +165,19 @@
  * @property {Participant[]} participants
  * @property {string[]} [steps] what the guest whose screen it is has to do on its device (lib/steps.js)
  * @property {{ stream: number, seq: number }[]} [live] live edge of each stream
+ * @property {string} [camera] whose camera is shown, by participant
+ * @property {AgentVideo} [agentVideo] whether you may show yours; told to agents
  * @property {number} [heartbeat] seconds
  * @property {string} [serverTime]
+ */
+
+/**
+ * Whether an agent may show its camera.
+ * @typedef {object} AgentVideo
+ * @property {boolean} allowed
+ * @property {boolean} starts it is to start by itself
+ * @property {string} [reason] why not, for programs
+ * @property {string} [message] the same for people
  */
 
 /**

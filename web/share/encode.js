@@ -46,13 +46,14 @@ const JPEG_QUALITY = 0.7;
  * @param {Size} size
  * @param {number} kbps
  * @param {EncoderEvents} events
+ * @param {"text" | "motion"} [hint] what the pictures are of
  * @returns {Promise<PictureEncoder>}
  */
-export async function openEncoder(order, size, kbps, events) {
+export async function openEncoder(order, size, kbps, events, hint = "text") {
   if (typeof VideoEncoder === "function") {
     for (const family of order) {
       if (family === "jpeg") break;
-      const config = await supportedConfig(family, size, kbps);
+      const config = await supportedConfig(family, size, kbps, hint);
       try {
         if (config) return new ChunkEncoder(family, config, events);
       } catch (error) {
@@ -64,10 +65,10 @@ export async function openEncoder(order, size, kbps, events) {
 }
 
 /**
- * @param {string} family @param {Size} size @param {number} kbps
+ * @param {string} family @param {Size} size @param {number} kbps @param {"text" | "motion"} hint
  * @returns {Promise<VideoEncoderConfig | null>}
  */
-async function supportedConfig(family, size, kbps) {
+async function supportedConfig(family, size, kbps, hint) {
   /** @type {VideoEncoderConfig} */
   const base = {
     codec: codecString(family),
@@ -75,7 +76,7 @@ async function supportedConfig(family, size, kbps) {
     bitrate: kbps * 1000,
     framerate: MAX_FPS,
     latencyMode: "realtime",
-    contentHint: "text",
+    contentHint: hint,
     hardwareAcceleration: "no-preference",
     ...(family === "avc1" ? { avc: { format: "annexb" } } : {}),
   };

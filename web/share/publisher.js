@@ -39,7 +39,9 @@ const RATE_STEP = 0.1;
  * @property {() => number} buffered bytes that wait in the socket
  * @property {() => void} [refresh] asks the capture for a picture although its screen stands still
  * @property {boolean} [av1] try AV1 first
- * @property {typeof openEncoder} [open] for tests
+ * @property {number} [stream] what its frames are of, if not the screen
+ * @property {{ kbps: number, fps: number }} [pace] the most bits and the pictures a second, if not what a screen of this size deserves
+ * @property {typeof openEncoder} [open] in place of a screen's encoders
  * @property {() => number} [now] milliseconds since 1970, with fractions
  */
 
@@ -96,7 +98,7 @@ export class Publisher {
     this.#options = options;
     this.#open = options.open ?? openEncoder;
     this.#now = options.now ?? (() => performance.timeOrigin + performance.now());
-    this.#rate = startRate(ceilingKbps({ width: 1280, height: 720 }), this.#now());
+    this.#rate = startRate(this.#ceiling({ width: 1280, height: 720 }), this.#now());
   }
 
   get rate() {
@@ -212,7 +214,7 @@ export class Publisher {
     else this.#sharpenLeft = encoder.family === "jpeg" ? 0 : SHARPEN_TIMES;
     this.#sharpenAt = now + SWALLOWED_MS;
     // One interval may be caught up: pictures come in uneven steps, and a strict spacing would lose every other.
-    const interval = 1000 / this.#rate.fps;
+    const interval = 1000 / (this.#options.pace?.fps ?? this.#rate.fps);
     this.#nextAt = Math.max(this.#nextAt, now - interval) + interval;
     this.#dirty = this.#wantKey = false;
     this.#lastTime = Math.max(this.#lastTime + 1, Math.round(now * 1000));
@@ -240,7 +242,8 @@ export class Publisher {
     if (!this.#owesKey && !this.#choosing) this.#stalled = 0;
     if (facts.time === this.#lastTime) this.#sharpenAt = facts.time / 1000 + SHARPEN_AFTER_MS;
     if (facts.key) this.#group = (this.#group + 1) >>> 0;
-    const header = { ...facts, stream: Stream.SCREEN, sequence: this.#sequence, group: this.#group, encrypted: false };
+    const stream = this.#options.stream ?? Stream.SCREEN;
+    const header = { ...facts, stream, sequence: this.#sequence, group: this.#group, encrypted: false };
     this.#sequence = (this.#sequence + 1) >>> 0;
     const usable = this.#connected && !this.#paused && (facts.key || !this.#awaitKey);
     if (usable) this.#send(header, payload);
@@ -282,7 +285,7 @@ export class Publisher {
     /** @type {unknown} */
     let early = null;
     try {
-      encoder = await this.#open(order, size, Math.min(this.#rate.kbps, ceilingKbps(size)), {
+      encoder = await this.#open(order, size, Math.min(this.#rate.kbps, this.#ceiling(size)), {
         onEncoded: (encoded) => encoder && this.#encoded(encoder, encoded),
         onError: (error) => (encoder ? this.#failed(encoder, error) : (early = error)),
       });
@@ -384,7 +387,12 @@ export class Publisher {
   /** @param {{ width: number, height: number }} size */
   #setSize(size) {
     this.#size = size;
-    this.#rate = withCeiling(this.#rate, ceilingKbps(size));
+    this.#rate = withCeiling(this.#rate, this.#ceiling(size));
+  }
+
+  /** @param {{ width: number, height: number }} size */
+  #ceiling(size) {
+    return this.#options.pace?.kbps ?? ceilingKbps(size);
   }
 
   /** @param {import("../lib/adapt.js").Rate} rate */

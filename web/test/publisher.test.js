@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
-import { decodeFrame, FrameType } from "../lib/frame.js";
+import { decodeFrame, FrameType, Stream } from "../lib/frame.js";
 import { Publisher } from "../share/publisher.js";
 import { FakeEncoder, picture } from "./fake-encoder.js";
 import { settle } from "./fake-world.js";
@@ -257,4 +257,31 @@ test("its figures tell how far pictures came", async () => {
   assert.deepEqual(publisher.stats(), nothing);
   await running();
   assert.deepEqual(publisher.stats(), { ...nothing, pictures: 1, encoded: 1, frames: 1, codec: "avc1" });
+});
+
+test("a camera has its own stream, bits and pace", async () => {
+  const camera = new Publisher({
+    stream: Stream.CAMERA,
+    pace: { kbps: 300, fps: 15 },
+    send: (frame) => sent.push(decodeFrame(frame)),
+    buffered: () => 0,
+    now: () => now,
+    open: async (order, size, kbps, events) => {
+      encoders.push(new FakeEncoder(order[0], size, kbps, events));
+      return encoders.at(-1);
+    },
+  });
+  camera.setDecodable(["vp8", "jpeg"]);
+  camera.connected();
+  camera.picture(picture(320, 240));
+  await settle();
+  encoder().finish();
+  assert.deepEqual([sent[0].stream, sent[0].key, sent[0].width, encoder().family, encoder().rates[0]], [1, true, 320, "vp8", 300]);
+  for (let n = 0; n < 20; n++) {
+    await pass(67);
+    camera.picture(picture(320, 240));
+    if (encoder().busy) encoder().finish();
+  }
+  assert.ok(sent.length >= 18, `${sent.length} pictures`);
+  camera.close();
 });

@@ -7,6 +7,7 @@ use super::{Door, JoinFacts, Letter, StageFacts, ViewerFacts, WireId};
 use crate::cluster::NodeId;
 use crate::ids::{AgentId, GroupId, SessionId, VisitorId, VisitorKey};
 use crate::pb::wire as pb;
+use crate::wire::frame::Source;
 use crate::wire::session::{Role, Side};
 use crate::wire::visitor::Visibility;
 
@@ -70,29 +71,35 @@ fn read(what: pb::letter::What) -> Option<Letter> {
         What::End(end) => {
             Letter::End { wire: WireId(end.wire), code: end.code.try_into().ok()?, reason: end.reason }
         }
-        What::Stage(stage) => {
-            let facts = StageFacts {
-                term: stage.term,
-                paused: stage.paused,
-                publisher: stage.publisher.map(WireId),
-                wanted: stage.wanted,
-            };
-            Letter::Stage(session(&stage.session)?, facts)
-        }
+        What::Stage(stage) => read_stage(Source::Screen, &stage)?,
+        What::CameraStage(stage) => read_stage(Source::Camera, &stage)?,
         What::Key(key) => Letter::Key(session(&key.session)?, key.stream),
-        What::Viewers(told) => {
-            let facts = |viewer: pb::viewers::Viewer| ViewerFacts {
-                id: viewer.id,
-                sent: viewer.sent,
-                lagging: viewer.lagging,
-            };
-            Letter::Viewers(session(&told.session)?, told.viewers.into_iter().map(facts).collect())
-        }
+        What::Viewers(told) => read_viewers(Source::Screen, told)?,
+        What::CameraViewers(told) => read_viewers(Source::Camera, told)?,
         What::Relayed(told) => Letter::Relayed(session(&told.session)?, told.frames, told.bytes),
         What::Ask(ask) => Letter::Ask(ask.number, ask.text),
         What::Answer(answer) => Letter::Answer(answer.number, answer.text),
         What::Reset(pb::Reset {}) => Letter::Reset,
     })
+}
+
+fn read_stage(source: Source, stage: &pb::Stage) -> Option<Letter> {
+    let facts = StageFacts {
+        term: stage.term,
+        paused: stage.paused,
+        publisher: stage.publisher.map(WireId),
+        wanted: stage.wanted,
+    };
+    Some(Letter::Stage(session(&stage.session)?, source, facts))
+}
+
+fn read_viewers(source: Source, told: pb::Viewers) -> Option<Letter> {
+    let facts = |viewer: pb::viewers::Viewer| ViewerFacts {
+        id: viewer.id,
+        sent: viewer.sent,
+        lagging: viewer.lagging,
+    };
+    Some(Letter::Viewers(session(&told.session)?, source, told.viewers.into_iter().map(facts).collect()))
 }
 
 fn read_door(door: pb::open::Door) -> Option<Door> {
@@ -149,21 +156,32 @@ fn write(letter: &Letter) -> pb::letter::What {
         Letter::End { wire, code, reason } => {
             What::End(pb::End { wire: wire.0, code: (*code).into(), reason: reason.clone() })
         }
-        Letter::Stage(session, facts) => What::Stage(pb::Stage {
-            session: id(session),
-            term: facts.term,
-            paused: facts.paused,
-            publisher: facts.publisher.map(|wire| wire.0),
-            wanted: facts.wanted,
-        }),
+        Letter::Stage(session, source, facts) => {
+            let stage = pb::Stage {
+                session: id(session),
+                term: facts.term,
+                paused: facts.paused,
+                publisher: facts.publisher.map(|wire| wire.0),
+                wanted: facts.wanted,
+            };
+            match source {
+                Source::Screen => What::Stage(stage),
+                Source::Camera => What::CameraStage(stage),
+            }
+        }
         Letter::Key(session, stream) => What::Key(pb::Key { session: id(session), stream: *stream }),
-        Letter::Viewers(session, viewers) => {
+        Letter::Viewers(session, source, viewers) => {
             let viewer = |viewer: &ViewerFacts| pb::viewers::Viewer {
                 id: viewer.id,
                 sent: viewer.sent,
                 lagging: viewer.lagging,
             };
-            What::Viewers(pb::Viewers { session: id(session), viewers: viewers.iter().map(viewer).collect() })
+            let viewers = viewers.iter().map(viewer).collect();
+            let told = pb::Viewers { session: id(session), viewers };
+            match source {
+                Source::Screen => What::Viewers(told),
+                Source::Camera => What::CameraViewers(told),
+            }
         }
         Letter::Relayed(session, frames, bytes) => {
             What::Relayed(pb::Relayed { session: id(session), frames: *frames, bytes: *bytes })
@@ -240,10 +258,17 @@ mod tests {
             Letter::End { wire, code: 4000, reason },
             Letter::Stage(
                 session,
+                Source::Screen,
                 StageFacts { term: 5, paused: true, publisher: Some(WireId(0)), wanted: true },
             ),
+            Letter::Stage(
+                session,
+                Source::Camera,
+                StageFacts { term: 6, paused: false, publisher: None, wanted: false },
+            ),
             Letter::Key(session, 1),
-            Letter::Viewers(session, vec![ViewerFacts { id: 1, sent: 2, lagging: true }]),
+            Letter::Viewers(session, Source::Screen, vec![ViewerFacts { id: 1, sent: 2, lagging: true }]),
+            Letter::Viewers(session, Source::Camera, Vec::new()),
             Letter::Relayed(session, 1, 2),
             Letter::Ask(1, "{}".to_owned()),
             Letter::Answer(1, "null".to_owned()),

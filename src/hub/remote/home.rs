@@ -20,6 +20,7 @@ use crate::telemetry::SocketKind;
 use crate::wire::agent::FromAgent;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::Refusal;
+use crate::wire::frame::Source;
 use crate::wire::message::{Incoming, Text, Unread, read};
 use crate::wire::session::{Attach, FromParticipant};
 use crate::wire::visitor::FromVisitor;
@@ -144,7 +145,7 @@ impl Line {
             Err(close) => return self.close(close),
         };
         let (role, side) = (participant.role(), participant.side());
-        let streams = participant.relay().streams();
+        let streams = participant.relay_of(Source::Screen).streams();
         self.hub.write_to(self.node, Letter::Attached { wire: self.wire, role, side, streams });
         while let Some(said) = self.next().await {
             match self.read::<FromParticipant>(&said.text) {

@@ -24,6 +24,7 @@ use crate::cluster::NodeId;
 use crate::cluster::post::{Letter, Mail, Mailbox, Post, WireId};
 use crate::ids::{ConnectionId, SessionId, VisitorKey};
 use crate::wire::close::{Close, CloseCode};
+use crate::wire::frame::Source;
 
 /// The wires of a node, on both their sides.
 pub(super) struct Wires {
@@ -40,7 +41,7 @@ pub(super) struct Wires {
     /// Questions to other nodes that wait for their answers.
     asking: DashMap<u64, (NodeId, oneshot::Sender<ask::Reply>)>,
     /// The frames of sessions of other nodes, for the viewers that are here.
-    replicas: DashMap<SessionId, Arc<replica::Replica>>,
+    replicas: DashMap<(SessionId, Source), Arc<replica::Replica>>,
 }
 
 impl Wires {
@@ -103,9 +104,9 @@ impl Hub {
             }
             Letter::Tell { wire, text, ask } => self.wire_tells(from, wire, text, ask),
             Letter::End { wire, code, reason } => self.wire_ends(from, wire, code, reason),
-            Letter::Stage(session, facts) => self.replica_told(from, session, facts),
+            Letter::Stage(session, source, facts) => self.replica_told(from, session, source, facts),
             Letter::Key(session, stream) => self.stage_wants_key(session, stream),
-            Letter::Viewers(session, viewers) => self.viewers_told(from, session, viewers),
+            Letter::Viewers(session, source, viewers) => self.viewers_told(from, session, source, viewers),
             Letter::Relayed(session, frames, bytes) => {
                 if let Some(session) = self.sessions.routed(session) {
                     session.relay.add_relayed(frames, bytes);

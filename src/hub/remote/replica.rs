@@ -1,4 +1,4 @@
-//! The edge's side of a session's frames: one relay for all participants of this node, fed once.
+//! The edge's side of the frames of a session's sources: one relay of each for all participants of this node, fed once.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crate::hub::timers::Due;
 use crate::ids::{ConnectionId, SessionId};
 use crate::limits;
 use crate::model::event::Relayed;
+use crate::wire::frame::Source;
 use crate::wire::session::Role;
 
 /// The frames of another node's session, for the participants that are here.
@@ -27,6 +28,12 @@ pub(in crate::hub) struct Replica {
     /// Streams that the home has told of and that were not asked for yet.
     streams: Mutex<Vec<u32>>,
     inner: Mutex<Inner>,
+}
+
+impl Replica {
+    fn key(&self) -> (SessionId, Source) {
+        (self.session, self.relay.source())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -51,14 +58,15 @@ pub(in crate::hub) struct Place {
 }
 
 impl Place {
-    /// The session's frames.
+    /// The source's frames.
     pub(in crate::hub) fn replica(&self) -> &Arc<Replica> {
         &self.replica
     }
 
     /// It was let in, and may watch if it is a viewer.
     pub(in crate::hub) fn let_in(&mut self, role: Role, streams: &[u32]) {
-        if role != Role::Viewer || self.watches {
+        let source = self.replica.relay.source();
+        if role != Role::Viewer && source == Source::Screen || self.watches {
             return;
         }
         self.watches = true;
@@ -84,22 +92,27 @@ impl Drop for Place {
             inner.participants == 0
         };
         if last {
-            let nobody = |_: &SessionId, listed: &Arc<Replica>| {
+            let nobody = |_: &(SessionId, Source), listed: &Arc<Replica>| {
                 Arc::ptr_eq(listed, &self.replica) && listed.inner.lock().participants == 0
             };
-            hub.wires.replicas.remove_if(&self.replica.session, nobody);
+            hub.wires.replicas.remove_if(&self.replica.key(), nobody);
         }
     }
 }
 
 impl Hub {
-    /// A place for a participant of another node's session.
-    pub(in crate::hub) fn replica_place(self: &Arc<Self>, session: SessionId, home: NodeId) -> Place {
+    /// A place for a participant at a source of another node's session.
+    pub(in crate::hub) fn replica_place(
+        self: &Arc<Self>,
+        session: SessionId,
+        source: Source,
+        home: NodeId,
+    ) -> Place {
         let fresh = || {
-            let relay = Arc::new(Relay::new(Arc::clone(&self.limits)));
+            let relay = Arc::new(Relay::new(source, Arc::clone(&self.limits)));
             Arc::new(Replica { session, home, relay, streams: Mutex::default(), inner: Mutex::default() })
         };
-        let mut entry = self.wires.replicas.entry(session).or_insert_with(fresh);
+        let mut entry = self.wires.replicas.entry((session, source)).or_insert_with(fresh);
         if entry.home != home {
             // It has moved; whoever is still at the old one is on its way out.
             *entry = fresh();
@@ -108,15 +121,26 @@ impl Hub {
         Place { hub: Arc::clone(self), replica: Arc::clone(&entry), watches: false }
     }
 
-    fn replica(&self, session: SessionId) -> Option<Arc<Replica>> {
-        self.wires.replicas.get(&session).map(|replica| Arc::clone(&replica))
+    fn replica(&self, session: SessionId, source: Source) -> Option<Arc<Replica>> {
+        self.wires.replicas.get(&(session, source)).map(|replica| Arc::clone(&replica))
     }
 
     /// The home says where the frames come from.
-    pub(super) fn replica_told(self: &Arc<Self>, from: NodeId, session: SessionId, facts: StageFacts) {
-        let Some(replica) = self.replica(session).filter(|replica| replica.home == from) else { return };
+    pub(super) fn replica_told(
+        self: &Arc<Self>,
+        from: NodeId,
+        session: SessionId,
+        source: Source,
+        facts: StageFacts,
+    ) {
+        let Some(replica) = self.replica(session, source).filter(|replica| replica.home == from) else {
+            return;
+        };
         let mut inner = replica.inner.lock();
-        inner.facts = Some(facts);
+        let before = inner.facts.replace(facts);
+        if source == Source::Camera && before.is_some_and(|before| before.term != facts.term) {
+            replica.relay.begin_anew();
+        }
         replica.relay.set_paused(facts.paused);
         let publisher = facts.publisher.and_then(|wire| self.edge_wire(from, wire));
         match publisher {
@@ -166,16 +190,22 @@ impl Hub {
 
     /// A request that had to wait is due, if it is one of a replica.
     pub(in crate::hub) fn replica_key_due(&self, session: SessionId) {
-        if let Some(replica) = self.replica(session)
-            && let Some(stream) = replica.relay.due_key_frame(self.clock.tick())
-        {
-            self.write_to(replica.home, Letter::Key(session, stream));
+        for replica in Source::ALL.into_iter().filter_map(|source| self.replica(session, source)) {
+            if let Some(stream) = replica.relay.due_key_frame(self.clock.tick()) {
+                self.write_to(replica.home, Letter::Key(session, stream));
+            }
         }
     }
 
     /// The home tells of viewers on other nodes.
-    pub(super) fn replica_viewers(&self, from: NodeId, session: SessionId, viewers: Vec<ViewerFacts>) {
-        if let Some(replica) = self.replica(session).filter(|replica| replica.home == from) {
+    pub(super) fn replica_viewers(
+        &self,
+        from: NodeId,
+        session: SessionId,
+        source: Source,
+        viewers: Vec<ViewerFacts>,
+    ) {
+        if let Some(replica) = self.replica(session, source).filter(|replica| replica.home == from) {
             let seen = |viewer: ViewerFacts| (ConnectionId(viewer.id), viewer.sent, viewer.lagging);
             replica.relay.set_far_viewers(viewers.into_iter().map(seen).collect());
         }
@@ -192,7 +222,8 @@ impl Hub {
         let viewers = self.viewer_facts(&replica.relay);
         if viewers != inner.told {
             inner.told.clone_from(&viewers);
-            self.write_to(replica.home, Letter::Viewers(replica.session, viewers));
+            let source = replica.relay.source();
+            self.write_to(replica.home, Letter::Viewers(replica.session, source, viewers));
         }
         self.count_relayed(replica, &mut inner);
     }
@@ -203,6 +234,10 @@ impl Hub {
     }
 
     fn count_relayed(&self, replica: &Replica, inner: &mut Inner) {
+        // A record tells of what was shared, which a camera is not.
+        if replica.relay.source() == Source::Camera {
+            return;
+        }
         let relayed = replica.relay.relayed();
         if relayed != inner.relayed {
             let frames = relayed.frames - inner.relayed.frames;

@@ -1,4 +1,4 @@
-//! The home's side of a session's frames: who publishes on which node, and which nodes want to see it.
+//! The home's side of the frames of a session's sources: who publishes on which node, and which nodes want to see it.
 //!
 //! Frames go from the publisher's node straight to the nodes with viewers, and only while there are such. The
 //! home decides; its letters carry a term that grows with each change, and frames carry the term, so that none
@@ -16,12 +16,13 @@ use crate::hub::relay::{Relay, Stamp, Taken};
 use crate::hub::sessions::LiveSession;
 use crate::ids::{ConnectionId, SessionId};
 use crate::model::relay::Frame;
-use crate::wire::frame;
+use crate::wire::frame::{self, Source};
 use crate::wire::session::Role;
 
-/// Who publishes, and who watches on which node.
-#[derive(Debug, Default)]
+/// Who publishes a source, and who watches it on which node.
+#[derive(Debug)]
 pub(in crate::hub) struct Stage {
+    source: Source,
     term: u64,
     paused: bool,
     publisher: Option<Place>,
@@ -50,6 +51,29 @@ struct Outpost {
 }
 
 impl Stage {
+    /// Nobody is there yet.
+    pub(in crate::hub) fn new(source: Source) -> Self {
+        Self {
+            source,
+            term: 0,
+            paused: false,
+            publisher: None,
+            viewers: 0,
+            nodes: HashMap::new(),
+            hearing: None,
+        }
+    }
+
+    /// Whether nothing may be seen: it is paused, or there is no camera.
+    fn is_quiet(&self) -> bool {
+        self.paused || self.source == Source::Camera && self.publisher.is_none()
+    }
+
+    /// Whether somebody in this role watches. A camera is for everybody.
+    fn shows_to(&self, role: Role) -> usize {
+        usize::from(role == Role::Viewer || self.source == Source::Camera)
+    }
+
     /// Frames from now on are none of those before.
     fn next_term(&mut self, now: u64) {
         self.term = now.max(self.term + 1);
@@ -67,7 +91,7 @@ impl Stage {
             _ => None,
         };
         let wanted = publisher.is_some() && self.viewers + self.elsewhere(Some(node)) > 0;
-        StageFacts { term: self.term, paused: self.paused, publisher, wanted }
+        StageFacts { term: self.term, paused: self.is_quiet(), publisher, wanted }
     }
 
     /// The viewers of all other nodes but one.
@@ -85,22 +109,37 @@ impl Hub {
         }
     }
 
-    /// A connection is the publisher from now on.
-    pub(in crate::hub) fn stage_publisher(self: &Arc<Self>, session: &Arc<LiveSession>, by: ConnectionId) {
-        let mut stage = session.stage.lock();
-        session.relay.set_publisher(by);
-        stage.publisher = Some(self.place_of(by));
+    /// A connection is the publisher of a source from now on, or nobody is.
+    pub(in crate::hub) fn stage_publisher(
+        self: &Arc<Self>,
+        session: &Arc<LiveSession>,
+        source: Source,
+        by: Option<ConnectionId>,
+    ) {
+        let relay = session.relay_of(source);
+        let mut stage = session.stage_of(source).lock();
+        match by {
+            Some(by) => relay.set_publisher(by),
+            None => relay.no_publisher(),
+        }
+        stage.publisher = by.map(|by| self.place_of(by));
         stage.next_term(self.clock.now().wall.0);
+        if source == Source::Camera {
+            relay.begin_anew();
+            relay.set_paused(stage.is_quiet());
+        }
         self.stage_settles(session, stage);
     }
 
     /// The publisher pauses, goes on, or everything is over.
     pub(in crate::hub) fn stage_paused(self: &Arc<Self>, session: &Arc<LiveSession>, paused: bool) {
-        let mut stage = session.stage.lock();
-        session.relay.set_paused(paused);
-        stage.paused = paused;
-        stage.next_term(self.clock.now().wall.0);
-        self.stage_settles(session, stage);
+        for source in Source::ALL {
+            let mut stage = session.stage_of(source).lock();
+            stage.paused = paused;
+            session.relay_of(source).set_paused(stage.is_quiet());
+            stage.next_term(self.clock.now().wall.0);
+            self.stage_settles(session, stage);
+        }
     }
 
     /// A participant is let in.
@@ -110,17 +149,19 @@ impl Hub {
         connection: ConnectionId,
         role: Role,
     ) {
-        let viewers = usize::from(role == Role::Viewer);
-        let mut stage = session.stage.lock();
-        match self.place_of(connection) {
-            Place::Here => stage.viewers += viewers,
-            Place::There(node, _) => {
-                let post = stage.nodes.entry(node).or_default();
-                post.participants += 1;
-                post.viewers += viewers;
+        for source in Source::ALL {
+            let mut stage = session.stage_of(source).lock();
+            let viewers = stage.shows_to(role);
+            match self.place_of(connection) {
+                Place::Here => stage.viewers += viewers,
+                Place::There(node, _) => {
+                    let post = stage.nodes.entry(node).or_default();
+                    post.participants += 1;
+                    post.viewers += viewers;
+                }
             }
+            self.stage_settles(session, stage);
         }
-        self.stage_settles(session, stage);
     }
 
     /// It is gone.
@@ -130,30 +171,39 @@ impl Hub {
         connection: ConnectionId,
         role: Role,
     ) {
-        let viewers = usize::from(role == Role::Viewer);
-        let mut stage = session.stage.lock();
-        match self.place_of(connection) {
-            Place::Here => stage.viewers = stage.viewers.saturating_sub(viewers),
-            Place::There(node, _) => {
-                if let Some(post) = stage.nodes.get_mut(&node) {
-                    post.participants = post.participants.saturating_sub(1);
-                    post.viewers = post.viewers.saturating_sub(viewers);
-                    if post.participants == 0 {
-                        stage.nodes.remove(&node);
+        for source in Source::ALL {
+            let mut stage = session.stage_of(source).lock();
+            let viewers = stage.shows_to(role);
+            match self.place_of(connection) {
+                Place::Here => stage.viewers = stage.viewers.saturating_sub(viewers),
+                Place::There(node, _) => {
+                    if let Some(post) = stage.nodes.get_mut(&node) {
+                        post.participants = post.participants.saturating_sub(1);
+                        post.viewers = post.viewers.saturating_sub(viewers);
+                        if post.participants == 0 {
+                            stage.nodes.remove(&node);
+                        }
                     }
                 }
             }
+            self.viewers_settle(session, &stage);
+            self.stage_settles(session, stage);
         }
-        self.viewers_settle(session, &stage);
-        self.stage_settles(session, stage);
     }
 
     /// Acts on how the stage is now: tells the nodes that were told otherwise.
     fn stage_settles(self: &Arc<Self>, session: &Arc<LiveSession>, mut stage: MutexGuard<'_, Stage>) {
-        let (relay, term) = (&session.relay, stage.term);
-        let on = !stage.paused;
+        let (source, term) = (stage.source, stage.term);
+        let relay = session.relay_of(source);
+        let on = !stage.is_quiet();
         match stage.publisher {
-            None => {}
+            None if source == Source::Screen => {}
+            None => {
+                relay.set_far(None);
+                relay.set_wanted(None);
+                stage.hearing = None;
+                relay.set_hearing(false);
+            }
             Some(Place::Here) => {
                 relay.set_far(None);
                 relay.set_wanted((on && stage.elsewhere(None) > 0).then_some(term));
@@ -167,29 +217,34 @@ impl Hub {
                     stage.hearing = None;
                     relay.set_hearing(false);
                 } else if stage.hearing.is_none() {
-                    stage.hearing = Some(self.hear_session(session));
+                    stage.hearing = Some(self.hear_session(session, source));
                 }
             }
         }
         let nodes: Vec<NodeId> = stage.nodes.keys().copied().collect();
         for node in nodes {
             let facts = stage.facts(node);
+            let news = |told: Option<StageFacts>| match told {
+                // There never was a camera that a node could have to hear of.
+                None => source == Source::Screen || !facts.paused,
+                told => told != Some(facts),
+            };
             if let Some(post) = stage.nodes.get_mut(&node)
-                && post.told != Some(facts)
+                && news(post.told)
             {
                 post.told = Some(facts);
                 // Under the lock, so that no older word comes after it.
-                self.write_to(node, Letter::Stage(session.id, facts));
+                self.write_to(node, Letter::Stage(session.id, source, facts));
             }
         }
     }
 
     /// Hears the frames of a publisher on another node, for the viewers here.
-    fn hear_session(self: &Arc<Self>, session: &Arc<LiveSession>) -> Hearing {
+    fn hear_session(self: &Arc<Self>, session: &Arc<LiveSession>, source: Source) -> Hearing {
         let (hub, heard_by) = (Arc::downgrade(self), Arc::downgrade(session));
         let sink: Arc<FrameSink> = Arc::new(move |heard| {
             let (Some(hub), Some(session)) = (hub.upgrade(), heard_by.upgrade()) else { return };
-            for stream in hub.take_far(&session.relay, heard) {
+            for stream in hub.take_far(session.relay_of(source), heard) {
                 hub.want_key_frame(&session, stream);
             }
         });
@@ -202,10 +257,14 @@ impl Hub {
             Heard::Open => {
                 relay.set_hearing(true);
                 let streams = relay.streams();
-                if streams.is_empty() { vec![0] } else { streams }
+                if streams.is_empty() { vec![relay.source().stream()] } else { streams }
             }
             Heard::Frame(FarFrame { term, number, bytes }) => {
                 let Ok(header) = frame::parse(&bytes) else { return Vec::new() };
+                // All sources of a session travel together.
+                if Source::of(header.stream) != relay.source() {
+                    return Vec::new();
+                }
                 self.meters.far_frames_in.increment(1);
                 let frame = Frame { header, bytes, at: self.clock.tick() };
                 match relay.publish_far(Stamp { term, number }, frame) {
@@ -235,20 +294,21 @@ impl Hub {
         self: &Arc<Self>,
         from: NodeId,
         session: SessionId,
+        source: Source,
         viewers: Vec<ViewerFacts>,
     ) {
         let Some(live) = self.sessions.routed(session) else {
-            return self.replica_viewers(from, session, viewers);
+            return self.replica_viewers(from, session, source, viewers);
         };
-        let mut stage = live.stage.lock();
+        let mut stage = live.stage_of(source).lock();
         let Some(post) = stage.nodes.get_mut(&from) else { return };
         post.seen = viewers;
         self.viewers_settle(&live, &stage);
     }
 
     /// The viewers here have taken more: a publisher on another node is told.
-    pub(in crate::hub) fn viewers_here_changed(self: &Arc<Self>, session: &Arc<LiveSession>) {
-        let stage = session.stage.lock();
+    pub(in crate::hub) fn viewers_here_changed(self: &Arc<Self>, session: &Arc<LiveSession>, source: Source) {
+        let stage = session.stage_of(source).lock();
         if matches!(stage.publisher, Some(Place::There(..))) {
             self.viewers_settle(session, &stage);
         }
@@ -259,13 +319,14 @@ impl Hub {
         let seen = |viewers: Vec<ViewerFacts>| {
             viewers.into_iter().map(|viewer| (ConnectionId(viewer.id), viewer.sent, viewer.lagging)).collect()
         };
-        session.relay.set_far_viewers(seen(stage.seen_but(None)));
+        let relay = session.relay_of(stage.source);
+        relay.set_far_viewers(seen(stage.seen_but(None)));
         if let Some(Place::There(node, _)) = stage.publisher
             && stage.nodes.contains_key(&node)
         {
             let mut viewers = stage.seen_but(Some(node));
-            viewers.extend(self.viewer_facts(&session.relay));
-            self.write_to(node, Letter::Viewers(session.id, viewers));
+            viewers.extend(self.viewer_facts(relay));
+            self.write_to(node, Letter::Viewers(session.id, stage.source, viewers));
         }
     }
 

@@ -12,6 +12,7 @@ use crate::ids::ConnectionId;
 use crate::model::presence;
 use crate::model::session::{Output, Session};
 use crate::wire::agent::{RequestState, ToAgent};
+use crate::wire::frame::Source;
 use crate::wire::message::Text;
 use crate::wire::session::Role;
 use crate::wire::visitor::{AgentName, SessionKind, ToVisitor};
@@ -129,7 +130,10 @@ impl Hub {
                 }
             }
             Output::Paused(paused) => self.stage_paused(session, paused),
-            Output::Publisher(connection) => self.stage_publisher(session, connection),
+            Output::Publisher(connection) => {
+                self.stage_publisher(session, Source::Screen, Some(connection));
+            }
+            Output::Camera(connection) => self.stage_publisher(session, Source::Camera, connection),
             Output::Happened(happened) => return self.note(session, happened),
             Output::Device(device) => self.devices.keep(&session.group, device),
             Output::Moved => self.moved(session),

@@ -105,6 +105,8 @@ pub fn events(happened: &Happened, subject: &Subject<'_>, around: Around) -> Sma
         Happened::Shows(_) => SmallVec::new(),
         // Counted, not told: an agent's client may send many in a second.
         Happened::InputRefused => SmallVec::new(),
+        // An agent's face is nothing of the visitor's: no consent, record or feed tells of it.
+        Happened::CameraStarted(_) | Happened::CameraStopped => SmallVec::new(),
         Happened::Ended(reason) => {
             let actor = match reason {
                 EndReason::GuestEnded
@@ -219,6 +221,8 @@ mod tests {
             (Happened::ControlRevoked, vec![Kind::ControlRevoked]),
             (Happened::Shows(SessionKind::Screen), vec![]),
             (Happened::InputRefused, vec![]),
+            (Happened::CameraStarted(samples::person(1)), vec![]),
+            (Happened::CameraStopped, vec![]),
             (Happened::Ended(EndReason::TimeLimit), over.to_vec()),
         ];
         for (happened, kinds) in cases {

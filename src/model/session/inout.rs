@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Asks, Device, EndReason, Entrant};
+use super::{Asks, CameraRight, Device, EndReason, Entrant};
 use crate::clock::Wall;
 use crate::ids::{AgentId, ConnectionId, ParticipantId, RequestId, SessionId, VisitorId};
 use crate::limits::Limits;
@@ -135,6 +135,8 @@ pub enum Input {
         /// What.
         what: Say,
     },
+    /// The agent whose camera is shown may show it no longer.
+    EndCamera,
     /// An agent (by its agent connection), an operator or a limit ends it.
     End(EndReason),
 }
@@ -181,6 +183,10 @@ pub enum Say {
     Permission(PermissionFact),
     /// Points at something.
     Point(Point),
+    /// Shows its camera.
+    StartCamera(CameraRight),
+    /// Shows it no longer.
+    StopCamera,
     /// Words.
     Chat(Arc<str>),
 }
@@ -275,6 +281,8 @@ pub enum Output {
     Paused(bool),
     /// A fresh publisher is there: its frames start anew.
     Publisher(ConnectionId),
+    /// The camera frames of this connection are relayed from now on, or nobody's.
+    Camera(Option<ConnectionId>),
     /// Something for the record.
     Happened(Happened),
     /// What is known of the guest's device by now.
@@ -291,9 +299,15 @@ impl Output {
         !matches!(
             self,
             Self::Tell {
-                message: ToParticipant::Input(_) | ToParticipant::Point { .. } | ToParticipant::Chat { .. },
+                message: ToParticipant::Input(_)
+                    | ToParticipant::Point { .. }
+                    | ToParticipant::Camera { .. }
+                    | ToParticipant::Chat { .. },
                 ..
-            } | Self::Happened(Happened::InputRefused)
+            } | Self::Camera(_)
+                | Self::Happened(
+                    Happened::InputRefused | Happened::CameraStarted(_) | Happened::CameraStopped
+                )
         )
     }
 }
@@ -329,6 +343,10 @@ pub enum Happened {
     ControlRevoked,
     /// Input without a grant was dropped.
     InputRefused,
+    /// An agent shows its camera.
+    CameraStarted(Person),
+    /// Nobody does any more.
+    CameraStopped,
     /// It is over.
     Ended(EndReason),
 }
@@ -351,6 +369,8 @@ impl Happened {
             Self::ControlGranted(_) => "control_granted",
             Self::ControlRevoked => "control_revoked",
             Self::InputRefused => "input_refused",
+            Self::CameraStarted(_) => "camera_started",
+            Self::CameraStopped => "camera_stopped",
             Self::Ended(reason) => reason.as_str(),
         }
     }

@@ -12,6 +12,7 @@
 
 mod asking;
 mod awaiting;
+mod camera;
 mod departing;
 mod device;
 mod ending;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use awaiting::{Asks, Entrant};
+pub use camera::{CameraRight, NoCamera};
 pub use device::Device;
 pub use ending::EndReason;
 pub use error::SessionError;
@@ -171,6 +173,8 @@ pub struct Session {
     tickets: Vec<Ticket>,
     participants: Vec<Participant>,
     control: Control,
+    /// Whose camera is shown.
+    camera: Option<ParticipantId>,
     /// What its guest has to do on its device.
     guided: Guided,
     paused: bool,
@@ -210,6 +214,7 @@ impl Session {
             tickets: Vec::new(),
             participants: Vec::new(),
             control: Control::new(setup.control),
+            camera: None,
             guided: Guided::default(),
             paused: false,
             waiting: None,
@@ -275,6 +280,10 @@ impl Session {
             }
             Input::Lost { participant, connection } => self.lost(now, participant, connection, out),
             Input::Say { participant, what } => self.say(now, participant, what, out),
+            Input::EndCamera => {
+                self.end_camera(out);
+                Ok(Answer::Done)
+            }
             Input::End(reason) => {
                 self.end(reason, out);
                 Ok(Answer::Done)
@@ -435,6 +444,7 @@ impl Session {
             | Input::Focus(_)
             | Input::VisitorGone
             | Input::Lost { .. }
+            | Input::EndCamera
             | Input::End(_) => Ok(Answer::Done),
         }
     }

@@ -97,6 +97,7 @@ impl Session {
             let close = Close::new(CloseCode::Replaced, "the participant came in again");
             out.push(Output::Close { connection: old, close });
             self.drop_control(id, role, out);
+            self.stop_camera(id, out);
         }
         Change::Back
     }
@@ -129,6 +130,7 @@ impl Session {
                 out.push(Output::Close { connection: old, close });
                 // Whoever comes back, even this fast, has to give or be given control again.
                 self.drop_control(id, role, out);
+                self.stop_camera(id, out);
             }
             None => {
                 let message = ToParticipant::Participant { participant: view, change: Change::Back };
@@ -165,6 +167,8 @@ impl Session {
             permissions: self.guided.facts(),
             steps: self.guided.steps(),
             live: Vec::new(),
+            camera: self.camera,
+            agent_video: None,
             codecs: self.codecs.clone(),
             heartbeat: self.limits.dead_after.as_secs(),
             server_time: now.wall,
@@ -194,6 +198,7 @@ impl Session {
             out,
         );
         self.drop_control(id, role, out);
+        self.stop_camera(id, out);
         self.guest_is_here(role, false);
         self.agree_on_codecs(out);
         self.look_who_is_missing(now);
@@ -217,6 +222,7 @@ impl Session {
         self.tell_others(id, ToParticipant::Participant { participant: view, change: Change::Left }, out);
         out.push(Output::Happened(Happened::Left(gone.person())));
         self.drop_control(id, gone.role, out);
+        self.stop_camera(id, out);
         if let Some(connection) = gone.connection {
             let close = Close::new(CloseCode::Ended, "you left the session");
             out.push(Output::Close { connection, close });
@@ -236,6 +242,7 @@ impl Session {
     pub(super) fn close_room(&mut self, reason: EndReason, out: &mut Vec<Output>) {
         self.phase = Phase::Ended(reason);
         self.state = RequestState::Ended;
+        self.camera = None;
         out.push(Output::Paused(true));
         let to = self.connections(|_| true);
         if !to.is_empty() {
@@ -344,6 +351,8 @@ impl Session {
                 self.permits(fact, out);
             }
             Say::Point(at) => self.point(now, id, at, out)?,
+            Say::StartCamera(right) => self.start_camera(id, &right, out)?,
+            Say::StopCamera => self.stop_camera(id, out),
             Say::Chat(text) => {
                 let to = self.connections(|_| true);
                 out.push(Output::Tell { to, message: ToParticipant::Chat { participant_id: id, text } });
@@ -410,7 +419,7 @@ impl Session {
         }
     }
 
-    fn participant(&self, id: ParticipantId) -> Result<&Participant, SessionError> {
+    pub(super) fn participant(&self, id: ParticipantId) -> Result<&Participant, SessionError> {
         self.participants.iter().find(|p| p.id == id).ok_or(SessionError::NoSuchTicket)
     }
 

@@ -1,7 +1,7 @@
 //! What is left of a session when its node is gone: its saved form, and the session that another node makes of it.
 //!
 //! Decides what survives. Who is in the session, what they may do, the gate and the tickets survive; connections
-//! do not, and with them go control and whoever only waited at a connection. Does not decide where the form is
+//! do not, and with them go control, an agent's camera and whoever only waited at a connection. Does not decide where the form is
 //! kept or who may restore it: the hub asks [`crate::cluster`].
 //!
 //! Moments are saved as times of day, since another node counts other ticks, and what is left of them is bounded
@@ -228,6 +228,7 @@ impl Session {
             tickets: tickets.filter(|ticket| now.tick < ticket.expires).collect(),
             participants: saved.participants.into_iter().map(restored).collect(),
             control: Control::restored(saved.control.allowed, saved.control.epoch),
+            camera: None,
             guided: saved.guided,
             paused: saved.paused,
             waiting: saved.waiting.map(|at| left(at, limits.waiting)),

@@ -65,6 +65,7 @@ impl Session {
             participants: Vec::new(),
             // What an agent shows nobody else may touch.
             control: Control::new(false),
+            camera: None,
             guided: Guided::default(),
             paused: false,
             waiting: Some(end.tick),

@@ -5,9 +5,11 @@
 
 mod asking;
 mod awaiting;
+mod camera;
 mod departing;
 mod device;
 mod laws;
+mod noted;
 mod plan;
 mod pointing;
 mod room;
@@ -18,6 +20,7 @@ mod shows;
 use std::collections::HashMap;
 
 use self::device::todo;
+use self::noted::Noted;
 use super::*;
 use crate::model::request::Question;
 use crate::model::ticket::{Secret, Token};
@@ -148,48 +151,6 @@ struct Seat {
     paused: bool,
     control: ControlView,
     people: Vec<String>,
-}
-
-/// What happened, with people by their ids alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Noted {
-    Offered,
-    Opened,
-    Displayed,
-    Accepted { version: Option<Arc<str>> },
-    Refused(RequestState),
-    Started,
-    Joined(ParticipantId),
-    Left(ParticipantId),
-    Paused,
-    Resumed,
-    Shows(SessionKind),
-    ControlGranted(ParticipantId),
-    ControlRevoked,
-    InputRefused,
-    Ended(EndReason),
-}
-
-impl From<Happened> for Noted {
-    fn from(happened: Happened) -> Self {
-        match happened {
-            Happened::Offered => Self::Offered,
-            Happened::Opened => Self::Opened,
-            Happened::Displayed => Self::Displayed,
-            Happened::Accepted(accepted) => Self::Accepted { version: accepted.version },
-            Happened::Refused(state, _) => Self::Refused(state),
-            Happened::Started => Self::Started,
-            Happened::Joined(person) => Self::Joined(person.participant),
-            Happened::Left(person) => Self::Left(person.participant),
-            Happened::Paused => Self::Paused,
-            Happened::Resumed => Self::Resumed,
-            Happened::Shows(kind) => Self::Shows(kind),
-            Happened::ControlGranted(person) => Self::ControlGranted(person.participant),
-            Happened::ControlRevoked => Self::ControlRevoked,
-            Happened::InputRefused => Self::InputRefused,
-            Happened::Ended(reason) => Self::Ended(reason),
-        }
-    }
 }
 
 /// One session and everybody around it.
@@ -446,6 +407,7 @@ impl Stage {
                 }
                 Output::Paused(paused) => (if paused { "picture off" } else { "picture on" }).into(),
                 Output::Publisher(connection) => format!("publisher {}", name(connection)),
+                Output::Camera(connection) => format!("camera {}", connection.map_or("off".into(), name)),
                 Output::Happened(happened) => {
                     self.noted.push(happened.into());
                     continue;
@@ -480,6 +442,10 @@ impl Stage {
             ToParticipant::Paused { paused } => format!("paused {paused}"),
             ToParticipant::Point { participant_id, x, y } => {
                 format!("{} points at {x} {y}", self.people[participant_id])
+            }
+            ToParticipant::Camera { participant_id } => {
+                let whose = participant_id.map_or("nobody", |id| &self.people[&id]);
+                format!("camera of {whose}")
             }
             ToParticipant::Shows { kind } => format!("shows {}", kind.as_str()),
             ToParticipant::Chat { participant_id, text } => {

@@ -18,6 +18,7 @@ const PATHS = Object.freeze({
   stats: "M4 20V10M10 20V4M16 20v-7M21 20H3",
   control: "M6 3l13 9-6 1.2L10 19.5z",
   point: "M12 16a4 4 0 1 0 0-8 4 4 0 0 0 0 8ZM12 2v4M12 18v4M2 12h4M18 12h4",
+  camera: "M3 7h12v10H3zM15 11l6-3.5v9L15 13",
   chat: "M4 5h16v11h-8l-5 4v-4H4z",
   send: "M4 12 20 4l-5 16-3-6zM20 4l-8 10",
   leave: "M10 4H5v16h5M20 12H9M16 8l4 4-4 4",

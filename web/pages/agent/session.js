@@ -95,6 +95,8 @@ export class SessionPanel {
     this.#drawControl();
   });
   #wantsToPoint = false;
+  #camera = tool("camera", "Show your camera", () => this.#toggleCamera());
+  #noCamera = h("span", { class: "chip", "data-test": "no-camera", hidden: true }, "No camera");
   #live = h("div", { class: "tools" });
   /** @type {any} */
   #statsTimer = null;
@@ -172,6 +174,8 @@ export class SessionPanel {
     set(stats, "aria-pressed", "false");
     set(this.#point, "aria-pressed", "false");
     set(this.#point, "data-test", "point");
+    set(this.#camera, "data-test", "camera");
+    set(this.#camera, "hidden", true);
     set(stats, "data-test", "stats-toggle");
     fill(
       this.#live,
@@ -194,8 +198,10 @@ export class SessionPanel {
         tool("fullScreen", "Full screen", () => this.#toggleFullScreen()),
         stats,
         this.#point,
+        this.#camera,
         this.#chat.toggle,
       ),
+      this.#noCamera,
       this.#controlButton,
       this.#viewOnly,
       this.#inviting.toggle,
@@ -237,6 +243,7 @@ export class SessionPanel {
     viewer.on("state", (change) => this.#drawState(change));
     viewer.on("participants", ({ participants }) => this.#drawPeople(participants));
     viewer.on("control", () => this.#drawControl());
+    viewer.on("camera", () => this.#drawCamera());
     viewer.on("shows", ({ kind }) => {
       set(this.#screen, "hidden", kind !== "screen" || viewer.attached?.kind !== "cobrowse");
       set(this.element, "data-shows", kind);
@@ -367,6 +374,30 @@ export class SessionPanel {
     // Who has control moves the guest's own pointer.
     this.#pointing.enabled = this.#wantsToPoint && !controlling;
     set(this.#point, "aria-pressed", String(this.#wantsToPoint));
+  }
+
+  #drawCamera() {
+    const { right, isOn, name } = this.#viewer.camera;
+    // One is shown at a time.
+    const others = name !== null && !isOn;
+    const label = isOn ? "Stop your camera" : others ? `${name || "A colleague"} shows their camera` : "Show your camera";
+    set(this.#camera, "hidden", !right?.allowed);
+    set(this.#camera, "disabled", others);
+    set(this.#camera, "aria-pressed", String(isOn));
+    set(this.#camera, "aria-label", label);
+    set(this.#camera, "title", label);
+    set(this.#noCamera, "hidden", right?.allowed !== false);
+    set(this.#noCamera, "title", right?.message ?? null);
+  }
+
+  async #toggleCamera() {
+    const { camera } = this.#viewer;
+    if (camera.isOn) return camera.stop();
+    try {
+      await camera.start();
+    } catch (error) {
+      this.#options.onError("Camera", error);
+    }
   }
 
   async #toggleControl() {

@@ -40,6 +40,7 @@ export class Showing {
   #people = h("ul", { class: "showing-people", "aria-label": SHOW.watching, "data-test": "show-people" });
   #nobody = h("p", { class: "muted" }, SHOW.nobody);
   #pause = h("button", { class: "button small", type: "button", "data-test": "show-pause" });
+  #camera = h("button", { class: "button small", type: "button", "data-test": "show-camera", hidden: true });
   /** Stands in the top bar, in sight whatever the page shows. */
   button = h("button", { class: "button quiet on-air", type: "button", "data-test": "show-screen" });
   element;
@@ -48,6 +49,7 @@ export class Showing {
   constructor(options) {
     this.#options = options;
     this.#pause.addEventListener("click", () => this.#togglePause());
+    this.#camera.addEventListener("click", () => this.#toggleCamera());
     this.button.addEventListener("click", () => (this.#share ? this.#options.onShown() : this.start()));
     this.#link.addEventListener("focus", () => this.#link.select());
     this.#keyBox = h("div", { class: "showing-key" }, h("span", { class: "label" }, SHOW.key), this.#key, this.#keyHelp);
@@ -68,6 +70,7 @@ export class Showing {
         h("h2", {}, SHOW.title),
         this.#record,
         h("span", { class: "spacer" }),
+        this.#camera,
         this.#pause,
         h(
           "button",
@@ -158,6 +161,7 @@ export class Showing {
   #heard(name, detail) {
     if (name === "ended") return this.#over(detail.reason);
     if (name === "participant") this.#told(detail);
+    if (name === "cameraFailed") this.#options.toasts.error(SHOW.camera, detail);
     this.#draw();
   }
 
@@ -182,6 +186,16 @@ export class Showing {
     else share?.pause();
   }
 
+  async #toggleCamera() {
+    const camera = this.#share?.camera;
+    if (camera?.isOn) return camera.stop();
+    try {
+      await camera?.start();
+    } catch (error) {
+      this.#options.toasts.error(SHOW.camera, error);
+    }
+  }
+
   /** @param {Handed} handed */
   #hand({ sessionKey, link, record }) {
     write(this.#record, record ?? "");
@@ -199,6 +213,10 @@ export class Showing {
     set(this.element, "data-state", state);
     write(this.#pill, SHOW.states[state] ?? "");
     fill(this.#pause, icon(state === "paused" ? "show" : "pause"), state === "paused" ? SHOW.resume : SHOW.pause);
+    const { right, isOn = false } = share?.camera ?? {};
+    fill(this.#camera, icon("camera"), SHOW.camera);
+    set(this.#camera, "hidden", !right?.allowed);
+    set(this.#camera, "aria-pressed", String(isOn));
     set(this.#pause, "disabled", state !== "sharing" && state !== "paused");
     const viewers = share?.participants.filter(({ role }) => role === "viewer") ?? [];
     write(this.#count, String(viewers.length));

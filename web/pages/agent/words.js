@@ -163,6 +163,7 @@ export const SHOW = Object.freeze({
   ended: "Your screen is no longer shown",
   failed: "Your screen can’t be shown",
   unsupported: "This browser can’t show its screen",
+  camera: "Camera",
   /** @type {Record<string, string>} */
   states: Object.freeze({
     choosing: "Choosing",

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::camera::starts;
 use super::plan::{Guest, Plan};
 use super::*;
 
@@ -62,6 +63,9 @@ enum Words {
     /// Under the newest epoch, or one beside it.
     Input(i64),
     Chat,
+    /// By the right of this agent.
+    StartCamera(&'static str),
+    StopCamera,
 }
 
 fn waits() -> impl Strategy<Value = u64> {
@@ -99,6 +103,8 @@ fn words() -> impl Strategy<Value = Words> {
         2 => Just(Words::Release),
         24 => prop_oneof![4 => Just(0), 1 => Just(-1), 1 => Just(1)].prop_map(Words::Input),
         1 => Just(Words::Chat),
+        8 => select(vec!["alice", "bob"]).prop_map(Words::StartCamera),
+        2 => Just(Words::StopCamera),
     ]
 }
 
@@ -144,6 +150,8 @@ struct Trial {
     tickets: HashSet<String>,
     here: BTreeMap<ParticipantId, bool>,
     granted: bool,
+    /// Whose camera is shown.
+    camera: Option<ConnectionId>,
     starts: usize,
 }
 
@@ -163,6 +171,7 @@ impl Trial {
             tickets: HashSet::new(),
             here: BTreeMap::new(),
             granted: false,
+            camera: None,
             starts: 0,
         };
         trial.judge(out);
@@ -241,6 +250,8 @@ impl Trial {
                         events: Vec::new(),
                     }),
                     Words::Chat => Say::Chat("hello".into()),
+                    Words::StartCamera(agent) => starts(agent),
+                    Words::StopCamera => Say::StopCamera,
                 };
                 Input::Say { participant, what }
             }
@@ -287,6 +298,7 @@ impl Trial {
         let mut out = Vec::new();
         self.session = Session::restore(read(&saved), self.now, limits, &mut out);
         self.plan.restored(self.now.tick);
+        self.camera = None;
         self.judge(out);
         self.timer();
     }
@@ -402,6 +414,7 @@ impl Trial {
                     assert!(self.plan.open, "a picture before the terms are met");
                     assert_eq!(self.attached.last().map(|(_, last)| *last), Some(connection));
                 }
+                Output::Camera(shown) => self.shows_camera(shown),
                 Output::Tell { to, .. } => {
                     assert!(self.plan.open, "words before the terms are met");
                     assert!(!to.is_empty());
@@ -436,11 +449,26 @@ impl Trial {
         assert_eq!(self.session.next_deadline().is_none(), self.session.is_ended());
         assert_eq!(view.accepted.is_some(), plan.open);
         assert_eq!(self.granted && !plan.over, plan.granted.is_some(), "what was written down of control");
+        let camera = self.camera.filter(|_| !plan.over);
+        assert!(camera.is_none_or(|shown| plan.room.values().any(|guest| guest.connection == Some(shown))));
+        assert_eq!(self.session.camera_of().is_some(), camera.is_some());
         for (id, guest) in &plan.room {
             let may = guest.publisher && !plan.paused && !plan.over && guest.connection.is_some();
             assert_eq!(guest.connection.is_some_and(|c| self.session.may_publish(c)), may);
             assert!(self.here[id] || plan.over);
         }
+    }
+
+    /// One camera at a time, of an agent that holds the right, and only once the terms are met.
+    fn shows_camera(&mut self, shown: Option<ConnectionId>) {
+        assert!(self.plan.open && !self.plan.over, "a camera before the terms are met, or after the end");
+        let before = std::mem::replace(&mut self.camera, shown);
+        assert_ne!(before.is_some(), shown.is_some(), "two cameras, or an end of none");
+        let Some(connection) = shown else { return };
+        let (id, _) = self.attached.iter().find(|(_, attached)| *attached == connection).unwrap();
+        assert_eq!(self.plan.room[id].connection, Some(connection));
+        let agent = self.session.agent_of(*id).expect("a guest's camera").as_str();
+        assert!(["alice", "bob"].contains(&agent), "the camera of {agent}, who holds no right");
     }
 
     fn handed(&mut self, ticket: &str) {
