@@ -165,6 +165,11 @@ class Server {
     return this.#set("joinStarts", { joinStarts: kind });
   }
 
+  /** Where pages of agents may be, besides this machine. @param {...string} agentOrigins */
+  agentsAreOn(...agentOrigins) {
+    return this.#set("agentOrigins", { agentOrigins });
+  }
+
   /** How long a visitor has to answer. @param {number} seconds */
   asksFor(seconds) {
     return this.#set("terms.deadlineSeconds", { terms: { deadlineSeconds: seconds } });
