@@ -23,7 +23,6 @@
   const DATA_BYTES = 4_096; // the server refuses more presence data
   const URL_CHARS = 1_024;
   const TEXT_CHARS = 256;
-  const RESUME_MS = 60_000; // life of a resume token after the loss
   const SHARE_KEY = "porchlight.share"; // written by share.js, per tab
 
   /** @typedef {"idle" | "connecting" | "online" | "reconnecting" | "offline" | "stopped"} State */
@@ -529,12 +528,10 @@
 
   /** A page that was left while sharing hands its session to the next one in this tab. */
   async function resume() {
-    const kept = JSON.parse(stored("sessionStorage", SHARE_KEY) || "null");
-    if (!kept || share) return;
-    // A duplicated tab copies the storage of a page that still shares: no `lostAt`, not ours.
-    const ours = kept.server === base.origin && Date.now() - kept.lostAt < RESUME_MS;
-    stored("sessionStorage", SHARE_KEY, null);
-    if (ours) await begin(kept);
+    if (share || !stored("sessionStorage", SHARE_KEY)) return;
+    const { takeKept } = await load("share.js");
+    const kept = share ? null : await takeKept(SHARE_KEY);
+    if (kept && kept.server === base.origin && !share) await begin(kept);
   }
 
   // ---- the page's side ----------------------------------------------------------------------

@@ -9,15 +9,16 @@ import { Socket } from "./lib/socket.js";
 import { isSystemRefusal } from "./lib/steps.js";
 import { openBar } from "./share/bar.js";
 import { Hands } from "./share/hands.js";
+import { ALIVE_MS, hold, letGo, RESUME_MS } from "./share/kept.js";
 import { Marks } from "./share/marks.js";
 import { PagePublisher } from "./share/page.js";
 import { Screen } from "./share/screen.js";
 import { openDialog } from "./terms.js";
 
+export { takeKept } from "./share/kept.js";
+
 /** Where a left page keeps its session for the next page of the tab; porchlight.js reads it. */
 const STORAGE_KEY = "porchlight.share";
-/** Life of a resume token after the loss. */
-const RESUME_MS = 60_000;
 
 /** @typedef {import("./share/publisher.js").Publisher} Publisher */
 /** @typedef {import("./lib/socket.js").Message} Message */
@@ -56,30 +57,12 @@ const RESUME_MS = 60_000;
  *   permission steps camera cameraFailed ended`
  */
 
-/** What a left page has kept. @typedef {{ server: string, sessionId: string, resumeToken: string, lostAt: number, note?: any }} KeptShare */
-
 /**
  * Starts to share. Call it while a click still counts as one (5 s), or the visitor is asked for another.
  * @param {ShareOptions} options
  */
 export function startSharing(options) {
   return new Share(options);
-}
-
-/**
- * Takes the session that the page before in this tab has left, if it may still be resumed.
- * @param {string} key as it was given to `keepAs`
- * @returns {KeptShare | null}
- */
-export function takeKept(key) {
-  try {
-    const kept = JSON.parse(sessionStorage.getItem(key) ?? "null");
-    sessionStorage.removeItem(key);
-    // A duplicated tab copies the storage of a page that still shares: no `lostAt`, not ours.
-    return kept && Date.now() - kept.lostAt < RESUME_MS ? kept : null;
-  } catch {
-    return null;
-  }
 }
 
 /** A running share. It ends once and stays ended. */
@@ -118,6 +101,8 @@ export class Share {
   /** @type {Map<string, Participant>} */
   #participants = new Map();
   #me = "";
+  /** Says that this page is still there. @type {any} */
+  #alive = null;
   #paused = false;
   /** Ended here, and the server does not know yet. @type {string | null} */
   #farewell = null;
@@ -290,7 +275,9 @@ export class Share {
     this.#participants = new Map(message.participants?.map((/** @type {Participant} */ one) => [one.participantId, one]));
     this.#emit("participants", { participants: this.participants });
     if ((message.kind === "cobrowse") !== (this.#options.kind === "cobrowse")) return this.stop("failed");
+    hold(message.sessionId);
     this.#keep();
+    this.#alive ??= setInterval(() => this.#keep(), ALIVE_MS);
     this.#codecs = message.codecs;
     this.#publisher.setDecodable(message.codecs);
     // The page before may have shown a screen, which ended with it.
@@ -504,6 +491,8 @@ export class Share {
   #finish(reason) {
     if (this.#ended()) return;
     this.state = "ended";
+    clearInterval(this.#alive);
+    letGo(this.sessionId ?? "");
     removeEventListener("pagehide", this.#pageHides);
     document.removeEventListener("visibilitychange", this.#visibilityChanged);
     this.#screen?.close();
@@ -530,7 +519,7 @@ export class Share {
     if (!this.#resumeToken || this.#ended() || !(this.#begun || handedOver)) return;
     const { sessionId } = this;
     const name = this.#names()[0] ?? agentName;
-    this.#store({ server, sessionId, kind, resumeToken: this.#resumeToken, agentName: name, capture, note, lostAt });
+    this.#store({ server, sessionId, kind, resumeToken: this.#resumeToken, agentName: name, capture, note, lostAt, aliveAt: Date.now() });
   }
 
   /** @param {Record<string, unknown> | null} value */
@@ -544,7 +533,7 @@ export class Share {
     }
   }
 
-  /** A duplicated tab copies the storage of a page that is still there: only a page that left leaves `lostAt`. */
+  /** A page that leaves leaves `lostAt`: what has none is of a page that is still there, or went with its browser. */
   #pageHides = () => this.#keep(Date.now());
 
   #visibilityChanged = () => {

@@ -435,7 +435,7 @@ export class Viewer extends Emitter {
     this.#page ??= new PageView(this.#canvas, this.#server, {
       onDrawn: (drawn) => this.#pageDrawn(drawn),
       onFailure: (message) => this.#decodingFailed(new Error(message)),
-      onBlocked: () => this.#cannotShow("this page’s site may not show pages of visitors"),
+      onBlocked: (why) => this.#cannotShow(why),
     });
     this.stage.onPlace = () => this.#page?.place();
     // Too far behind: the next snapshot is the page as it is now.
@@ -548,7 +548,8 @@ export class Viewer extends Emitter {
     const publisherIsHere = this.participants.some(
       ({ role, state }) => role === "publisher" && state !== "reconnecting",
     );
-    if (publisherIsHere && (this.#gate.waiting || !this.#painted) && !this.#decoder.hopeless) this.#askForKeyFrame();
+    const hopeless = this.#page ? this.#page.blocked : this.#decoder.hopeless;
+    if (publisherIsHere && (this.#gate.waiting || !this.#painted) && !hopeless) this.#askForKeyFrame();
   }
 
   #askForKeyFrame() {

@@ -19,6 +19,7 @@ use rust_embed::RustEmbed;
 
 use super::error::ApiError;
 use crate::auth::signing::sha256;
+use crate::model::origin::Origin;
 
 /// What is served: code, styles, pages and pictures. Sources of types, tests and packages are not.
 #[derive(RustEmbed)]
@@ -48,12 +49,12 @@ const PAGE_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-
                            style-src 'self'; script-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
                            object-src 'none'";
 
-/// The page inside the console that shows a visitor's page: what it shows brings styles of its own, and its pictures
-/// come with it. It loads nothing from anywhere, runs our modules alone, and stands in our own pages only. The frame
-/// in it, where the visitor's page is rebuilt, inherits all of it and may run nothing.
+/// The page inside an agent's that shows a visitor's page: what it shows brings styles of its own, and its pictures
+/// come with it. It loads nothing from anywhere, runs our modules alone, and stands in our own pages and those that are
+/// named behind it only. The frame in it, where the visitor's page is rebuilt, inherits all of it and may run nothing.
 const REPLAY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
                              img-src data: blob:; font-src data: blob:; base-uri 'none'; form-action 'none'; \
-                             frame-ancestors 'self'; object-src 'none'";
+                             object-src 'none'; frame-ancestors 'self'";
 
 /// A year, which is as good as for ever.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -61,21 +62,24 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// Keep it, but ask each time; the answer is mostly 304.
 const ASK_EACH_TIME: &str = "no-cache";
 
+/// Where a page may stand changes with the settings, and browsers keep the policy that came with what they have.
+const NOT_KEPT: &str = "no-store";
+
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// How a file is used, which decides its headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Use<'a> {
     /// Fetched by any site: scripts, modules, styles.
     Shared,
     /// Shown as a page of our own.
     Page,
-    /// Shown inside a page of our own, with a page of somebody else's in it.
-    Replay,
+    /// Shown inside a page of our own or of one of these origins, with a page of somebody else's in it.
+    Replay(&'a [Origin<'a>]),
 }
 
 /// Answers with a file below `web/`. `version` is what the address asks for, if it does.
-pub(super) fn serve(path: &str, used: Use, version: Option<&str>, request: &HeaderMap) -> Response {
+pub(super) fn serve(path: &str, used: Use<'_>, version: Option<&str>, request: &HeaderMap) -> Response {
     let page = path.ends_with(".html");
     if !is_plain(path) || page != (used != Use::Shared) {
         return ApiError::not_found().respond();
@@ -107,7 +111,7 @@ fn is_plain(path: &str) -> bool {
         && !path.contains(['\\', '\0', ':'])
 }
 
-fn respond(path: &str, file: File, used: Use, version: Option<&str>, request: &HeaderMap) -> Response {
+fn respond(path: &str, file: File, used: Use<'_>, version: Option<&str>, request: &HeaderMap) -> Response {
     let hash = short_hash(&file.hash);
     let tag = format!("\"{hash}\"");
     let fresh = request.get_all(IF_NONE_MATCH).iter().any(|sent| names_tag(sent, &tag));
@@ -127,8 +131,9 @@ fn respond(path: &str, file: File, used: Use, version: Option<&str>, request: &H
         Use::Page => {
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
         }
-        Use::Replay => {
-            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(REPLAY_POLICY));
+        Use::Replay(around) => {
+            headers.insert(CONTENT_SECURITY_POLICY, replay_policy(around));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static(NOT_KEPT));
         }
         Use::Shared => {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -136,6 +141,15 @@ fn respond(path: &str, file: File, used: Use, version: Option<&str>, request: &H
         }
     }
     response
+}
+
+/// [`REPLAY_POLICY`] ends with where it may stand.
+fn replay_policy(around: &[Origin<'_>]) -> HeaderValue {
+    let policy = around.iter().fold(REPLAY_POLICY.to_owned(), |mut text, origin| {
+        let _ = write!(text, " {origin}");
+        text
+    });
+    HeaderValue::from_str(&policy).expect("origins are visible ASCII")
 }
 
 /// Only an address that names the very content may be kept for ever. Any other version was asked of a
@@ -185,7 +199,7 @@ mod tests {
         File { data: Cow::Borrowed(b"export {};"), hash: [0xab; 32] }
     }
 
-    fn answer(path: &str, used: Use, version: Option<&str>, none_match: Option<&str>) -> Response {
+    fn answer(path: &str, used: Use<'_>, version: Option<&str>, none_match: Option<&str>) -> Response {
         let mut request = HeaderMap::new();
         if let Some(tags) = none_match {
             request.insert(IF_NONE_MATCH, tags.parse().unwrap());
@@ -215,9 +229,10 @@ mod tests {
 
     #[test]
     fn what_shows_pages_of_others_may_load_nothing_and_stand_nowhere_else() {
-        let response = answer("pages/replay/index.html", Use::Replay, None, None);
+        let response = answer("pages/replay/index.html", Use::Replay(&[]), None, None);
         let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
         assert_eq!(policy, REPLAY_POLICY);
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         for (part, there) in [
             ("default-src 'none'", true),
             ("script-src 'self';", true),
@@ -231,6 +246,16 @@ mod tests {
         }
         assert!(!policy.split(';').any(|rule| rule.contains("script-src") && rule.contains("unsafe")));
         assert!(!response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
+    }
+
+    #[test]
+    fn what_shows_pages_of_others_stands_in_pages_of_the_origins_it_is_given() {
+        let around =
+            ["https://crm.example:8443", "HTTP://Desk.example"].map(|one| Origin::parse(one).unwrap());
+        let response = answer("pages/replay/index.html", Use::Replay(&around), None, None);
+        let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        let stands = "frame-ancestors 'self' https://crm.example:8443 http://Desk.example:80";
+        assert_eq!(policy.split("; ").last(), Some(stands));
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl From<SignedIn> for Answer {
 }
 
 /// Whose pages sign in.
-const AGENTS: &[Audience] = &[Audience::Agent];
+pub(super) const AGENTS: &[Audience] = &[Audience::Agent];
 
 const REFUSED: ApiError = ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "sign-in refused");
 
@@ -233,6 +233,11 @@ pub(super) fn preflight_of(accounts: &Accounts, audiences: &[Audience], headers:
 
 fn known_to_any(accounts: &Accounts, audiences: &[Audience], origin: Option<&HeaderValue>) -> bool {
     let Some(Ok(origin)) = origin.map(HeaderValue::to_str) else { return false };
+    origin_known(accounts, audiences, origin)
+}
+
+/// Whether any group lets people of one of these audiences come from pages of this origin.
+pub(super) fn origin_known(accounts: &Accounts, audiences: &[Audience], origin: &str) -> bool {
     let knows = |group: &Group| audiences.iter().any(|who| group.settings.origin_allowed(*who, origin));
     accounts.groups().iter().any(|group| knows(group))
 }
@@ -431,6 +436,26 @@ mod tests {
             let (status, _, body) = door.send(request).await;
             assert_eq!(status, expected, "{shown}");
             assert!(body["error"]["requestId"].is_string(), "{shown}: {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_visitors_page_is_shown_where_agents_pages_may_be() {
+        let door = door().await;
+        for (named, stands) in [
+            ("", ""),
+            ("?in=", ""),
+            ("?in=http://localhost:3000", " http://localhost:3000"),
+            ("?in=https://evil.example,http://127.0.0.1:80", " http://127.0.0.1:80"),
+            ("?in=null", ""),
+            ("?in=*", ""),
+            ("?in=http://localhost:3000;", ""),
+        ] {
+            let request = Request::get(format!("/replay{named}")).body(Body::empty()).unwrap();
+            let (status, headers, _) = door.send(request).await;
+            let policy = headers["content-security-policy"].to_str().unwrap();
+            let stands = format!("frame-ancestors 'self'{stands}");
+            assert_eq!((status, policy.split("; ").last()), (200, Some(stands.as_str())), "{named}");
         }
     }
 

@@ -16,6 +16,7 @@ use super::error::ApiError;
 use super::health::Health;
 use super::receipts;
 use crate::hub::accounts::Accounts;
+use crate::model::origin::Origin;
 use crate::telemetry::Meters;
 
 /// The scripts that sites name in their pages. They lie at the root, and again below `/v1/`, which pins
@@ -24,6 +25,9 @@ const SCRIPTS: [&str; 5] = ["porchlight.js", "agent.js", "share.js", "view.js", 
 
 /// Folders of modules that the scripts import relative to themselves.
 const MODULES: [&str; 3] = ["lib", "share", "view"];
+
+/// Pages around that page, one in another. Consoles of CRMs have two or three.
+const AROUND: usize = 8;
 
 /// What the public routes need.
 #[derive(Clone)]
@@ -50,7 +54,7 @@ pub fn public_router(state: PublicState) -> Router {
         .route("/join", get(|headers: HeaderMap| async move { page("join", "index", &headers) }))
         .route("/at/{address}", get(|headers: HeaderMap| async move { page("join", "index", &headers) }))
         .route("/settings", get(|headers: HeaderMap| async move { page("settings", "index", &headers) }))
-        .route("/replay", get(|headers: HeaderMap| async move { replay(&headers) }))
+        .route("/replay", get(replay))
         .route("/history", get(|headers: HeaderMap| async move { page("history", "index", &headers) }));
     for script in SCRIPTS {
         let serve = move |RawQuery(query): RawQuery, headers: HeaderMap| async move {
@@ -109,9 +113,16 @@ fn page(folder: &str, name: &str, headers: &HeaderMap) -> Response {
     assets::serve(&format!("pages/{folder}/{name}.html"), Use::Page, None, headers)
 }
 
-/// What stands in a viewer's page and shows the page of a visitor.
-fn replay(headers: &HeaderMap) -> Response {
-    assets::serve("pages/replay/index.html", Use::Replay, None, headers)
+/// What stands in a viewer's page and shows the page of a visitor. `in` names the pages around it, which it may stand in
+/// if agents may connect from there; whoever names others than are around it is refused by the browser.
+async fn replay(State(state): State<PublicState>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+    let named = parameter(query.as_deref(), "in").unwrap_or_default();
+    let known = named
+        .split(',')
+        .take(AROUND)
+        .filter(|origin| auth::origin_known(&state.accounts, auth::AGENTS, origin));
+    let around: Vec<Origin<'_>> = known.filter_map(Origin::parse).collect();
+    assets::serve("pages/replay/index.html", Use::Replay(&around), None, &headers)
 }
 
 /// Whether a probe asks for the parts one by one.

@@ -4,53 +4,12 @@ import http from "node:http";
 import zlib from "node:zlib";
 import { shoot, stage, until } from "./lib.js";
 import { points, VisitorPage } from "./people.js";
-import { openShop, SECRETS } from "./shop.js";
+import { assertSame, marked, openShop, replayOf, SECRETS } from "./shop.js";
 
 const { scene } = stage({ starts: "SESSION_KIND_COBROWSE" });
 
 /** @typedef {import("./lib.js").Scene} Scene */
 /** @typedef {import("./people.js").AgentPage} AgentPage */
-
-/** Text and place of each marked element, in shadow roots too. */
-function marked() {
-  /** @type {Record<string, any>} */
-  const found = {};
-  const look = (/** @type {any} */ root) => {
-    for (const element of root.querySelectorAll("*")) {
-      if (element.shadowRoot) look(element.shadowRoot);
-      const name = element.dataset?.marked;
-      if (!name) continue;
-      const { x, y, width, height } = element.getBoundingClientRect();
-      const covered = element.querySelector("[data-porchlight-mask], [data-porchlight-block]");
-      const text = covered || element.matches("[data-porchlight-block]") ? null : element.textContent.replace(/\s+/g, " ").trim();
-      found[name] = { text, box: [x, y, width, height].map((value) => Math.round(value)) };
-    }
-  };
-  look(document);
-  const fields = [...document.querySelectorAll("input, select, textarea")]
-    .filter((/** @type {any} */ one) => ["name", "colour", "note", "gift"].includes(one.name))
-    .map((/** @type {any} */ one) => [one.name, one.type === "checkbox" ? one.checked : one.value]);
-  return { found, fields, scrolled: [scrollX, scrollY].map(Math.round) };
-}
-
-/** The rebuilt page in an agent's console. @param {AgentPage} agent */
-const replayOf = (agent) => until("the replay", () => agent.page.frames().find((frame) => frame.parentFrame()?.url().endsWith("/replay")));
-
-/** Waits until the agent sees what the visitor does. @param {VisitorPage} visitor @param {AgentPage} agent */
-async function assertSame(visitor, agent) {
-  let seen;
-  let there;
-  try {
-    await until("the same page", async () => {
-      there = await visitor.page.evaluate(marked);
-      seen = await (await replayOf(agent)).evaluate(marked).catch(() => null);
-      return JSON.stringify(seen) === JSON.stringify(there);
-    });
-  } catch {
-    assert.deepEqual(seen, there);
-  }
-  return /** @type {any} */ (there);
-}
 
 /** Every frame and message of the session that reaches a page. @param {import("playwright-core").Page} page */
 function listen(page) {

@@ -165,6 +165,11 @@ class Server {
     return this.#set("joinStarts", { joinStarts: kind });
   }
 
+  /** Where pages of agents may be, besides this machine. @param {...string} agentOrigins */
+  agentsAreOn(...agentOrigins) {
+    return this.#set("agentOrigins", { agentOrigins });
+  }
+
   /** How long a visitor has to answer. @param {number} seconds */
   asksFor(seconds) {
     return this.#set("terms.deadlineSeconds", { terms: { deadlineSeconds: seconds } });
@@ -424,7 +429,11 @@ export class Scene {
     const still = { viewport: { width: 1280, height: 720 }, reducedMotion: "reduce" };
     const context = options.newPage ? options : await this.#browser.newContext({ ...still, ...options });
     this.#contexts.add(context);
-    const page = await context.newPage();
+    return this.#listen(name, await context.newPage());
+  }
+
+  /** @param {string} name @param {import("playwright-core").Page} page */
+  #listen(name, page) {
     page.setDefaultTimeout(PATIENCE_MS);
     const seat = { name, page, lines: /** @type {string[]} */ ([]), faults: /** @type {string[]} */ ([]) };
     this.#seats.push(seat);
@@ -444,6 +453,16 @@ export class Scene {
       socket.on("close", () => say(`${where} closed`));
     });
     return page;
+  }
+
+  /**
+   * A browser of its own for one person, which can be closed and opened again, with the pages that were open.
+   * @returns {Promise<OwnBrowser>}
+   */
+  async ownBrowser() {
+    const own = await new OwnBrowser((name, page) => this.#listen(name, page)).open();
+    this.#contexts.add(own);
+    return own;
   }
 
   /** Faults that this scene brings about on purpose. @param {...RegExp} patterns of console errors */
@@ -487,6 +506,45 @@ export class Scene {
   async close() {
     for (const context of this.#contexts) await context.close().catch(() => {});
     for (const closer of this.#closers) closer.close();
+  }
+}
+
+/** A browser with a profile of its own. */
+class OwnBrowser {
+  #dir = fs.mkdtempSync(path.join(os.tmpdir(), "porchlight-profile-"));
+  /** @type {import("playwright-core").BrowserContext | null} */
+  #context = null;
+  #listen;
+
+  /** @param {(name: string, page: import("playwright-core").Page) => import("playwright-core").Page} listen */
+  constructor(listen) {
+    this.#listen = listen;
+  }
+
+  async open() {
+    const executablePath = process.env.PORCHLIGHT_CHROMIUM ?? "/usr/bin/chromium";
+    const args = [...BROWSER_FLAGS, "--restore-last-session"];
+    const options = { executablePath, headless: true, args, viewport: { width: 1280, height: 720 }, reducedMotion: /** @type {const} */ ("reduce") };
+    this.#context = await chromium.launchPersistentContext(this.#dir, options);
+    return this;
+  }
+
+  /** For those who open pages in it. */
+  get context() {
+    if (!this.#context) throw new Error("the browser is closed");
+    return this.#context;
+  }
+
+  /** The page that was open when the browser was closed. @param {string} name @param {string} start of its address */
+  async restored(name, start) {
+    const page = await until("the restored page", () => this.context.pages().find((one) => one.url().startsWith(start)));
+    return this.#listen(name, page);
+  }
+
+  /** As a person does who closes its last window. */
+  async close() {
+    await this.#context?.close();
+    this.#context = null;
   }
 }
 

@@ -1,7 +1,10 @@
-// A shop of its own origin for the tests of cobrowsing: what real sites are made of, and what must not leave them.
+// A shop of its own origin for the tests of cobrowsing: what real sites are made of, what must not leave them, and whether
+// an agent sees the same.
+import assert from "node:assert/strict";
 import fs from "node:fs";
 import http from "node:http";
 import zlib from "node:zlib";
+import { until } from "./processes.js";
 
 /** Values that must not be in any byte that is relayed; each is somewhere on the pages, or is typed. */
 export const SECRETS = Object.freeze({
@@ -166,4 +169,45 @@ export async function openShop(tag, policy) {
   await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
   const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
   return { url: `http://127.0.0.1:${port}`, close: () => (server.closeAllConnections(), server.close()) };
+}
+
+/** Text and place of each marked element, in shadow roots too. */
+export function marked() {
+  /** @type {Record<string, any>} */
+  const found = {};
+  const look = (/** @type {any} */ root) => {
+    for (const element of root.querySelectorAll("*")) {
+      if (element.shadowRoot) look(element.shadowRoot);
+      const name = element.dataset?.marked;
+      if (!name) continue;
+      const { x, y, width, height } = element.getBoundingClientRect();
+      const covered = element.querySelector("[data-porchlight-mask], [data-porchlight-block]");
+      const text = covered || element.matches("[data-porchlight-block]") ? null : element.textContent.replace(/\s+/g, " ").trim();
+      found[name] = { text, box: [x, y, width, height].map((value) => Math.round(value)) };
+    }
+  };
+  look(document);
+  const fields = [...document.querySelectorAll("input, select, textarea")]
+    .filter((/** @type {any} */ one) => ["name", "colour", "note", "gift"].includes(one.name))
+    .map((/** @type {any} */ one) => [one.name, one.type === "checkbox" ? one.checked : one.value]);
+  return { found, fields, scrolled: [scrollX, scrollY].map(Math.round) };
+}
+
+/** The rebuilt page in the page of an agent. @param {{ page: import("playwright-core").Page }} agent */
+export const replayOf = (agent) => until("the replay", () => agent.page.frames().find((frame) => frame.parentFrame()?.url().match(/\/replay(\?|$)/)));
+
+/** Waits until the agent sees what the visitor does. @param {{ page: import("playwright-core").Page }} visitor @param {{ page: import("playwright-core").Page }} agent */
+export async function assertSame(visitor, agent) {
+  let seen;
+  let there;
+  try {
+    await until("the same page", async () => {
+      there = await visitor.page.evaluate(marked);
+      seen = await (await replayOf(agent)).evaluate(marked).catch(() => null);
+      return JSON.stringify(seen) === JSON.stringify(there);
+    });
+  } catch {
+    assert.deepEqual(seen, there);
+  }
+  return /** @type {any} */ (there);
 }

@@ -1,6 +1,8 @@
 //! Each kind of session with its guest and its agents on different nodes that share a Redis: what is shown, control
 //! and its end, who comes back, and who takes over from a colleague.
 
+use porchlight::limits;
+
 use crate::common::redis::Redis;
 use crate::common::{AgentClient, ParticipantClient, Picture, Site, Value, VisitorClient, json};
 use crate::everywhere::sites;
@@ -291,4 +293,100 @@ async fn an_agent_hands_its_session_to_a_colleague_of_another_node() {
     visitor.expect_nothing().await;
     bob.ask(json!({"type": "endSession", "sessionId": session}), "ok").await;
     all_hear_the_end(&mut [&mut publisher, &mut colleague], "agent_ended").await;
+}
+
+#[tokio::test]
+async fn a_page_becomes_a_screen_and_a_page_again_for_agents_of_all_nodes() {
+    let redis = Redis::start().await;
+    let (one, other) = (Site::with_cobrowse_over(&redis).await, Site::with_cobrowse_over(&redis).await);
+    let Met { mut publisher, mut viewer, session, visitor: _visitor, agent: _agent } =
+        meet([&one, &other], json!({"control": true})).await;
+    let (mut page, mut screen) = (Picture::of_page(), Picture::new());
+    all_see(&mut publisher, &mut page, &mut [&mut viewer]).await;
+    let shows = |kind: &str| json!({"type": "shows", "kind": kind});
+    assert_eq!(viewer.refused(shows("screen")).await, "forbidden");
+    viewer.ask(json!({"type": "requestControl"}), "ok").await;
+    publisher.expect_where("control", |news| news["state"] == "requested").await;
+    publisher.ask(json!({"type": "grantControl", "participantId": viewer.id()}), "ok").await;
+    let granted = viewer.expect_where("control", |news| news["state"] == "granted").await;
+
+    publisher.ask(shows("screen"), "ok").await;
+    assert_eq!(viewer.expect("shows").await, shows("screen"));
+    let click = json!({"type": "input", "epoch": granted["epoch"], "events": [
+        {"t": "down", "x": 10, "y": 20, "button": 0},
+    ]});
+    assert_eq!(viewer.refused(click).await, "control_not_granted", "it was given for the page");
+    all_see(&mut publisher, &mut screen, &mut [&mut viewer]).await;
+    // A colleague of each node comes now, and finds a screen; so does who comes back elsewhere.
+    for site in [&one, &other] {
+        let mut bob = site.agent("bob").await;
+        bob.ask(json!({"type": "join", "sessionId": session}), "request").await;
+        let mut late = site.attach("late", &bob.expect("ready").await).await;
+        assert_eq!((&late.hello["kind"], &late.hello["shows"]), (&json!("cobrowse"), &json!("screen")));
+        publisher.expect_change("joined", &late.id()).await;
+        all_see(&mut publisher, &mut screen, &mut [&mut viewer, &mut late]).await;
+        late.ask(json!({"type": "leave"}), "ok").await;
+        publisher.expect_change("left", &late.id()).await;
+    }
+    let mut viewer = comes_back(viewer, &one, &mut [&mut publisher]).await;
+    assert_eq!(viewer.hello["shows"], "screen");
+
+    // The next page of the site is shown itself, from the node where the agents were.
+    let mut publisher = comes_back(publisher, &other, &mut [&mut viewer]).await;
+    assert_eq!(publisher.hello["shows"], "screen");
+    publisher.ask(shows("cobrowse"), "ok").await;
+    assert_eq!(viewer.expect("shows").await, shows("cobrowse"));
+    all_see(&mut publisher, &mut page, &mut [&mut viewer]).await;
+    publisher.ask(shows("screen"), "ok").await;
+    assert_eq!(viewer.expect("shows").await, shows("screen"));
+    all_see(&mut publisher, &mut screen, &mut [&mut viewer]).await;
+}
+
+/// The agent points until the guest is shown where: what comes too soon after the last place is left out.
+async fn points(viewer: &mut ParticipantClient, publisher: &mut ParticipantClient, y: u16) {
+    let mut pace = tokio::time::interval(limits::POINT_SPACING);
+    let mut x = 0;
+    let seen = loop {
+        tokio::select! {
+            seen = publisher.expect_where("point", |point| point["y"] == y) => break seen,
+            _ = pace.tick() => {
+                x += 1;
+                viewer.send(json!({"type": "point", "x": x, "y": y})).await;
+            }
+        }
+    };
+    assert_eq!(seen["participantId"], viewer.id(), "{seen}");
+    assert!((1..=x).any(|x| seen["x"] == x), "{seen}");
+}
+
+#[tokio::test]
+async fn what_agents_of_other_nodes_point_at_is_shown_to_the_guest_alone() {
+    let redis = Redis::start().await;
+    let [one, other] = sites(&redis).await;
+    let Met { mut publisher, mut viewer, session, visitor: _visitor, agent: _agent } =
+        meet([&one, &other], json!({})).await;
+    let mut bob = one.agent("bob").await;
+    bob.ask(json!({"type": "join", "sessionId": session}), "request").await;
+    let mut colleague = one.attach("bob's viewer", &bob.expect("ready").await).await;
+    viewer.expect_change("joined", &colleague.id()).await;
+    points(&mut viewer, &mut publisher, 1).await;
+    points(&mut colleague, &mut publisher, 2).await;
+    assert_eq!(publisher.refused(json!({"type": "point", "x": 1, "y": 1})).await, "forbidden");
+    assert_eq!(viewer.refused(json!({"type": "point", "x": 65_536, "y": 1})).await, "bad_message");
+    for who in [&mut viewer, &mut colleague] {
+        assert!(who.settled("point").await.is_empty(), "it is shown to the guest alone");
+    }
+    // The guest comes back on the node of one, who comes back on that of the other.
+    let mut publisher = comes_back(publisher, &other, &mut [&mut viewer, &mut colleague]).await;
+    points(&mut viewer, &mut publisher, 3).await;
+    points(&mut colleague, &mut publisher, 4).await;
+    let mut viewer = comes_back(viewer, &one, &mut [&mut publisher, &mut colleague]).await;
+    points(&mut viewer, &mut publisher, 5).await;
+    // Nothing is shown of a picture that is paused.
+    publisher.ask(json!({"type": "pause"}), "ok").await;
+    viewer.expect_where("paused", |news| news["paused"] == true).await;
+    viewer.ask(json!({"type": "point", "x": 1, "y": 6}), "ok").await;
+    viewer.ask(json!({"type": "chat", "text": "there"}), "ok").await;
+    publisher.expect("chat").await;
+    assert!(publisher.settled("point").await.iter().all(|point| point["y"] != 6));
 }

@@ -11,6 +11,8 @@ export const SUBPROTOCOL = "porchlight.v1";
 const BACKOFF_BASE_MS = 500;
 /** Longest step: a node full of clients comes back within a minute, at a trickle per second. */
 const BACKOFF_MAX_MS = 30_000;
+/** Who has to be back in time tries at least this often within it, or a cut that is almost as long would outlast it. */
+const TRIES_IN_TIME = 12;
 /** Longest wait for the welcome or an answer; a healthy server needs milliseconds. */
 const ANSWER_MS = 10_000;
 /** Back-off starts over only after this long online: a server that accepts and drops is not healthy. */
@@ -169,7 +171,8 @@ export class Socket {
   constructor(options) {
     this.#options = options;
     this.#env = options.env ?? browserEnvironment();
-    this.#backoff = new Backoff({ random: this.#env.random });
+    const maxMs = Math.min(BACKOFF_MAX_MS, (options.giveUpMs ?? Infinity) / TRIES_IN_TIME);
+    this.#backoff = new Backoff({ random: this.#env.random, maxMs });
   }
 
   get state() {

@@ -111,11 +111,12 @@ export class Publisher {
   }
 
   /**
-   * Figures: pictures the capture gave, frames that encoders put out, frames handed to the socket, and what went
-   * wrong last.
+   * Figures: pictures the capture gave, frames that encoders put out, frames handed to the socket, the bits and frames a
+   * second that are aimed at, and what went wrong last.
    */
   stats() {
-    return { ...this.#counts, codec: this.family, encoding: !!this.#encoder?.busy, lastError: this.#lastError };
+    const { kbps, fps } = this.#rate;
+    return { ...this.#counts, codec: this.family, encoding: !!this.#encoder?.busy, kbps, fps, lastError: this.#lastError };
   }
 
   /** Takes a picture over. @param {Picture} picture */

@@ -9,6 +9,7 @@ import { addressOf, caretAfter, digitsOf, inviteOf } from "../pages/join/key.js"
 import { keepSeat, takeSeat } from "../pages/join/store.js";
 import { doorWords, ending, refusal } from "../pages/join/words.js";
 import { takeKept } from "../share.js";
+import { letGo } from "../share/kept.js";
 
 const SERVER = "https://help.example";
 
@@ -208,12 +209,37 @@ describe("what a page leaves to the next one of its tab", () => {
     assert.equal(takeSeat(), null);
   });
 
-  it("is an agent's Show, of a page that left less than a minute ago", () => {
+  it("is an agent's Show, of a page that left less than a minute ago", async () => {
     const share = (lostAt) => JSON.stringify({ server: SERVER, sessionId: "s", resumeToken: "r", lostAt });
-    const kept = storage({ a: share(Date.now()), b: share(undefined), c: share(Date.now() - 61_000) });
-    assert.equal(takeKept("a")?.resumeToken, "r");
-    assert.equal(takeKept("b"), null, "a page that is still there");
-    assert.equal(takeKept("c"), null, "too late");
-    assert.equal(kept.size, 0);
+    const kept = storage({ a: share(Date.now()), b: share(undefined), c: share(Date.now() - 61_000), d: "no JSON" });
+    assert.equal((await takeKept("a"))?.resumeToken, "r");
+    assert.equal(await takeKept("b"), null, "a page that is still there");
+    assert.equal(await takeKept("c"), null, "too late");
+    assert.equal(await takeKept("d"), null);
+    assert.equal(await takeKept("e"), null);
+    assert.deepEqual([...kept.keys()], ["d"].filter((key) => kept.has(key)));
+  });
+
+  it("is a share of a browser that started again, once, and not one that a page still holds", async (t) => {
+    /** @type {Set<string>} */
+    const locked = new Set(["porchlight.in-use"]);
+    const request = async (name, { ifAvailable }, run) => {
+      if (locked.has(name)) return ifAvailable ? run(null) : undefined;
+      locked.add(name);
+      await run({ name });
+      locked.delete(name);
+    };
+    Object.defineProperty(globalThis, "navigator", { configurable: true, value: { locks: { request } } });
+    t.after(() => delete globalThis.navigator);
+    const share = (sessionId, ago) => JSON.stringify({ server: SERVER, sessionId, resumeToken: "r", aliveAt: Date.now() - ago });
+    storage({ a: share("gone", 30_000), b: share("in-use", 0), c: share("old", 120_000) });
+    assert.equal((await takeKept("a"))?.sessionId, "gone");
+    assert.ok(locked.has("porchlight.gone"), "it is held from now on");
+    assert.equal(await takeKept("b"), null, "a duplicated tab");
+    assert.equal(await takeKept("c"), null, "too late");
+    letGo("gone");
+    await Promise.resolve();
+    await Promise.resolve();
+    assert.equal(locked.has("porchlight.gone"), false);
   });
 });

@@ -540,7 +540,7 @@ const offer = Object.freeze({
 
 /** terms.js and share.js, with the visitor's part played by the test. */
 function fakeModules() {
-  const seen = { dialogs: [], shares: [] };
+  const seen = { dialogs: [], shares: [], kept: null };
   modules["terms.js"] = {
     openDialog(options) {
       const dialog = { options, outcome: null, closed: false };
@@ -560,6 +560,7 @@ function fakeModules() {
       seen.shares.push(share);
       return share;
     },
+    takeKept: async (key) => seen.kept?.(key),
   };
   return seen;
 }
@@ -672,21 +673,24 @@ test("requests for control are left to the share unless the site listens", async
   assert.deepEqual(asked, ["granted"]);
 });
 
-test("a session of the page before goes on in this tab, not in a copy of it", async () => {
+test("a session of the page before goes on in this tab, if it may", async () => {
   const seen = fakeModules();
   const kept = { server: "https://relay.example", sessionId: "s1", resumeToken: "r9", agentName: "Alice" };
-  const start = async (value) => {
+  const start = async (found, value = kept) => {
+    const taken = [];
+    seen.kept = (key) => (taken.push(key), found);
     const sessionStorage = new Storage();
-    sessionStorage.setItem("porchlight.share", JSON.stringify(value));
+    if (value) sessionStorage.setItem("porchlight.share", JSON.stringify(value));
     newPage({ storage: { sessionStorage } }).start({ group: "demo" });
     await settle();
-    assert.equal(sessionStorage.getItem("porchlight.share"), null);
-    return seen.shares.splice(0);
+    return { taken, shares: seen.shares.splice(0) };
   };
-  assert.equal((await start({ ...kept, lostAt: clock.now - 1000 }))[0].options.resumeToken, "r9");
-  assert.equal((await start(kept)).length, 0, "a duplicated tab");
-  assert.equal((await start({ ...kept, lostAt: clock.now - 60_000 })).length, 0, "too late");
-  assert.equal((await start({ ...kept, server: "https://other.example", lostAt: clock.now })).length, 0, "another server");
+  const { taken, shares } = await start(kept);
+  assert.deepEqual(taken, ["porchlight.share"]);
+  assert.equal(shares[0].options.resumeToken, "r9");
+  assert.equal((await start(null)).shares.length, 0, "too late, or a copy");
+  assert.equal((await start({ ...kept, server: "https://other.example" })).shares.length, 0, "another server");
+  assert.equal((await start(kept, null)).taken.length, 0, "nothing is loaded for nothing");
 });
 
 test("a module that does not load is reported, and the dialog says so", async () => {

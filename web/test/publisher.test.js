@@ -253,7 +253,7 @@ test("closed, it keeps no picture and wakes no more", async () => {
 });
 
 test("its figures tell how far pictures came", async () => {
-  const nothing = { pictures: 0, encoded: 0, frames: 0, codec: null, encoding: false, lastError: null };
+  const nothing = { pictures: 0, encoded: 0, frames: 0, codec: null, encoding: false, kbps: 2000, fps: 15, lastError: null };
   assert.deepEqual(publisher.stats(), nothing);
   await running();
   assert.deepEqual(publisher.stats(), { ...nothing, pictures: 1, encoded: 1, frames: 1, codec: "avc1" });

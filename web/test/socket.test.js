@@ -6,6 +6,7 @@ import { FakeClock, fakeWebSockets, settle } from "./fake-world.js";
 /** @type {FakeClock} */ let clock;
 /** @type {ReturnType<typeof fakeWebSockets>} */ let net;
 let online = true;
+let chance;
 let target;
 let states;
 let hellos;
@@ -14,6 +15,7 @@ beforeEach(() => {
   clock = new FakeClock();
   net = fakeWebSockets();
   online = true;
+  chance = 0.5;
   target = new EventTarget();
   states = [];
   hellos = [];
@@ -33,7 +35,7 @@ function open(options = {}) {
       setTimeout: clock.setTimeout,
       clearTimeout: clock.clearTimeout,
       now: () => clock.now,
-      random: () => 0.5,
+      random: () => chance,
       isOnline: () => online,
       target,
     },
@@ -203,6 +205,7 @@ test("offline is a name for being away: it still tries, and at once when the net
   net.last().drop();
   assert.equal(socket.state, "offline");
   online = true;
+  chance = 0.5;
   target.dispatchEvent(new Event("online"));
   await settle();
   assert.equal(net.made.length, 3);
@@ -230,6 +233,23 @@ test("gives up when it was away too long", async () => {
     if (!net.last().closed) net.last().drop();
   }
   assert.equal(socket.state, "stopped");
+});
+
+test("who has to be back within a minute is, also after 50 s without a network", async () => {
+  const socket = await welcomed({ giveUpMs: 60_000 });
+  chance = 1;
+  const lost = clock.now;
+  net.last().drop();
+  while (clock.now - lost < 50_000) {
+    await clock.advance(100);
+    if (!net.last().closed) net.last().drop();
+  }
+  const tries = net.made.length;
+  await clock.advance(5_000);
+  assert.equal(net.made.length, tries + 1);
+  net.last().open();
+  net.last().say({ type: "connected" });
+  assert.equal(socket.state, "online");
 });
 
 test("a closed socket stays closed and can be opened anew", async () => {

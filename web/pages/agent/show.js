@@ -116,7 +116,7 @@ export class Showing {
   async resume() {
     if (!sessionStorage.getItem(KEPT)) return;
     const { startSharing, takeKept } = await import("../../share.js");
-    const kept = takeKept(KEPT);
+    const kept = await takeKept(KEPT);
     if (kept && !this.#share) this.#began(startSharing, kept.note ?? {}, kept);
   }
 

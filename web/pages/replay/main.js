@@ -160,11 +160,13 @@ function blobOf(data) {
   return new Blob([bytes], { type: data.slice(5, data.indexOf(";")) });
 }
 
-// One port, from the page around it, which is of this origin; nobody else is listened to.
+// One port, from the page around it; nobody else is listened to. Which page that is it says itself, and the policy that
+// this page came with holds it to it.
+const host = new URLSearchParams(location.search).get("in")?.split(",")[0] ?? location.origin;
 let taken = false;
 addEventListener("message", ({ source, origin, data, ports }) => {
-  if (taken || source !== parent || source === window || origin !== location.origin || data !== "porchlight.replay") return;
+  if (taken || source !== parent || source === window || origin !== host || data !== "porchlight.replay") return;
   taken = true;
   new Replay(ports[0]);
 });
-parent.postMessage("porchlight.replay", location.origin);
+parent.postMessage("porchlight.replay", host);
