@@ -14,13 +14,14 @@ const handover = (agent, where) => agent.page.locator(`[data-test=handover][data
 /** @param {AgentPage} agent @param {"open" | "here" | "end"} which */
 const press = (agent, which) => agent.page.locator(`[data-test=handover-${which}]`).click();
 
-/** In place of a computer's registry of programs: keeps the links that are opened. Nothing is installed for them. */
+/** In place of a computer's registry of programs: keeps the links that are opened, and nothing answers. */
 function noClient() {
   const opened = (/** @type {any} */ (globalThis).opened = /** @type {string[]} */ ([]));
   const click = HTMLAnchorElement.prototype.click;
   HTMLAnchorElement.prototype.click = function () {
+    // The browser's own question covers the page, and here nobody answers it.
     if (this.protocol === "porchlight:") opened.push(this.href);
-    click.call(this);
+    else click.call(this);
   };
 }
 
@@ -31,7 +32,7 @@ const links = (agent) => agent.page.evaluate(() => /** @type {any} */ (globalThi
 async function client(s, link) {
   const told = new URLSearchParams(new URL(link).hash.slice(1));
   const page = await s.page("the client");
-  await page.goto(`${told.get("server")}/web/style/tokens.css`);
+  await page.goto(`${told.get("server")}/join`);
   await page.evaluate(({ server, ticket }) => {
     const seen = (/** @type {any} */ (globalThis).seen = { attached: /** @type {any} */ (null), frames: 0, code: 0 });
     const socket = new WebSocket(`${server.replace(/^http/, "ws")}/v1/session`, ["porchlight.v1"]);
@@ -98,7 +99,6 @@ scene("a browser tab: what the agent takes back is asked no longer, though two p
 });
 
 scene("a client: it is handed a link that works once, and there is a way back when none answers", async (s) => {
-  s.allow(/porchlight:/);
   await s.server.joinsIn("CLIENT");
   const visitor = await s.visitor({ id: "C-2003" });
   const alice = await s.agent("alice", { init: noClient });
