@@ -14,10 +14,11 @@
 
 import { Emitter } from "./lib/emitter.js";
 import { serverUrl } from "./lib/post.js";
+import { clientLink, openClient, sessionAddress } from "./lib/opening.js";
 import { RequestError, Socket } from "./lib/socket.js";
 import { signIn, TokenKeeper } from "./lib/token.js";
 
-export { RequestError as PorchlightError, signIn };
+export { clientLink, openClient, RequestError as PorchlightError, sessionAddress, signIn };
 
 /** @import { Welcome, Visitor, FeedItem, RecordRef, RecordInput, OpenRecord, JoinRequest, JoinInput, Ready, Waiting,
  *    LiveQuery, LivePage, LiveDiff, SessionEnded } from "./lib/wire.js" */

@@ -110,6 +110,13 @@ impl Hub {
 }
 
 impl Hub {
+    /// Where a session opens that an agent joins, by its profile at this moment.
+    pub(super) fn join_in(&self, agent: &AgentKey) -> &'static str {
+        let (group, profile) = (self.accounts.group(&agent.group), self.profile_of(agent));
+        let of = |name: &str| group.as_ref().and_then(|group| group.settings.profile(name));
+        profile.as_deref().and_then(of).map(|profile| profile.join_in).unwrap_or_default().as_str()
+    }
+
     /// Whether an agent's page is to open a session's record as it joins: the group says so, and the session is
     /// written down at all.
     pub(super) fn opens_record(&self, session: &LiveSession) -> bool {

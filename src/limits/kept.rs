@@ -15,6 +15,11 @@ pub const RECORDS_KEPT_COUNT: u64 = 1_000_000;
 /// lists and statistics would show holes of today.
 pub const RECORDS_KEPT_LEAST: (Duration, u64) = (Duration::from_secs(24 * 3600), 10_000);
 
+/// Times that a session's record tells of in which a visitor showed a screen instead of its page: more than anybody
+/// does in earnest. Each is some 70 bytes of a record that is written with every event; a script that toggles would
+/// make it grow without end.
+pub const ALSO_SHOWN: usize = 100;
+
 /// Records let go of in one write: some ten milliseconds of the writer's time.
 pub const RECORD_TRIM: usize = 200;
 

@@ -163,6 +163,8 @@ kinds! {
     ControlGranted = "session.control_granted" (Person);
     /// It has no longer.
     ControlRevoked = "session.control_revoked";
+    /// The visitor shows something else from now on.
+    Shows = "session.shows" (Shows);
     /// It is over; nothing about this session's course follows.
     Ended = "session.ended" (Ended);
     /// A post stands in a record's feed.
@@ -246,6 +248,14 @@ pub struct Created {
     /// The agent that asked first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentId>,
+}
+
+/// What a visitor shows from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shows {
+    /// What its frames are.
+    pub kind: SessionKind,
 }
 
 /// How a session ended.
@@ -419,6 +429,7 @@ pub(crate) mod samples {
             What::Resumed,
             What::ControlGranted(person(5)),
             What::ControlRevoked,
+            What::Shows(Shows { kind: SessionKind::Screen }),
             What::Ended(Ended {
                 reason: EndReason::GuestEnded,
                 relayed: Relayed { frames: 10, bytes: 1 << 40 },

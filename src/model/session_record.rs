@@ -12,6 +12,7 @@ use super::event::{Actor, Kind, Logged, ReceiptRef, Relayed, What};
 use super::session::{EndReason, Person};
 use crate::clock::Wall;
 use crate::ids::{AgentId, GroupId, ParticipantId, RequestId, SessionId, VisitorId};
+use crate::limits;
 use crate::wire::agent::Record;
 use crate::wire::session::Side;
 use crate::wire::visitor::SessionKind;
@@ -111,6 +112,19 @@ pub struct ControlUse {
     pub ended: Option<Wall>,
 }
 
+/// A time in which something else was shown than the session's kind says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    /// What.
+    pub kind: SessionKind,
+    /// From.
+    pub shown: Wall,
+    /// To.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Wall>,
+}
+
 /// What is left of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -155,6 +169,10 @@ pub struct SessionRecord {
     pub receipt: Option<ReceiptRef>,
     /// When agents had control.
     pub control: Vec<ControlUse>,
+    /// What was shown instead of what the kind says; at most [`limits::ALSO_SHOWN`] times, of which the last one lasts
+    /// as long as those that would follow it: what was shown is never told as less than it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_shown: Vec<Shown>,
     /// When it was asked for.
     pub created: Wall,
     /// When the publisher came.
@@ -205,6 +223,7 @@ impl SessionRecord {
                 connection: None,
                 receipt: None,
                 control: Vec::new(),
+                also_shown: Vec::new(),
                 created: event.at,
                 started: None,
                 ended: None,
@@ -287,8 +306,10 @@ impl SessionRecord {
                 });
             }
             What::ControlRevoked => self.end_control(at),
+            What::Shows(shows) => self.show(shows.kind, at),
             What::Ended(ended) => {
                 self.end_control(at);
+                self.show(self.kind, at);
                 self.attendance
                     .iter_mut()
                     .for_each(|attendance| attendance.left = attendance.left.or(Some(at)));
@@ -328,6 +349,21 @@ impl SessionRecord {
         }
     }
 
+    /// From now on this is shown.
+    fn show(&mut self, kind: SessionKind, at: Wall) {
+        if let Some(open) = self.also_shown.last_mut().filter(|shown| shown.ended.is_none()) {
+            open.ended = Some(at);
+        }
+        if kind == self.kind {
+            return;
+        }
+        let full = self.also_shown.len() == limits::ALSO_SHOWN;
+        match self.also_shown.last_mut().filter(|_| full) {
+            Some(last) => last.ended = None,
+            None => self.also_shown.push(Shown { kind, shown: at, ended: None }),
+        }
+    }
+
     fn end_control(&mut self, at: Wall) {
         if let Some(open) = self.control.last_mut().filter(|control| control.ended.is_none()) {
             open.ended = Some(at);
@@ -352,7 +388,7 @@ pub fn concerns(kind: Kind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::event::{Accepted, Asking, Created, Ended, samples};
+    use crate::model::event::{Accepted, Asking, Created, Ended, Shows, samples};
     use proptest::prelude::*;
 
     fn logged(sequence: u64, what: What) -> Logged {
@@ -360,8 +396,12 @@ mod tests {
     }
 
     fn created() -> What {
+        made(SessionKind::Screen)
+    }
+
+    fn made(kind: SessionKind) -> What {
         What::Created(Created {
-            kind: SessionKind::Screen,
+            kind,
             visitor: Some(VisitorId::new("C-1").unwrap()),
             agent: Some(AgentId::new("alice").unwrap()),
         })
@@ -429,6 +469,35 @@ mod tests {
         assert_eq!((record.started, record.duration_ms()), (None, 0));
         let lost = story(vec![created(), ended(EndReason::NodeLost)]);
         assert_eq!((lost.outcome, lost.end_reason), (Outcome::Failed, Some(EndReason::NodeLost)));
+    }
+
+    #[test]
+    fn what_was_shown_instead_of_the_page_is_told_with_its_times() {
+        let begun = || vec![made(SessionKind::Cobrowse), What::Started];
+        let shows = |kind| What::Shows(Shows { kind });
+        let at = |sequence: u64| Wall(1_893_456_000_000 + sequence);
+        let told = |words: Vec<What>| {
+            let record = story(begun().into_iter().chain(words).collect());
+            assert_eq!(record.kind, SessionKind::Cobrowse);
+            assert!(record.also_shown.iter().all(|shown| shown.kind == SessionKind::Screen));
+            record.also_shown.iter().map(|shown| (shown.shown, shown.ended)).collect::<Vec<_>>()
+        };
+        let (screen, page) = (shows(SessionKind::Screen), shows(SessionKind::Cobrowse));
+        assert_eq!(told(vec![]), []);
+        assert_eq!(told(vec![page.clone()]), []);
+        assert_eq!(told(vec![screen.clone()]), [(at(3), None)]);
+        let twice = vec![screen.clone(), page.clone(), What::Paused, screen.clone()];
+        assert_eq!(told(twice.clone()), [(at(3), Some(at(4))), (at(6), None)]);
+        let over = told([twice, vec![ended(EndReason::GuestEnded)]].concat());
+        assert_eq!(over, [(at(3), Some(at(4))), (at(6), Some(at(7)))]);
+
+        // Back and forth without end: the record stays small, and a screen that is shown is told as one.
+        let often: Vec<_> = std::iter::repeat_n([screen.clone(), page], 500).flatten().collect();
+        let (first, last) = (told(often.clone()), told([often, vec![screen]].concat()));
+        assert_eq!((first.len(), last.len()), (limits::ALSO_SHOWN, limits::ALSO_SHOWN));
+        let from = at(1 + 2 * limits::ALSO_SHOWN as u64);
+        assert_eq!(first.last(), Some(&(from, Some(at(1_002)))));
+        assert_eq!(last.last(), Some(&(from, None)));
     }
 
     #[test]

@@ -235,6 +235,19 @@ pub enum JoinIn {
     BrowserTab,
     /// In the agent's client program.
     Client,
+    /// In the page on which Join was pressed.
+    Page,
+}
+
+impl JoinIn {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BrowserTab => "browser_tab",
+            Self::Client => "client",
+            Self::Page => "page",
+        }
+    }
 }
 
 /// Which agents hold which permission.

@@ -335,6 +335,9 @@ pub enum ToAgent<'a> {
         /// Why, where that is not plain from the state.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
+        /// Where the session will open for the agent that asked: `page`, `browser_tab` or `client`; in answers only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        join_in: Option<&'static str>,
     },
     /// The way into a session.
     Ready {
@@ -360,6 +363,9 @@ pub enum ToAgent<'a> {
         /// The page by which guests come in, the invite in its fragment.
         #[serde(skip_serializing_if = "Option::is_none")]
         link: Option<&'a str>,
+        /// Where to open it, by the agent's profile: `page`, `browser_tab` or `client`; for who watches.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        join_in: Option<&'static str>,
         /// The group wants the session's record opened on the agent's page, and there is one.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         open_record: bool,

@@ -364,6 +364,14 @@ scene("the visitor makes a screen of the page, and the page again, and agents go
   await assertSame(visitor, alice);
   assert.equal(await visitor.dialog.count(), 0, "no second question");
   assert.equal(await alice.viewer.getAttribute("data-session-id"), session);
+
+  // The history tells of both times, and that the session began as a page.
+  const history = await s.history(`session/${session}`);
+  await history.page.locator("[data-test=detail-kind]", { hasText: "Cobrowse and screen" }).waitFor();
+  await history.page.locator("[data-test=also-shown]").waitFor();
+  const told = history.page.locator("[data-kind=EVENT_KIND_SESSION_SHOWS]");
+  await until("four changes", async () => (await told.count()) === 4);
+  assert.match((await told.allTextContents()).join("\n"), /shows a screen instead of the page.*\n.*shows the page again/s);
 });
 
 scene("what a minute costs, beside pixels", async (s) => {

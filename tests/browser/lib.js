@@ -170,6 +170,13 @@ class Server {
     return this.#set("agentOrigins", { agentOrigins });
   }
 
+  /** Where sessions open that agents join. @param {"PAGE" | "BROWSER_TAB" | "CLIENT"} where */
+  async joinsIn(where) {
+    const { settings } = await this.admin("GetSettings");
+    const profiles = settings.profiles.map((/** @type {object} */ profile) => ({ ...profile, joinIn: `JOIN_IN_${where}` }));
+    await this.#set("profiles", { profiles });
+  }
+
   /** How long a visitor has to answer. @param {number} seconds */
   asksFor(seconds) {
     return this.#set("terms.deadlineSeconds", { terms: { deadlineSeconds: seconds } });

@@ -58,6 +58,54 @@ async fn events_are_streamed_and_resumed() {
 }
 
 #[tokio::test]
+async fn a_visitor_that_showed_a_screen_instead_of_its_page_is_told_by_events_and_record() {
+    let site = Site::with_cobrowse().await;
+    let user = User::operator(&site);
+    let mut live = Watching::start(user.command("stream-events --group demo --json --kind session.shows"));
+    let mut engagement = site.engage("C-1", json!({})).await;
+    let id = engagement.session.as_str().unwrap().to_owned();
+    let record = format!("session-record {id} --group demo");
+    let kind = |kind: &str| json!({"type": "shows", "kind": kind});
+    engagement.publisher.ask(kind("cobrowse"), "ok").await;
+    for (shown, told) in [("screen", "SESSION_KIND_SCREEN"), ("cobrowse", "SESSION_KIND_COBROWSE")] {
+        engagement.publisher.ask(kind(shown), "ok").await;
+        let event: Value = serde_json::from_str(&live.line().await).unwrap();
+        assert_eq!(
+            (&event["kind"], &event["shows"]),
+            (&json!("EVENT_KIND_SESSION_SHOWS"), &json!({"kind": told}))
+        );
+        assert_eq!((&event["sessionId"], &event["actor"]["id"]), (&json!(id), &json!("C-1")));
+        // It is known as long as it lasts, too.
+        let found = &user.run(&format!("{record} --json")).await.good().lines()[0];
+        let [now] = found["alsoShown"].as_array().unwrap().as_slice() else { panic!("{found}") };
+        assert_eq!(
+            (&found["kind"], &now["kind"]),
+            (&json!("SESSION_KIND_COBROWSE"), &json!("SESSION_KIND_SCREEN"))
+        );
+        assert_eq!(
+            (now["shownAt"].is_string(), now["endedAt"].is_string()),
+            (true, shown == "cobrowse"),
+            "{now}"
+        );
+    }
+    engagement.publisher.ask(kind("screen"), "ok").await;
+    engagement.publisher.send(json!({"type": "end"})).await;
+    engagement.agent.expect("sessionEnded").await;
+    logged(&user, 1).await;
+    let table = user.run(&record).await.good().says("ALSO SHOWN");
+    let told = table.out.split("ALSO SHOWN").nth(1).unwrap();
+    assert_eq!(told.lines().filter(|line| line.starts_with("screen")).count(), 2, "{told}");
+    let csv = user.run("list-session-records --group demo --csv").await.good().out;
+    let [heading, row] = csv.lines().collect::<Vec<_>>()[..] else { panic!("{csv}") };
+    assert!(heading.ends_with(",frames,bytes,also_shown,also_shown_ms"), "{heading}");
+    let [.., shown, ms] = row.split(',').collect::<Vec<_>>()[..] else { panic!("{row}") };
+    assert_eq!((shown, ms.parse::<u64>().is_ok()), ("screen", true), "{row}");
+    // What was agreed to is what was agreed to.
+    let receipt = user.run("export-consent-receipts --group demo").await.good().out;
+    assert!(receipt.contains(r#""kind":"cobrowse""#) && !receipt.contains("screen"), "{receipt}");
+}
+
+#[tokio::test]
 async fn records_go_out_as_files() {
     let site = Site::start().await;
     let user = User::operator(&site);

@@ -1,10 +1,12 @@
 //! Join: asked once, answered by the visitor alone, and over when it is over.
 
 use porchlight::ids::{AgentId, AgentKey};
+use porchlight::model::settings::{JoinIn, Profile};
 use porchlight::store::Agent;
 
+use crate::common::site::Engagement;
 use crate::common::site::group_id;
-use crate::common::{AgentClient, Site, Value, VisitorClient, json};
+use crate::common::{AgentClient, Picture, Site, Value, VisitorClient, json};
 
 const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
@@ -398,5 +400,71 @@ async fn a_record_without_a_visitor_asks_for_a_key_and_says_why() {
     assert_eq!(record["reason"], "no_permission");
     for n in 0..100 {
         agent.ask(case(&format!("r{n}"), json!("C-1")), if n < 98 { "record" } else { "error" }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_opens_where_the_profile_of_its_agent_says_as_it_joins() {
+    let site = Site::start().await;
+    site.add_agent("demo", "dave").await;
+    let dave = AgentId::new("dave").unwrap();
+    let agent = Agent {
+        key: AgentKey { group: group_id("demo"), agent: dave.clone() },
+        address: "dave".into(),
+        partner_user_id: None,
+        name: "dave".into(),
+        profile: Some("Phone".into()),
+        subscription: None,
+    };
+    site.running.accounts.upsert_agent(&agent).await.unwrap();
+    site.settings(|settings| {
+        settings.permission_set.user.insert(dave);
+        let phone = Profile { name: "Phone".into(), join_in: JoinIn::Client, ..settings.profiles[0].clone() };
+        settings.profiles.push(phone);
+    })
+    .await;
+    for (join_in, told) in
+        [(JoinIn::Page, "page"), (JoinIn::BrowserTab, "browser_tab"), (JoinIn::Client, "client")]
+    {
+        site.settings(|settings| settings.profiles[0].join_in = join_in).await;
+        let (mut visitor, mut agent) = (site.visitor(told).await, site.agent("alice").await);
+        // What a page would like is not asked.
+        let join = json!({"type": "join", "visitorId": told, "joinIn": "elsewhere"});
+        assert_eq!(agent.ask(join, "request").await["joinIn"], told);
+        let offer = visitor.expect("offer").await;
+        visitor.accept(&offer).await;
+        assert_eq!(agent.expect_request("accepted").await.get("joinIn"), None, "it is told to all who ask");
+        assert_eq!(agent.expect("ready").await["joinIn"], told);
+        assert_eq!(visitor.expect("ready").await.get("joinIn"), None);
+        let mut dave = site.agent("dave").await;
+        assert_eq!(dave.join(told).await["joinIn"], "client");
+        assert_eq!(dave.expect("ready").await["joinIn"], "client");
+    }
+    let mut alice = site.agent("alice").await;
+    let shows = alice.ask(json!({"type": "show"}), "ready").await;
+    assert_eq!(shows.get("joinIn"), None, "nobody joins an own screen");
+}
+
+#[tokio::test]
+async fn an_agents_client_goes_on_without_the_page_that_handed_the_session_to_it() {
+    let site = Site::start().await;
+    let Engagement { mut publisher, mut viewer, agent, visitor: _visitor, .. } =
+        site.engage("C-1", json!({})).await;
+    agent.go().await;
+    let frame = Picture::new().key(300);
+    publisher.send_frame(frame.clone()).await;
+    assert_eq!(viewer.expect_frame().await, frame);
+}
+
+#[tokio::test]
+async fn an_agent_that_asks_from_two_pages_takes_its_question_back_from_one() {
+    let site = Site::start().await;
+    let (mut visitor, mut agent, offer) = asked(&site).await;
+    let mut tab = site.agent("alice").await;
+    tab.ask(json!({"type": "join", "sessionId": offer["sessionId"]}), "request").await;
+    agent.ask(json!({"type": "cancel", "requestId": offer["requestId"]}), "ok").await;
+    assert_eq!(visitor.expect("offerEnded").await["outcome"], "cancelled");
+    for page in [&mut agent, &mut tab] {
+        page.expect_request("cancelled").await;
     }
 }

@@ -23,10 +23,11 @@ pub async fn meet([one, other]: [&Site; 2], mut join: Value) -> Met {
     let (mut visitor, mut agent) = (one.visitor("C-1").await, other.agent("alice").await);
     join["type"] = json!("join");
     join["visitorId"] = json!("C-1");
-    agent.ask(join, "request").await;
+    let request = agent.ask(join, "request").await;
     let offer = visitor.expect("offer").await;
     visitor.accept(&offer).await;
     let (ready, ticket) = (visitor.expect("ready").await, agent.expect("ready").await);
+    assert_eq!((&request["joinIn"], &ticket["joinIn"]), (&json!("page"), &json!("page")));
     let mut publisher = one.attach("publisher", &ready).await;
     let viewer = other.attach("viewer", &ticket).await;
     agent.expect_request("active").await;

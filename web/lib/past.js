@@ -25,6 +25,8 @@
  * @property {string | null} endedAt
  */
 
+/** @typedef {{ kind: string, shownAt: string | null, endedAt: string | null }} Shown */
+
 /**
  * @typedef {object} SessionRecord
  * @property {string} sessionId
@@ -50,6 +52,7 @@
  * @property {string} durationMs
  * @property {string} frames
  * @property {string} bytes
+ * @property {Shown[]} alsoShown what was shown instead of what the kind says
  */
 
 /**
@@ -81,6 +84,7 @@
  * @property {{ agentIds: string[], connectionId: string } | null} [asking]
  * @property {{ kind: string, visitorId: string, agentId: string } | null} [created]
  * @property {{ participantId: string, role: string, agentId: string, name: string } | null} [person]
+ * @property {{ kind: string } | null} [shows]
  * @property {{ reason: string, frames: string, bytes: string } | null} [ended]
  * @property {{ postId: string, text: string, link: string, author: string } | null} [post]
  * @property {{ leadId: string, email: string, name: string } | null} [lead]

@@ -81,7 +81,10 @@
  * @property {RequestState} state
  * @property {string[]} [steps] what the guest who shows has to do first (lib/steps.js)
  * @property {string} [reason]
+ * @property {JoinIn} [joinIn] where the session will open; in the answer to a Join
  */
+
+/** Where a joined session opens: in the page on which Join was pressed, in a tab, in the agent's client. @typedef {"page" | "browser_tab" | "client"} JoinIn */
 
 /**
  * A session this agent may attach to.
@@ -95,6 +98,7 @@
  * @property {string} [visitorId]
  * @property {string} [sessionKey]
  * @property {string} [link]
+ * @property {JoinIn} [joinIn] where to open it (lib/opening.js); of a session that this agent watches
  * @property {boolean} [openRecord] the group wants the session's record opened, and there is one
  */
 

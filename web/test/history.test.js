@@ -38,6 +38,7 @@ function sessionRecord(more = {}) {
     durationMs: "60000",
     frames: "12",
     bytes: "3456",
+    alsoShown: [],
     ...more,
   };
 }
@@ -140,17 +141,19 @@ describe("a file", () => {
     const lines = (await blob.text()).split("\r\n");
     assert.equal(
       lines[0],
-      "session_id,request_id,kind,state,outcome,created_at,started_at,ended_at,end_reason,duration_ms,visitor_id,agent_ids,participants,record_object,record_id,record_name,record_url,terms_version,displayed_at,answered_at,connection_id,receipt_id,receipt_number,frames,bytes",
+      "session_id,request_id,kind,state,outcome,created_at,started_at,ended_at,end_reason,duration_ms,visitor_id,agent_ids,participants,record_object,record_id,record_name,record_url,terms_version,displayed_at,answered_at,connection_id,receipt_id,receipt_number,frames,bytes,also_shown,also_shown_ms",
     );
     assert.deepEqual([count, complete, lines.length], [4, true, 6]);
     assert.equal(
       recordRow(sessionRecord()),
-      "s1,r1,screen,ended,accepted,2026-03-01T10:00:00.000Z,2026-03-01T10:00:08.000Z,2026-03-01T10:01:08.000Z,guest_ended,60000,C-1,alice; bob,C-1,Case,500,Broken lamp,,2026-1,2026-03-01T10:00:01.000Z,2026-03-01T10:00:05.500Z,c1f,rc,7,12,3456\r\n",
+      "s1,r1,screen,ended,accepted,2026-03-01T10:00:00.000Z,2026-03-01T10:00:08.000Z,2026-03-01T10:01:08.000Z,guest_ended,60000,C-1,alice; bob,C-1,Case,500,Broken lamp,,2026-1,2026-03-01T10:00:01.000Z,2026-03-01T10:00:05.500Z,c1f,rc,7,12,3456,,\r\n",
     );
     assert.match(
       recordRow(sessionRecord({ record: null, receiptId: "", receiptNumber: "0", startedAt: null })),
-      /Z,,2026-03-01T10:01:08.000Z,guest_ended,60000,C-1,alice; bob,C-1,,,,,2026-1,.*Z,c1f,,,12,3456\r\n$/,
+      /Z,,2026-03-01T10:01:08.000Z,guest_ended,60000,C-1,alice; bob,C-1,,,,,2026-1,.*Z,c1f,,,12,3456,,\r\n$/,
     );
+    const screen = (/** @type {string} */ from, /** @type {string | null} */ to) => ({ kind: "SESSION_KIND_SCREEN", shownAt: `2026-03-01T10:00:${from}Z`, endedAt: to && `2026-03-01T10:00:${to}Z` });
+    assert.match(recordRow(sessionRecord({ alsoShown: [screen("10", "12.5"), screen("20", "21"), screen("30", null)] })), /,3456,screen,3500\r\n$/);
   });
 
   it("is read by spreadsheets and not run by them", () => {
@@ -217,6 +220,8 @@ describe("what happened", () => {
       ["SESSION_JOINED", { person: { participantId: "p2", role: "PARTICIPANT_ROLE_VIEWER", agentId: "zoe", name: "Zoë" } }, "zoe came to watch."],
       ["SESSION_JOINED", { person: { participantId: "p1", role: "PARTICIPANT_ROLE_PUBLISHER", agentId: "", name: "C-1" } }, "C-1 came to share."],
       ["SESSION_STARTED", { actor: { kind: "ACTOR_KIND_GUEST", id: "p1" } }, "C-1 shares. The session runs."],
+      ["SESSION_SHOWS", { actor: { kind: "ACTOR_KIND_VISITOR", id: "C-1" }, shows: { kind: "SESSION_KIND_SCREEN" } }, "C-1 shows a screen instead of the page. Chosen in the browser’s own picker."],
+      ["SESSION_SHOWS", { actor: { kind: "ACTOR_KIND_VISITOR", id: "C-1" }, shows: { kind: "SESSION_KIND_COBROWSE" } }, "C-1 shows the page again."],
       ["SESSION_ENDED", { ended: { reason: "guest_ended", frames: "1200", bytes: "4200000" } }, "The guest ended the session. 1,200 frames, 4.2 MB relayed."],
       ["SESSION_ENDED", { ended: { reason: "node_lost", frames: "0", bytes: "0" } }, "The server went down while the session ran."],
       ["FEED_POSTED", { post: { postId: "p", text: "Hello", link: "", author: "" }, record: { object: "Case", id: "5", name: "Lamp" } }, "Posted to the feed of Lamp. “Hello”"],

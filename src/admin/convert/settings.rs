@@ -295,7 +295,7 @@ choices! {
     CreateLeads: Never NewEmail NewEmailAndName;
     SyncFrequency: Hourly EveryTwoHours Daily Never;
     VisitorIdentity: Signed Open;
-    JoinIn: BrowserTab Client;
+    JoinIn: BrowserTab Client Page;
 }
 
 impl v1::SessionKind {
@@ -366,7 +366,7 @@ mod tests {
         fn profile()(
             name in text(),
             (show, view, join, start_agent_video) in any::<(bool, bool, bool, bool)>(),
-            join_in in select(vec![JoinIn::BrowserTab, JoinIn::Client]),
+            join_in in select(vec![JoinIn::BrowserTab, JoinIn::Client, JoinIn::Page]),
         ) -> Profile {
             Profile { name, show, view, join, join_in, start_agent_video }
         }

@@ -112,7 +112,7 @@ impl AgentSeat {
         }
         self.asked.insert(session.id);
         match self.hub.drive(&session, Input::Follows(self.asker())) {
-            Ok(Answer::Request(state)) => Ok(self.hub.request_text(&session, state, id)),
+            Ok(Answer::Request(state)) => Ok(self.hub.request_text(&session, state, id, None)),
             Ok(_) => Err(Refusal::not_found("session")),
             Err(SessionError::Ended(reason)) => ended(reason, session.visitor.clone()),
             Err(error) => {

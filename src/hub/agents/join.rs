@@ -68,7 +68,7 @@ impl AgentSeat {
             Whom::Session(wanted, _) => {
                 let (session, state) = self.hub.ask_into(&group.id, wanted, asker)?;
                 self.asked.insert(session.id);
-                return Ok(Some(self.hub.request_text(&session, state, id)));
+                return Ok(Some(self.hub.request_text(&session, state, id, Some(&self.me()))));
             }
             Whom::Visitor(visitor) => visitor,
         };
@@ -114,7 +114,7 @@ impl AgentSeat {
                 };
                 let (session, state) = self.hub.ask_into(&group.id, wanted, self.asker())?;
                 self.asked.insert(session.id);
-                Ok(self.hub.request_text(&session, state, id))
+                Ok(self.hub.request_text(&session, state, id, Some(&self.me())))
             }
             _ => Err(Refusal::new(ErrorCode::BadMessage, "another node asked for nobody")),
         }
@@ -147,7 +147,7 @@ impl AgentSeat {
         let wish = Wish { key, kind, control, terms, deadline, record, logged };
         let (session, state) = self.hub.ask(wish, self.asker())?;
         self.asked.insert(session.id);
-        Ok(self.hub.request_text(&session, state, id))
+        Ok(self.hub.request_text(&session, state, id, Some(&self.me())))
     }
 
     /// Whether a visitor is on this node, or its session is.

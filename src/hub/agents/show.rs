@@ -69,6 +69,7 @@ impl AgentSeat {
             visitor_id: None,
             session_key: shown.key.as_deref(),
             link: Some(&self.hub.guest_link(&shown.session, &shown.invite)),
+            join_in: None,
             open_record: self.hub.opens_record(&shown.session),
         };
         Ok(Text::answer(id, &ready))

@@ -308,6 +308,7 @@ impl Hub {
                             state: RequestState::Failed,
                             steps: &[],
                             reason: None,
+                            join_in: None,
                         }));
                     } else {
                         // It may go on on another node.

@@ -110,7 +110,7 @@ impl Hub {
         let Some(asker) = page.asker() else { return true };
         match self.drive(session, Input::Follows(asker)) {
             Ok(Answer::Request(state)) => {
-                page.connection.outbox.push(self.request_text(session, state, None));
+                page.connection.outbox.push(self.request_text(session, state, None, None));
             }
             Err(SessionError::Ended(reason)) => {
                 page.ended(reason);

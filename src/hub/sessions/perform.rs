@@ -8,7 +8,7 @@ use crate::hub::Hub;
 use crate::hub::driver::Flow;
 use crate::hub::guests::GuestTicket;
 use crate::hub::timers::Due;
-use crate::ids::ConnectionId;
+use crate::ids::{AgentKey, ConnectionId};
 use crate::model::presence;
 use crate::model::session::{Output, Session};
 use crate::wire::agent::{RequestState, ToAgent};
@@ -92,10 +92,10 @@ impl Hub {
                 Text::of(&ToVisitor::SessionEnded { session_id: session.id, reason: reason.as_str() })
             }),
             Output::Request { to, state } => {
-                let text = self.request_text(session, state, None);
+                let text = self.request_text(session, state, None, None);
                 to.into_iter().for_each(|to| self.send(to, || text.clone()));
             }
-            Output::AgentReady { to, ticket, expires_at } => self.send(to, || {
+            Output::AgentReady { to, agent, ticket, expires_at } => self.send(to, || {
                 Text::of(&ToAgent::Ready {
                     request_id: Some(session.request),
                     session_id: session.id,
@@ -106,6 +106,7 @@ impl Hub {
                     visitor_id: session.visitor.clone(),
                     session_key: None,
                     link: None,
+                    join_in: Some(self.join_in(&AgentKey { group: session.group.clone(), agent })),
                     open_record: self.opens_record(session),
                 })
             }),
@@ -142,12 +143,13 @@ impl Hub {
         Flow::On
     }
 
-    /// Where a request stands, as an agent is told.
+    /// Where a request stands, as an agent is told; `asks` is the one that this answers.
     pub(in crate::hub) fn request_text(
         &self,
         session: &LiveSession,
         state: RequestState,
         id: Option<u64>,
+        asks: Option<&AgentKey>,
     ) -> Text {
         let request = ToAgent::Request {
             request_id: session.request,
@@ -156,6 +158,7 @@ impl Hub {
             state,
             steps: &session.view().steps,
             reason: None,
+            join_in: asks.map(|agent| self.join_in(agent)),
         };
         Text::answer(id, &request)
     }

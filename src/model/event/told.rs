@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{Accepted, Actor, Asking, Created, Ended, Offered, ReceiptRef, Relayed, SettingsChanged, What};
+use super::{
+    Accepted, Actor, Asking, Created, Ended, Offered, ReceiptRef, Relayed, SettingsChanged, Shows, What,
+};
 use crate::ids::{AgentId, ConnectionId, ParticipantId, VisitorId};
 use crate::model::session::{EndReason, Happened, Person};
 use crate::model::settings::Settings;
@@ -101,8 +103,8 @@ pub fn events(happened: &Happened, subject: &Subject<'_>, around: Around) -> Sma
         Happened::Resumed => smallvec![(sharer(), What::Resumed)],
         Happened::ControlGranted(person) => smallvec![(sharer(), What::ControlGranted(person.clone()))],
         Happened::ControlRevoked => smallvec![(Actor::Server, What::ControlRevoked)],
-        // It is the same session, and consent was given by the browser's own picker.
-        Happened::Shows(_) => SmallVec::new(),
+        // It is the same session, and consent was given by the browser's own picker: no receipt, but told.
+        Happened::Shows(kind) => smallvec![(sharer(), What::Shows(Shows { kind: *kind }))],
         // Counted, not told: an agent's client may send many in a second.
         Happened::InputRefused => SmallVec::new(),
         // An agent's face is nothing of the visitor's: no consent, record or feed tells of it.
@@ -219,7 +221,7 @@ mod tests {
             (Happened::Resumed, vec![Kind::Resumed]),
             (Happened::ControlGranted(samples::person(1)), vec![Kind::ControlGranted]),
             (Happened::ControlRevoked, vec![Kind::ControlRevoked]),
-            (Happened::Shows(SessionKind::Screen), vec![]),
+            (Happened::Shows(SessionKind::Screen), vec![Kind::Shows]),
             (Happened::InputRefused, vec![]),
             (Happened::CameraStarted(samples::person(1)), vec![]),
             (Happened::CameraStopped, vec![]),

@@ -114,6 +114,7 @@ impl Session {
         let (token, ticket) = gate.viewer(now.after(self.limits.ticket_life), watcher, chance);
         out.push(Output::AgentReady {
             to: asker.connection,
+            agent: asker.agent.clone(),
             ticket: token.text(),
             expires_at: ticket.expires_at,
         });
@@ -291,7 +292,7 @@ impl Session {
         }
     }
 
-    /// An agent takes the question back. With other agents still asking, only its own wish ends.
+    /// An agent takes the question back, on all its pages. With other agents still asking, only its own wish ends.
     pub(super) fn cancelled(
         &mut self,
         now: Now,
@@ -300,12 +301,19 @@ impl Session {
         out: &mut Vec<Output>,
     ) -> Result<Answer, SessionError> {
         let Phase::Asking(asked) = &self.phase else { return Err(SessionError::RequestOver) };
-        if asked.check(now, request).is_err() || !self.askers.iter().any(|asker| asker.connection == by) {
+        let asker = self.askers.iter().find(|asker| asker.connection == by);
+        let Some(agent) =
+            asker.filter(|_| asked.check(now, request).is_ok()).map(|asker| asker.agent.clone())
+        else {
             return Err(SessionError::RequestOver);
-        }
-        if self.askers.len() > 1 {
-            self.askers.retain(|asker| asker.connection != by);
-            out.push(Output::Request { to: vec![by], state: RequestState::Cancelled });
+        };
+        if self.askers.iter().any(|asker| asker.agent != agent) {
+            let (its, others): (Vec<_>, Vec<_>) =
+                self.askers.drain(..).partition(|asker| asker.agent == agent);
+            self.askers = others;
+            let its: Vec<Asker> = its;
+            let to = its.iter().map(|asker| asker.connection).collect();
+            out.push(Output::Request { to, state: RequestState::Cancelled });
             out.push(Output::Moved);
         } else {
             self.close_request(RequestState::Cancelled, OfferOutcome::Cancelled, EndReason::Cancelled, out);

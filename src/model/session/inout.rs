@@ -237,6 +237,8 @@ pub enum Output {
     AgentReady {
         /// Where.
         to: ConnectionId,
+        /// Whose.
+        agent: AgentId,
         /// The ticket's text.
         ticket: String,
         /// When it ends.

@@ -34,7 +34,7 @@ impl Settings {
                 show: true,
                 view: true,
                 join: true,
-                join_in: JoinIn::BrowserTab,
+                join_in: JoinIn::Page,
                 start_agent_video: false,
             }],
             permission_set: PermissionSet {

@@ -13,7 +13,7 @@ use crate::ids::{
 };
 use crate::model::event::{
     Accepted, Actor, Asking, AuthRefused, Created, Door, Ended, Event, Kind, Lead, Logged, Offered, Post,
-    ReceiptRef, Relayed, SettingsChanged, Sync, What,
+    ReceiptRef, Relayed, SettingsChanged, Shows, Sync, What,
 };
 use crate::model::session::{EndReason, Person};
 use crate::pb::v1;
@@ -52,6 +52,7 @@ const KINDS: &[(Kind, v1::EventKind)] = &[
     (Kind::Resumed, v1::EventKind::SessionResumed),
     (Kind::ControlGranted, v1::EventKind::SessionControlGranted),
     (Kind::ControlRevoked, v1::EventKind::SessionControlRevoked),
+    (Kind::Shows, v1::EventKind::SessionShows),
     (Kind::Ended, v1::EventKind::SessionEnded),
     (Kind::FeedPosted, v1::EventKind::FeedPosted),
     (Kind::LeadCreated, v1::EventKind::LeadCreated),
@@ -162,6 +163,7 @@ fn details(what: &What) -> Option<Details> {
                 name: person.name.to_string(),
             })
         }
+        What::Shows(shows) => Details::Shows(v1::ShowsDetails { kind: session_kind(shows.kind).into() }),
         What::Ended(ended) => Details::Ended(v1::EndedDetails {
             reason: ended.reason.as_str().to_owned(),
             frames: ended.relayed.frames,
@@ -257,6 +259,16 @@ fn read_actor(actor: &v1::Actor) -> Result<Actor, NotAnEvent> {
     })
 }
 
+fn read_session_kind(kind: v1::SessionKind) -> Result<SessionKind, NotAnEvent> {
+    Ok(match kind {
+        v1::SessionKind::Cobrowse => SessionKind::Cobrowse,
+        v1::SessionKind::Screen => SessionKind::Screen,
+        v1::SessionKind::View => SessionKind::View,
+        v1::SessionKind::Show => SessionKind::Show,
+        v1::SessionKind::Unspecified => return Err(NotAnEvent::Field("session kind")),
+    })
+}
+
 fn what(kind: Kind, details: Option<Details>) -> Result<What, NotAnEvent> {
     let connection = |id: String| (!id.is_empty()).then(|| Arc::from(id));
     let agents = |ids: Vec<String>| ids.iter().map(|id| AgentId::new(id)).collect::<Result<Vec<_>, _>>();
@@ -295,13 +307,7 @@ fn what(kind: Kind, details: Option<Details>) -> Result<What, NotAnEvent> {
             }
         }
         (Kind::Created, Some(Details::Created(created))) => {
-            let kind = match created.kind() {
-                v1::SessionKind::Cobrowse => SessionKind::Cobrowse,
-                v1::SessionKind::Screen => SessionKind::Screen,
-                v1::SessionKind::View => SessionKind::View,
-                v1::SessionKind::Show => SessionKind::Show,
-                v1::SessionKind::Unspecified => return Err(NotAnEvent::Field("session kind")),
-            };
+            let kind = read_session_kind(created.kind())?;
             let visitor = optional(&created.visitor_id, VisitorId::new)?;
             What::Created(Created { kind, visitor, agent: optional(&created.agent_id, AgentId::new)? })
         }
@@ -321,6 +327,9 @@ fn what(kind: Kind, details: Option<Details>) -> Result<What, NotAnEvent> {
                 Kind::ControlGranted => What::ControlGranted(person),
                 _ => return Err(NotAnEvent::Field("details")),
             }
+        }
+        (Kind::Shows, Some(Details::Shows(shows))) => {
+            What::Shows(Shows { kind: read_session_kind(shows.kind())? })
         }
         (Kind::Ended, Some(Details::Ended(ended))) => What::Ended(Ended {
             reason: EndReason::parse(&ended.reason).ok_or(NotAnEvent::Field("reason"))?,

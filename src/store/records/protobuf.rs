@@ -2,7 +2,7 @@
 //!
 //! Used wherever a record leaves the server, so that one schema serves all who read it.
 
-use crate::model::session_record::{Attendance, ControlUse, Outcome, SessionRecord, Status};
+use crate::model::session_record::{Attendance, ControlUse, Outcome, SessionRecord, Shown, Status};
 use crate::pb::v1;
 use crate::store::events::protobuf::{record_reference, session_kind, timestamp};
 use crate::wire::session::Role;
@@ -53,6 +53,7 @@ impl From<SessionRecord> for v1::SessionRecord {
             receipt_id: record.receipt.map(|receipt| receipt.id.to_string()).unwrap_or_default(),
             receipt_number: record.receipt.map_or(0, |receipt| receipt.number),
             control: record.control.into_iter().map(Into::into).collect(),
+            also_shown: record.also_shown.into_iter().map(Into::into).collect(),
             created_at: Some(timestamp(record.created)),
             started_at: record.started.map(timestamp),
             ended_at: record.ended.map(timestamp),
@@ -89,6 +90,16 @@ impl From<ControlUse> for v1::ControlUse {
             agent_id: control.agent.map(|id| id.to_string()).unwrap_or_default(),
             granted_at: Some(timestamp(control.granted)),
             ended_at: control.ended.map(timestamp),
+        }
+    }
+}
+
+impl From<Shown> for v1::Shown {
+    fn from(shown: Shown) -> Self {
+        Self {
+            kind: session_kind(shown.kind).into(),
+            shown_at: Some(timestamp(shown.shown)),
+            ended_at: shown.ended.map(timestamp),
         }
     }
 }

@@ -7,6 +7,7 @@ import { AnswerPanel } from "./answer.js";
 import { fill, h, set, write } from "./dom.js";
 import { FeedPanel } from "./feed.js";
 import { adminLink, narrowNav, recordLink, welcome } from "./frame.js";
+import { Handover } from "./handover.js";
 import { icon, lantern } from "./icons.js";
 import { RecordForm } from "./record-form.js";
 import { RecordPanel } from "./record.js";
@@ -48,6 +49,7 @@ export class Console {
   #feed;
   #showing;
   #viewing;
+  #handover;
   /** @type {OpenRecord | null} */
   #record = null;
   /** @type {JoinRequest | null} */
@@ -98,6 +100,12 @@ export class Console {
       onShown: () => this.#bring(this.#viewing.element),
       isWatched: (sessionId) => this.#watching(sessionId),
     });
+    this.#handover = new Handover({
+      client: this.#client,
+      to: ["browser_tab", "client"],
+      onShown: () => this.#bring(this.#handover.element),
+      onError,
+    });
     this.#formCard = h(
       "section",
       { class: "opener card", "aria-label": "Record simulator" },
@@ -119,6 +127,7 @@ export class Console {
           { class: "work" },
           this.#showing.element,
           this.#viewing.element,
+          this.#handover.element,
           welcome(),
           this.#panel.element,
           this.#feed.element,
@@ -249,7 +258,9 @@ export class Console {
       return;
     }
     try {
-      this.#requestChanged(await this.#client.join(input), true);
+      const request = await this.#client.join(input);
+      this.#requestChanged(request, true);
+      this.#handover.joined(request);
     } catch (error) {
       this.#toasts.error("Join", error);
     }
@@ -269,6 +280,7 @@ export class Console {
     const known = this.#request?.requestId === request.requestId;
     if (!known && !own) return;
     this.#setRequest(request);
+    if (!isPending(request.state) && request.state !== "active") this.#handover.ended(request.sessionId);
     // On a narrow screen the record may be out of sight when the answer comes.
     const unseen = this.#panel.element.offsetParent === null;
     if (unseen && ["declined", "expired", "visitor_gone", "failed"].includes(request.state)) {
@@ -301,7 +313,7 @@ export class Console {
   /** @param {Ready} ready */
   #ready(ready) {
     // A second ticket for the seat this page already has.
-    if (ready.role !== "viewer" || this.#watching(ready.sessionId)) return;
+    if (ready.role !== "viewer" || this.#watching(ready.sessionId) || this.#handover.takes(ready)) return;
     this.#closeSession();
     // The group wants the session's record opened. A tab that opens by itself would cover the screen that is watched.
     const opens = ready.openRecord && !this.#history.hidden;
@@ -347,6 +359,7 @@ export class Console {
     const panel = this.#session;
     this.#session = null;
     panel.close();
+    this.#handover.left(panel.sessionId);
     fill(this.#sessionSlot);
     set(this.element, "data-session", "none");
     this.#showPane(this.#record ? "record" : "visitors");
@@ -355,6 +368,7 @@ export class Console {
   /** @param {string} sessionId @param {string} reason */
   #sessionEnded(sessionId, reason) {
     if (this.#showing.ended({ sessionId, reason })) return;
+    this.#handover.ended(sessionId);
     const viewed = this.#viewing.ended({ sessionId, reason });
     const pending = this.#request?.sessionId === sessionId && isPending(this.#request.state);
     if (pending && this.#request) this.#setRequest({ ...this.#request, state: "ended", reason });

@@ -214,6 +214,25 @@ export const VIEW = Object.freeze({
   }),
 });
 
+/** A session that opens elsewhere. */
+export const HANDOVER = Object.freeze({
+  tab: Object.freeze({
+    title: "This session opens in a tab of its own",
+    text: "If your browser kept the tab from opening, open it yourself.",
+    open: "Go to the tab",
+    here: "Show it here instead",
+  }),
+  client: Object.freeze({
+    title: "This session opens in your client",
+    text: "Your browser may ask first. If nothing happens, the client may not be installed on this computer.",
+    open: "Open the client again",
+    here: "Open in this browser instead",
+  }),
+  end: "End",
+  failed: "The session could not be opened",
+  notEnded: "The session could not be ended",
+});
+
 /** @type {Record<string, string>} */
 const VIEW_STATES = {
   none: "",

@@ -12,7 +12,7 @@ import { mayControl, pauses } from "./events.js";
 import { presentCard } from "./present.js";
 import { Timeline } from "./timeline.js";
 import { notice, pressed, skeleton } from "./ui.js";
-import { amount, endWords, exactMoment, grouped, KINDS, lasted, others, verdict } from "./words.js";
+import { amount, endWords, exactMoment, grouped, kindWords, lasted, others, verdict } from "./words.js";
 
 /** @import { RecordReference, SessionEvent, SessionRecord } from "../../lib/past.js" */
 /** @import { Company } from "../admin/company.js" */
@@ -254,7 +254,7 @@ export class SessionDetail {
     const running = record.state !== "SESSION_STATE_ENDED";
     const chips = [
       h("span", { class: `chip ${tone ?? ""}`, "data-test": "detail-verdict" }, label),
-      h("span", { class: "chip" }, KINDS[record.kind] ?? "Session"),
+      h("span", { class: "chip", "data-test": "detail-kind" }, kindWords(record)),
       h("span", { class: "muted" }, exactMoment(record.createdAt)),
     ];
     if (this.#title.textContent !== title) {

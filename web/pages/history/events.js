@@ -69,6 +69,12 @@ const WORDS = /** @type {Record<string, (event: SessionEvent, cast: Cast) => Tol
   SESSION_RESUMED: (event, cast) => told("screen", "", `${who(event, cast)} went on.`),
   SESSION_CONTROL_GRANTED: (event, cast) => told("control", "accent", `${person(event, cast)} was given control.`),
   SESSION_CONTROL_REVOKED: () => told("control", "", "Control was over."),
+  SESSION_SHOWS: (event, cast) => {
+    const screen = event.shows?.kind !== "SESSION_KIND_COBROWSE";
+    return told("screen", screen ? "accent" : "", `${who(event, cast)} ${screen ? "shows a screen instead of the page" : "shows the page again"}.`, [
+      screen && "Chosen in the browser’s own picker.",
+    ]);
+  },
   SESSION_ENDED: (event) => {
     const { reason = "", frames = "0", bytes = "0" } = event.ended ?? {};
     const bad = ["failed", "node_lost", "capture_denied"].includes(reason);

@@ -38,6 +38,8 @@ const RECORD_COLUMNS = [
   ["receipt_number", (one) => (one.receiptNumber === "0" ? "" : one.receiptNumber)],
   ["frames", (one) => one.frames],
   ["bytes", (one) => one.bytes],
+  ["also_shown", (one) => [...new Set(one.alsoShown.map(({ kind }) => word(kind, "SESSION_KIND_")))].join("; ")],
+  ["also_shown_ms", shownMs],
 ];
 
 /** @type {[string, (row: SessionStats) => string][]} */
@@ -118,6 +120,13 @@ export function download(blob, name) {
   link.click();
   // The browser has begun to read it by then.
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/** How long something else was shown, without what lasts; empty where nothing was. @param {SessionRecord} record */
+function shownMs({ alsoShown }) {
+  const ended = alsoShown.filter(({ endedAt }) => endedAt);
+  const sum = ended.reduce((ms, { shownAt, endedAt }) => ms + Date.parse(endedAt ?? "") - Date.parse(shownAt ?? ""), 0);
+  return alsoShown.length ? String(sum) : "";
 }
 
 /** @param {string} name @param {string} prefix */

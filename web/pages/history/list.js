@@ -11,7 +11,7 @@ import { FilterForm } from "./filter-form.js";
 import { fits, format, NO_FILTER, parse, query } from "./filters.js";
 import { readOn } from "./pages.js";
 import { notice, pressed, skeleton } from "./ui.js";
-import { dayName, endWords, exactMoment, grouped, KINDS, lasted, others, startOfDay, timeOfDay, verdict } from "./words.js";
+import { dayName, endWords, exactMoment, grouped, kindWords, lasted, others, startOfDay, timeOfDay, verdict } from "./words.js";
 
 /** @import { SessionRecord } from "../../lib/past.js" */
 /** @import { Company } from "../admin/company.js" */
@@ -310,7 +310,7 @@ export class SessionList {
 
   /** @param {SessionRecord} record @param {string} createdAt */
   #row(record, createdAt) {
-    const { sessionId, kind, state, startedAt, durationMs, endReason, agentIds } = record;
+    const { sessionId, state, startedAt, durationMs, endReason, agentIds } = record;
     const { label, tone } = verdict(record);
     const who = others(record);
     const over = state === "SESSION_STATE_ENDED";
@@ -337,7 +337,7 @@ export class SessionList {
         h("time", { datetime: createdAt, title: exactMoment(createdAt) }, timeOfDay(createdAt)),
       ),
       h("td", { "data-label": "Agents" }, agentIds.map((id) => shortName(id, this.#company.agents)).join(", ") || "–"),
-      h("td", { "data-label": "Kind" }, KINDS[kind] ?? "–"),
+      h("td", { "data-label": "Kind" }, kindWords(record)),
       h(
         "td",
         { "data-label": "Lasted", class: "number" },

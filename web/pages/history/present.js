@@ -32,10 +32,7 @@ export function presentCard(record, paused, agents, now) {
   const { attendance } = record;
   const begin = Math.min(...attendance.map(({ joinedAt }) => Date.parse(joinedAt ?? "")).filter(Number.isFinite));
   const whole = { from: begin, until: record.endedAt ? Date.parse(record.endedAt) : now };
-  const together = paused.reduce(
-    (sum, { from, until }) => sum + (until ? Date.parse(until) : whole.until) - Date.parse(from),
-    0,
-  );
+  const together = lengthOf(paused, whole.until);
   return h(
     "section",
     { class: "card settings-card", "aria-labelledby": "present-title", "data-test": "present" },
@@ -43,6 +40,8 @@ export function presentCard(record, paused, agents, now) {
     attendance.length
       ? h("ul", { class: "present" }, ...attendance.map((one) => stay(one, record, paused, agents, whole)))
       : h("p", { class: "empty-note" }, "Nobody came: the session never began."),
+    record.alsoShown.length > 0 &&
+      h("p", { class: "help", "data-test": "also-shown" }, `A screen was shown instead of the page, for ${lasted(lengthOf(screens(record), whole.until))} in all.`),
     paused.length > 0 &&
       h(
         "p",
@@ -50,6 +49,16 @@ export function presentCard(record, paused, agents, now) {
         `Paused ${paused.length === 1 ? "once" : `${paused.length} times`}, ${lasted(together)} in all.`,
       ),
   );
+}
+
+/** When something else was shown than the session's kind says. @param {SessionRecord} record @returns {Stretch[]} */
+function screens({ alsoShown, endedAt }) {
+  return alsoShown.map((one) => ({ from: one.shownAt ?? "", until: one.endedAt ?? endedAt }));
+}
+
+/** In ms. @param {Stretch[]} parts @param {number} end of what lasts */
+function lengthOf(parts, end) {
+  return parts.reduce((sum, { from, until }) => sum + (until ? Date.parse(until) : end) - Date.parse(from), 0);
 }
 
 /**
@@ -87,6 +96,7 @@ function stay(one, record, paused, agents, whole) {
     bar([
       { ...place({ from, until }, whole), kind: publishes ? "shared" : "watched" },
       ...control.map((use) => ({ ...place(use, whole), kind: "control" })),
+      ...(publishes ? screens(record).map((part) => ({ ...place(part, whole), kind: "screen" })) : []),
       ...(publishes ? paused.map((pause) => ({ ...place(pause, whole), kind: "paused" })) : []),
     ]),
     control.length > 0 &&

@@ -16,6 +16,12 @@ export const KINDS = {
   SESSION_KIND_SHOW: "Show",
 };
 
+/** What was shown, in few words: the session's kind, and what was shown besides. @param {Pick<SessionRecord, "kind" | "alsoShown">} record */
+export function kindWords({ kind, alsoShown }) {
+  const besides = new Set(alsoShown.map((one) => KINDS[one.kind]?.toLowerCase()).filter(Boolean));
+  return [KINDS[kind] ?? "Session", ...besides].join(" and ");
+}
+
 /** What is shared, as part of a sentence. @type {Record<string, string>} */
 export const SHARED = {
   SESSION_KIND_COBROWSE: "the page",

@@ -4,6 +4,7 @@
 // (../agent/session.js), nor who may join: the server answers alike for a session that is over and for one of others.
 
 import { fill, h, set, write } from "../agent/dom.js";
+import { Handover } from "../agent/handover.js";
 import { icon, lantern } from "../agent/icons.js";
 import { isPending } from "../agent/request.js";
 import { SessionPanel } from "../agent/session.js";
@@ -18,6 +19,7 @@ export class SessionPage {
   #options;
   #client;
   #toasts = new Toasts();
+  #handover;
   /** @type {SessionPanel | null} */
   #panel = null;
   /** The agent wants in: at first, and by their own wish once they left. Asked again after a lost connection. */
@@ -36,6 +38,13 @@ export class SessionPage {
   constructor(options) {
     this.#options = options;
     this.#client = options.client;
+    // It is a tab of its own already.
+    this.#handover = new Handover({
+      client: this.#client,
+      to: ["client"],
+      onShown: () => fill(this.#stage, this.#handover.element),
+      onError: (title, error) => this.#toasts.error(title, error),
+    });
     this.element = h("div", { class: "session-page" }, this.#topBar(), this.#stage, this.#toasts.element);
     this.#say("opening", "Opening the session", "Taking your seat.");
   }
@@ -51,6 +60,7 @@ export class SessionPage {
     client.on("ready", (ready) => this.#ready(ready));
     client.on("sessionEnded", ({ sessionId, reason }) => {
       if (sessionId !== this.#options.sessionId) return;
+      this.#handover.ended(sessionId);
       if (this.#panel) this.#panel.viewer.ended(reason);
       else this.#over();
     });
@@ -95,8 +105,9 @@ export class SessionPage {
   /** @param {Ready} ready */
   #ready(ready) {
     if (ready.sessionId !== this.#options.sessionId || ready.role !== "viewer") return;
-    this.#panel?.close();
     this.#wanted = false;
+    if (this.#handover.takes(ready)) return;
+    this.#panel?.close();
     const panel = new SessionPanel({
       ready,
       onEnd: () => this.#client.endSession(ready.sessionId),
@@ -114,6 +125,7 @@ export class SessionPage {
   #leave(panel) {
     if (this.#panel !== panel) return;
     this.#panel = null;
+    this.#handover.left(panel.sessionId);
     panel.close();
     this.#say("left", "You are out of the session", "It may still be running.", () => this.#join());
   }

@@ -336,6 +336,7 @@ export const TABLES = {
         kind: "choice",
         options: [
           ["JOIN_IN_BROWSER_TAB", "Browser tab"],
+          ["JOIN_IN_PAGE", "The page itself"],
           ["JOIN_IN_CLIENT", "Client"],
         ],
       },

@@ -1,5 +1,7 @@
 //! What happened: events, records of sessions and statistics, for people and for files.
 
+use prost_types::Timestamp;
+
 use super::{Columns, counted, facts, moment, plain, table, word};
 use crate::model::event::Kind;
 use crate::pb::v1;
@@ -64,7 +66,7 @@ pub(in super::super) const RECORDS: Columns<v1::SessionRecord, 8> = Columns {
 };
 
 /// The columns of a file; none is ever taken away, new ones stand at the end.
-pub(in super::super) const RECORDS_CSV: Columns<v1::SessionRecord, 25> = Columns {
+pub(in super::super) const RECORDS_CSV: Columns<v1::SessionRecord, 27> = Columns {
     heading: [
         "session_id",
         "request_id",
@@ -91,6 +93,8 @@ pub(in super::super) const RECORDS_CSV: Columns<v1::SessionRecord, 25> = Columns
         "receipt_number",
         "frames",
         "bytes",
+        "also_shown",
+        "also_shown_ms",
     ],
     row: |record| {
         let people: Vec<&str> = record.attendance.iter().map(|one| one.name.as_str()).collect();
@@ -123,9 +127,28 @@ pub(in super::super) const RECORDS_CSV: Columns<v1::SessionRecord, 25> = Columns
             number,
             record.frames.to_string(),
             record.bytes.to_string(),
+            also_shown(record),
+            shown_ms(record),
         ]
     },
 };
+
+/// What was shown instead of what the kind says: each thing once.
+fn also_shown(record: &v1::SessionRecord) -> String {
+    let mut kinds: Vec<_> =
+        record.also_shown.iter().map(|one| word(one.kind().as_str_name(), "SESSION_KIND_")).collect();
+    kinds.dedup();
+    kinds.join("; ")
+}
+
+/// How long, without what lasts; empty where nothing else was shown.
+fn shown_ms(record: &v1::SessionRecord) -> String {
+    let millis = |at: &Timestamp| at.seconds * 1000 + i64::from(at.nanos) / 1_000_000;
+    let lasted = |one: &v1::Shown| Some(millis(one.ended_at.as_ref()?) - millis(one.shown_at.as_ref()?));
+    let told = (!record.also_shown.is_empty())
+        .then(|| record.also_shown.iter().filter_map(lasted).sum::<i64>().to_string());
+    told.unwrap_or_default()
+}
 
 const ATTENDANCE: Columns<v1::Attendance, 6> = Columns {
     heading: ["PARTICIPANT", "ROLE", "AGENT", "NAME", "JOINED", "LEFT"],
@@ -144,6 +167,17 @@ const ATTENDANCE: Columns<v1::Attendance, 6> = Columns {
 const CONTROL: Columns<v1::ControlUse, 3> = Columns {
     heading: ["CONTROL", "GRANTED", "ENDED"],
     row: |one| [plain(&one.agent_id), moment(one.granted_at.as_ref()), moment(one.ended_at.as_ref())],
+};
+
+const SHOWN: Columns<v1::Shown, 3> = Columns {
+    heading: ["ALSO SHOWN", "FROM", "TO"],
+    row: |one| {
+        [
+            word(one.kind().as_str_name(), "SESSION_KIND_"),
+            moment(one.shown_at.as_ref()),
+            moment(one.ended_at.as_ref()),
+        ]
+    },
 };
 
 pub(in super::super) fn record(record: &v1::SessionRecord) -> String {
@@ -180,6 +214,10 @@ pub(in super::super) fn record(record: &v1::SessionRecord) -> String {
     if !record.control.is_empty() {
         let uses: Vec<_> = record.control.iter().map(CONTROL.row).collect();
         told.push_str(&format!("\n{}", table(CONTROL.heading, &uses)));
+    }
+    if !record.also_shown.is_empty() {
+        let times: Vec<_> = record.also_shown.iter().map(SHOWN.row).collect();
+        told.push_str(&format!("\n{}", table(SHOWN.heading, &times)));
     }
     told
 }

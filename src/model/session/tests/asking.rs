@@ -125,6 +125,21 @@ fn the_only_agent_takes_its_question_back() {
 }
 
 #[test]
+fn an_agent_that_asks_from_two_pages_takes_its_question_back_from_either() {
+    let again = Input::Join(Asker { connection: SHARE, ..asker(ALICE) });
+    let mut stage = Stage::asked();
+    stage.when(again.clone()).told([]);
+    stage.when(cancel(ALICE)).noted([Noted::Refused(RequestState::Cancelled)]).ends(EndReason::Cancelled);
+
+    let mut stage = Stage::asked();
+    stage.when(again).told([]);
+    stage.when(join(BOB)).told([]);
+    stage.when(cancel(SHARE)).noted([]);
+    stage.when(cancel(ALICE)).refused(SessionError::RequestOver);
+    stage.when(displayed(TAB)).told(["request bob: displayed"]);
+}
+
+#[test]
 fn one_of_two_agents_takes_only_its_own_wish_back() {
     let mut stage = Stage::asked();
     stage.when(join(BOB)).told([]);
