@@ -87,7 +87,7 @@ impl Hub {
             *live = session.relay.live_edges();
             live.extend(session.relay_of(Source::Camera).live_edges());
             title.clone_from(&session.title);
-            *agent_video = self.agent_video(&session, participant);
+            *agent_video = self.agent_video(&session, participant).map(Box::new);
         }
         connection.outbox.push_first(Text::answer(id, &*message));
         self.stage_enters(&session, connection.id, role);

@@ -377,7 +377,7 @@ pub enum ToParticipant {
         camera: Option<ParticipantId>,
         /// Whether you may show yours; told to agents.
         #[serde(skip_serializing_if = "Option::is_none")]
-        agent_video: Option<AgentVideo>,
+        agent_video: Option<Box<AgentVideo>>,
         /// What every viewer decodes.
         codecs: Vec<Codec>,
         /// Silent seconds after which the client should give up.
