@@ -8,11 +8,13 @@
 //! version stay readable.
 
 mod dev;
+mod join_in;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use join_in::JoinIn;
 use serde::{Deserialize, Serialize};
 
 use super::origin::Origin;
@@ -224,30 +226,6 @@ pub struct Profile {
     /// Whether the agent's camera starts with the session.
     #[serde(default)]
     pub start_agent_video: bool,
-}
-
-/// Where a joined session opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum JoinIn {
-    /// In a tab of the browser.
-    #[default]
-    BrowserTab,
-    /// In the agent's client program.
-    Client,
-    /// In the page on which Join was pressed.
-    Page,
-}
-
-impl JoinIn {
-    /// The name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BrowserTab => "browser_tab",
-            Self::Client => "client",
-            Self::Page => "page",
-        }
-    }
 }
 
 /// Which agents hold which permission.
