@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::common::cli::{BINARY, User, told};
 use crate::common::site::group_id;
 use crate::common::{Site, Value, http, json, within};
+use crate::public_tls::{Pair, client, shake};
 
 #[tokio::test]
 async fn a_node_is_described_and_drained() {
@@ -144,6 +145,41 @@ async fn a_version_is_told_with_the_commit_if_any() {
     assert_eq!(version, env!("CARGO_PKG_VERSION"));
     let digits = commit.trim_matches(['(', ')']);
     assert!(digits.len() <= 12 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{told}");
+}
+
+#[tokio::test]
+async fn a_trial_over_tls_tells_addresses_that_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let pair = Pair::new();
+    pair.lay(dir.path());
+    let mut command = Command::new(BINARY);
+    command.args(["dev", "--ephemeral"]);
+    for listener in ["--public-addr", "--ops-addr", "--admin-addr"] {
+        command.args([listener, "127.0.0.1:0"]);
+    }
+    command.env("PORCHLIGHT__PUBLIC__TLS_CERT", dir.path().join("cert.pem"));
+    command.env("PORCHLIGHT__PUBLIC__TLS_KEY", dir.path().join("key.pem"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let told = tokio::task::spawn_blocking(move || {
+        out.lines().map_while(Result::ok).take_while(|line| !line.contains("Ctrl+C")).collect::<Vec<_>>()
+    });
+    let told = within("the addresses", told).await.unwrap();
+    let of = |name: &str| {
+        let line = told.iter().find_map(|line| line.trim().strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name} in {told:?}")).trim().to_owned()
+    };
+    let public = of("Public").strip_prefix("https://").unwrap().parse::<SocketAddr>().unwrap();
+    for (name, path) in
+        [("Demo site", "/demo/site"), ("Agent console", "/demo/agent"), ("History", "/history")]
+    {
+        assert_eq!(of(name), format!("https://{public}{path}"));
+    }
+    assert!(of("Ops").starts_with("http://"), "{told:?}");
+    let trusting = client(&pair, rustls::DEFAULT_VERSIONS, &[]);
+    assert!(shake(public, &trusting).await.is_ok());
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[tokio::test]
