@@ -1,5 +1,5 @@
-//! Generates the protobuf code without `protoc`, takes in what pages are recorded and shown with, and rebuilds the
-//! crate when a served file changes.
+//! Generates the protobuf code without `protoc`, takes in what pages are recorded and shown with, tells the commit that
+//! is built, and rebuilds the crate when a served file changes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,6 +24,12 @@ const LIBRARIES: &[(&str, &str, &str)] =
 /// Names the npm to use; `none` builds without.
 const NPM: &str = "PORCHLIGHT_NPM";
 
+/// Names the commit where no repository tells it, as in an image or a package.
+const COMMIT: &str = "PORCHLIGHT_COMMIT";
+
+/// Digits of a commit that are told.
+const COMMIT_DIGITS: usize = 12;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(PROTOS, [PROTO_ROOT])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -40,7 +46,51 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed={PROTO_ROOT}");
     watch_web(Path::new("web"))?;
     take_libraries(&out)?;
+    tell_version()?;
     Ok(())
+}
+
+/// Makes `PORCHLIGHT_VERSION`: the version and, where it is known, the commit.
+fn tell_version() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-env-changed={COMMIT}");
+    let version = env::var("CARGO_PKG_VERSION")?;
+    let commit = match env::var(COMMIT).ok().filter(|commit| !commit.is_empty()) {
+        Some(commit) => Some(commit),
+        // Whoever changes the server builds it without optimisation, and not anew for each commit.
+        None if env::var("PROFILE")? == "release" => commit_of_tree(),
+        None => None,
+    };
+    match commit.as_deref().map(|commit| commit.get(..COMMIT_DIGITS).unwrap_or(commit)) {
+        Some(commit) if commit.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
+            println!("cargo:rustc-env=PORCHLIGHT_VERSION={version} ({commit})");
+        }
+        Some(commit) => return Err(format!("{COMMIT} is no commit: {commit}").into()),
+        None => println!("cargo:rustc-env=PORCHLIGHT_VERSION={version}"),
+    }
+    Ok(())
+}
+
+/// The commit of this tree, if it is a repository and not merely within one. What moves it is watched.
+fn commit_of_tree() -> Option<String> {
+    let top = git(&["rev-parse", "--show-toplevel"])?;
+    if Path::new(&top).canonicalize().ok()? != env::current_dir().ok()?.canonicalize().ok()? {
+        return None;
+    }
+    let branch = git(&["symbolic-ref", "--quiet", "HEAD"]);
+    for name in ["HEAD", "logs/HEAD"].into_iter().chain(branch.as_deref()) {
+        let path = git(&["rev-parse", "--git-path", name])?;
+        if Path::new(&path).is_file() {
+            println!("cargo:rerun-if-changed={path}");
+        }
+    }
+    git(&["rev-parse", "HEAD"])
+}
+
+/// What git says, if it is there and has something to say.
+fn git(words: &[&str]) -> Option<String> {
+    let done = Command::new("git").args(words).output().ok()?;
+    let told = String::from_utf8(done.stdout).ok()?.trim().to_owned();
+    (done.status.success() && !told.is_empty()).then_some(told)
 }
 
 /// Writes a module for each library, and the list of them that `http::assets` embeds.

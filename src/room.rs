@@ -184,18 +184,37 @@ fn resident() -> Option<u64> {
     Some(kib.trim().parse::<u64>().ok()? * 1024)
 }
 
-/// How many bytes its control group, or one above it, allows the process (cgroup v2); none where nobody says.
+/// How many bytes its control group, or one above it, allows the process; none where nobody says.
 fn memory_limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let root = Path::new("/sys/fs/cgroup");
-    smallest_limit(root, &root.join(path))
+    limit_of_groups(&groups, Path::new("/sys/fs/cgroup"))
 }
 
-fn smallest_limit(root: &Path, group: &Path) -> Option<u64> {
+/// The limit of the groups that the process is in (`/proc/self/cgroup`), by either edition of cgroups. Where both are
+/// mounted, the memory is in the hands of one of them.
+fn limit_of_groups(groups: &str, mounted: &Path) -> Option<u64> {
+    let limits = groups.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?.strip_prefix('/')?);
+        match controllers {
+            "" => smallest_limit(mounted, &mounted.join(path), "memory.max"),
+            _ if controllers.split(',').any(|controller| controller == "memory") => {
+                let root = mounted.join("memory");
+                smallest_limit(&root, &root.join(path), "memory.limit_in_bytes")
+            }
+            _ => None,
+        }
+    });
+    limits.min()
+}
+
+/// The smallest limit of a group and those above it. A container may see its own group alone, as the root, and yet be
+/// told the path of it on the host.
+fn smallest_limit(root: &Path, group: &Path, file: &str) -> Option<u64> {
     let above = group.ancestors().take_while(|folder| folder.starts_with(root));
-    // `max` is no number: that group has no limit.
-    above.filter_map(|folder| fs::read_to_string(folder.join("memory.max")).ok()?.trim().parse().ok()).min()
+    // Without a limit it is `max`, which is no number, or in the first edition the largest number of whole pages.
+    let told = above.filter_map(|folder| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok());
+    told.filter(|limit: &u64| *limit < limits::NO_MEMORY_LIMIT).min()
 }
 
 #[cfg(test)]
@@ -271,12 +290,36 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let group = root.path().join("system.slice/porchlight.service");
         fs::create_dir_all(&group).unwrap();
-        assert_eq!(smallest_limit(root.path(), &group), None);
+        let limit = || limit_of_groups("0::/system.slice/porchlight.service\n", root.path());
+        assert_eq!(limit(), None);
         fs::write(group.join("memory.max"), "max\n").unwrap();
-        assert_eq!(smallest_limit(root.path(), &group), None);
+        assert_eq!(limit(), None);
         fs::write(root.path().join("system.slice/memory.max"), "4096\n").unwrap();
-        assert_eq!(smallest_limit(root.path(), &group), Some(4096));
+        assert_eq!(limit(), Some(4096));
         fs::write(group.join("memory.max"), "1024\n").unwrap();
-        assert_eq!(smallest_limit(root.path(), &group), Some(1024));
+        assert_eq!(limit(), Some(1024));
+    }
+
+    #[test]
+    fn the_first_edition_of_control_groups_limits_too() {
+        let root = tempfile::tempdir().unwrap();
+        let group = root.path().join("memory/docker/4711");
+        fs::create_dir_all(&group).unwrap();
+        let limit = |groups: &str| limit_of_groups(groups, root.path());
+        let hybrid =
+            "12:pids:/docker/4711\n9:memory:/docker/4711\n1:name=systemd:/docker/4711\n0::/docker/4711\n";
+        assert_eq!(limit(hybrid), None);
+        // What the kernel tells of a group without a limit.
+        fs::write(root.path().join("memory/memory.limit_in_bytes"), "9223372036854771712\n").unwrap();
+        fs::write(group.join("memory.limit_in_bytes"), "9223372036854771712\n").unwrap();
+        assert_eq!(limit(hybrid), None);
+        fs::write(group.join("memory.limit_in_bytes"), "1073741824\n").unwrap();
+        assert_eq!(limit(hybrid), Some(1 << 30));
+        assert_eq!(limit("4:cpu,memory,pids:/docker/4711\n"), Some(1 << 30), "beside other controllers");
+        assert_eq!(limit("4:cpuset:/docker/4711\n"), None, "another controller's group");
+        fs::write(root.path().join("memory/docker/memory.limit_in_bytes"), "1048576\n").unwrap();
+        assert_eq!(limit(hybrid), Some(1 << 20), "the one above is smaller");
+        assert_eq!(limit("9:memory:/docker/elsewhere\n"), Some(1 << 20), "a group that can't be seen");
+        assert_eq!(limit("9:memory\n"), None);
     }
 }

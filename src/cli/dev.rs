@@ -107,8 +107,8 @@ impl DevFile {
         serde_json::from_str(&fs::read_to_string(data_dir.join(DEV_FILE)).ok()?).ok()
     }
 
-    fn of(running: &Running, demo: &Demo) -> Self {
-        let base = format!("http://{}", running.public);
+    fn of(running: &Running, demo: &Demo, scheme: &str) -> Self {
+        let base = format!("{scheme}://{}", running.public);
         Self {
             public: running.public,
             admin: running.admin,
@@ -138,21 +138,21 @@ impl DevFile {
     }
 
     /// What people want to know first comes first.
-    fn banner(&self, data_dir: &Path) -> String {
+    fn banner(&self, data_dir: &Path, scheme: &str) -> String {
         let agents: Vec<String> =
             self.agents.iter().map(|agent| format!("{} / {}", agent.address, agent.password)).collect();
         let lines = [
             ("Demo site", self.urls.site.clone()),
             ("Agent console", self.urls.agent.clone()),
             ("Settings", self.urls.settings.clone()),
-            ("History", format!("http://{}/history", self.public)),
+            ("History", format!("{scheme}://{}/history", self.public)),
             ("Sign in", agents.join("   or   ")),
             ("", String::new()),
             ("Group", self.group.clone()),
             ("API key", format!("{}  {}", self.api_key.id, self.api_key.secret)),
             ("Admin key", self.admin_key.clone()),
             ("", String::new()),
-            ("Public", format!("http://{}", self.public)),
+            ("Public", format!("{scheme}://{}", self.public)),
             ("Ops", format!("http://{}/metrics", self.ops)),
             ("Admin (gRPC)", self.admin.to_string()),
             ("All of this", data_dir.join(DEV_FILE).display().to_string()),
@@ -189,13 +189,15 @@ impl DevArgs {
             let error = anyhow::anyhow!("dev listens on this machine only, not on {}", config.public.addr);
             return Err(Failure::Settings(error));
         }
+        let scheme = if config.public.has_tls() { "https" } else { "http" };
         let announce = |running: &Running| {
             let demo = running.demo.as_ref().context("the demo group is missing")?;
-            let file = DevFile::of(running, demo);
+            let file = DevFile::of(running, demo, scheme);
             file.write(data_dir).with_context(|| format!("can't write {DEV_FILE}"))?;
             // The trial goes on when whoever started it reads no further; the file has it all.
             let mut out = std::io::stdout().lock();
-            if let Err(error) = writeln!(out, "{}", file.banner(data_dir)).and_then(|()| out.flush()) {
+            if let Err(error) = writeln!(out, "{}", file.banner(data_dir, scheme)).and_then(|()| out.flush())
+            {
                 tracing::warn!(%error, "can't print how to reach the server, {DEV_FILE} tells it too");
             }
             Ok(())

@@ -1,11 +1,13 @@
 //! `porchlight doctor`: whether a server with these settings is, or would be, well where it runs.
 //!
-//! Looks at what the settings alone can't tell: the machine, its addresses, certificates, Redis, and the address that
-//! browsers use. Decides what is bad and what is only worth a look. Changes nothing, and needs no server that runs.
+//! Looks at what the settings alone can't tell: the machine, where the data is, addresses, certificates, Redis, and the
+//! address that browsers use. Decides what is bad and what is only worth a look. Changes nothing, and needs no server that runs.
 
 use std::fmt;
+use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 use rustix::process::{Resource, getrlimit};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -32,7 +35,7 @@ use crate::config::Config;
 use crate::http::bind;
 use crate::limits;
 use crate::redis::Link;
-use crate::server::redis_plan;
+use crate::server::{MASTER_FILE, redis_plan};
 
 /// Looks at the machine, the addresses, certificates and Redis as a server with these settings would.
 #[derive(Debug, Args)]
@@ -88,6 +91,7 @@ impl DoctorArgs {
         }
         block_on(async {
             files(&config, &mut chart);
+            data(&config, &mut chart);
             addresses(&config, &mut chart);
             certificates(&config, &mut chart);
             redis(&config, &mut chart).await;
@@ -113,6 +117,71 @@ fn files(config: &Config, chart: &mut Chart) {
     };
     let told = format!("{most} file descriptors leave room for {room} connections");
     chart.note(state, "file limit", if room < asked { format!("{told}, not for {asked}") } else { told });
+}
+
+/// Whether the data can be kept where the settings say, and from others.
+fn data(config: &Config, chart: &mut Chart) {
+    let (what, folder) = ("store.data_dir", config.store.data_dir.as_path());
+    let (state, told) = match kept(folder, config.auth.master_secret.is_none()) {
+        Ok(found) => found,
+        Err(error) => (State::Bad, format!("{error:#}")),
+    };
+    chart.note(state, what, format_args!("{}: {told}", folder.display()));
+}
+
+/// How a data directory is; of one that is missing, where it would be made.
+fn kept(folder: &Path, has_master: bool) -> anyhow::Result<(State, String)> {
+    let (there, meta) = nearest(folder)?;
+    if !meta.is_dir() {
+        bail!("{} is no directory", there.display());
+    }
+    accessat(CWD, there, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+        .map_err(io::Error::from)
+        .with_context(|| format!("can't write to {}", there.display()))?;
+    let system = statvfs(there).map_err(io::Error::from)?;
+    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    let mib = free >> 20;
+    if free == 0 {
+        bail!("there is no room for data");
+    }
+    let exists = there == folder;
+    let mode = meta.permissions().mode() & 0o777;
+    if exists && mode & 0o022 != 0 {
+        bail!("others may change what is in it (mode {mode:o})");
+    }
+    if exists && has_master {
+        let master = folder.join(MASTER_FILE);
+        match fs::metadata(&master).map(|meta| meta.permissions().mode() & 0o777) {
+            Ok(mode) if mode & 0o077 != 0 => {
+                bail!("others may read the master secret in it, {MASTER_FILE} (mode {mode:o})")
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("can't look at {}", master.display()));
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(match () {
+        () if exists && mode & 0o055 != 0 => {
+            (State::Look, format!("others may read what is in it (mode {mode:o})"))
+        }
+        () if free < limits::DOCTOR_FREE_BYTES => (State::Look, format!("{mib} MiB are free")),
+        () if exists => (State::Good, format!("nobody else has access, {mib} MiB are free")),
+        () => (State::Good, format!("can be made, {mib} MiB are free")),
+    })
+}
+
+/// The folder, or the nearest above it that is there.
+fn nearest(folder: &Path) -> anyhow::Result<(&Path, fs::Metadata)> {
+    for path in folder.ancestors() {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        match fs::metadata(path) {
+            Ok(meta) => return Ok((path, meta)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("can't look at {}", path.display())),
+        }
+    }
+    bail!("nothing of its path is there")
 }
 
 /// Whether the listeners can be opened.

@@ -13,6 +13,7 @@ mod doctor;
 pub mod guest;
 mod healthcheck;
 pub mod load;
+mod man;
 mod manager;
 mod migrate;
 mod secret;
@@ -27,9 +28,12 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
+/// The version, and the commit behind it where the build knew one.
+const VERSION: &str = env!("PORCHLIGHT_VERSION");
+
 /// Self-hosted, real-time presence and session relay server.
 #[derive(Debug, Parser)]
-#[command(name = "porchlight", version, about, max_term_width = 100)]
+#[command(name = "porchlight", version = VERSION, about, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -66,6 +70,8 @@ enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Writes the manual: a page for each command.
+    Man(man::ManArgs),
 }
 
 /// Why a command ended badly, and with which exit code.
@@ -132,6 +138,7 @@ fn run(command: Command) -> Result<(), Failure> {
             print!("{}", String::from_utf8_lossy(&text));
             Ok(())
         }
+        Command::Man(args) => Ok(args.run(Cli::command())?),
     }
 }
 
@@ -222,6 +229,7 @@ mod tests {
             "completions bash",
             "completions zsh",
             "completions fish",
+            "man target/man",
         ] {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");

@@ -31,7 +31,7 @@ impl ServeArgs {
                 public = %running.public,
                 ops = %running.ops,
                 admin = %running.admin,
-                version = env!("CARGO_PKG_VERSION"),
+                version = super::VERSION,
                 "serving"
             );
             Ok(())

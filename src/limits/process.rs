@@ -30,6 +30,14 @@ pub const DOCTOR_CERTIFICATE_DAYS: i64 = 14;
 /// by their time.
 pub const DOCTOR_CLOCKS_APART: u64 = 5;
 
+/// Bytes of memory from which on a limit is none. The first edition of control groups tells the largest number of whole
+/// pages, just below 2^63, where there is no limit, and another one for each size of a page.
+pub const NO_MEMORY_LIMIT: u64 = 1 << 60;
+
+/// Bytes that should be free where the data is, for `porchlight doctor`: a busy group's events of 100 days are a
+/// gigabyte.
+pub const DOCTOR_FREE_BYTES: u64 = 1 << 30;
+
 /// Share of the file descriptors from which on new connections are refused, in percent. With fewer, a node of 20,000
 /// descriptors could not hold the 15,000 connections that it can otherwise; with more, nothing would be left for the
 /// ops and admin listeners, the store and the nodes among each other. It is met where other things than connections

@@ -73,6 +73,9 @@ class Debian(unittest.TestCase):
             "/usr/share/bash-completion/completions/porchlight",
             "/usr/share/zsh/vendor-completions/_porchlight",
             "/usr/share/fish/vendor_completions.d/porchlight.fish",
+            "/usr/share/man/man1/porchlight.1.gz",
+            "/usr/share/man/man1/porchlight-serve.1.gz",
+            "/usr/share/man/man1/porchlight-admin-node.1.gz",
         ]:
             self.assertIn(path, files)
         for path in files:
@@ -116,6 +119,8 @@ class Debian(unittest.TestCase):
         files = self.files()
         program = files["/usr/bin/porchlight"]
         good(program, "check-config", "--config", files["/etc/porchlight/porchlight.toml"], env={})
+        manual = good("man", "-l", files["/usr/share/man/man1/porchlight-serve.1.gz"])
+        self.assertIn("porchlight-serve", manual)
         unit = files["/usr/lib/systemd/system/porchlight.service"].read_text()
         for path in re.findall(r"^Exec\w+=(/usr/bin/\S+)", unit, re.M):
             self.assertIn(path, files)

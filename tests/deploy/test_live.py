@@ -6,13 +6,15 @@ import json
 import re
 import shutil
 import signal
+import struct
 import tomllib
 import unittest
 import urllib.parse
+import urllib.request
 
 from stage import BIN, DEADLINE, DEPLOY, Place, clean_environment, fetch, free_port, good, master_secret, metrics_in, run, wait_for
-from test_rules import alerts, dashboard_expressions
-from visitor import Visitor
+from test_rules import alerts, dashboard_expressions, panels
+from visitor import Page, Visitor
 
 # The heartbeat of the nodes here, in place of 25 s: every time in the proxies' files is shortened alike.
 HEARTBEAT = 1.0
@@ -34,6 +36,12 @@ def replaced(text, pairs):
         assert old in text, f"{old} is not there any more"
         text = text.replace(old, str(new))
     return text
+
+
+def frame(sequence, key, size=50_000):
+    """A picture with the header of the wire contract: whole, or tiles of it."""
+    kind, flags = (2, 1) if key else (3, 0)
+    return struct.pack(">BBBBIIIQHHHH", 1, kind, flags, 0, 0, sequence, 1, sequence, 1280, 720, 0, 0) + bytes(size)
 
 
 def guess(port, trust, source, told):
@@ -313,6 +321,55 @@ class Live(unittest.TestCase):
         _, body = fetch(f"http://127.0.0.1:{self.prometheus}/api/v1/alerts")
         return [found for found in json.loads(body)["data"]["alerts"] if found["labels"]["alertname"] == alert]
 
+    def firing(self, alert):
+        """Those that have held for as long as they must."""
+        return [found for found in self.fires(alert) if found["state"] == "firing"]
+
+    def shows(self, title, so):
+        """What the dashboard's panel of this title tells of the nodes, once it is so."""
+        [panel] = [panel for panel in panels() if panel["title"] == title]
+
+        def look():
+            queries = [target["expr"].replace("$__rate_interval", "5s").replace("$instance", ".*") for target in panel["targets"]]
+            told = [(found["metric"], float(found["value"][1])) for query in queries for found in self.ask(query)]
+            return [found for found in told if so(*found)]
+
+        return wait_for(f"the panel {title!r}", look)
+
+    def storm(self, viewers):
+        """A session at node a whose viewers stop reading: what keeps it alive, and keeps them behind."""
+        facts = self.facts_a
+        alice = facts["agents"][0]
+        body = json.dumps({"group": facts["group"], "address": alice["address"], "password": alice["password"]}).encode()
+        sign_in = urllib.request.Request(f"http://{facts['public']}/v1/auth/agent", body, {"content-type": "application/json"})
+        with urllib.request.urlopen(sign_in, timeout=DEADLINE) as answer:
+            token = json.load(answer)["token"]
+        url = f"ws://{facts['public']}/v1"
+        pages = []
+
+        def opened(page):
+            self.addCleanup(page.close)
+            pages.append(page)
+            return page
+
+        visitor = opened(Visitor(f"{url}/visitor", None, "C-storm"))
+        agent = opened(Page(f"{url}/agent", None, {"type": "connect", "token": token}))
+        agent.say({"type": "join", "visitorId": "C-storm", "kind": "screen"})
+        offer = visitor.expect("offer")
+        answer = {"requestId": offer["requestId"], "accepted": True, "termsVersion": offer["terms"]["version"]}
+        visitor.say({"type": "offerDisplayed", **answer})
+        visitor.say({"type": "terms", **answer})
+        attach = {"type": "attach", "ticket": visitor.expect("ready")["ticket"]}
+        publisher = opened(Page(f"{url}/session", None, attach))
+        for viewer in range(viewers):
+            if viewer:
+                agent.say({"type": "join", "visitorId": "C-storm", "kind": "screen"})
+            attach = {"type": "attach", "ticket": agent.expect("ready")["ticket"]}
+            opened(Page(f"{url}/session", None, attach, room=4096))
+        for sequence in range(400):
+            publisher.show(frame(sequence, key=sequence == 0))
+        return pages
+
     def start_prometheus(self):
         self.prometheus = free_port()
         folder = self.place.dir / "prometheus"
@@ -324,6 +381,9 @@ class Live(unittest.TestCase):
             ("node-b:7401", self.facts_b["ops"]),
         ])  # fmt: skip
         (folder / "prometheus.yml").write_text(text)
+        # Nobody waits for a minute here; what an alert looks for is as it is shipped.
+        rules = (folder / "rules.yml").read_text()
+        (folder / "rules.yml").write_text(re.sub(r"(?m)^(        for: )\w+$", r"\g<1>1s", rules))
         process = self.place.start(
             "prometheus", "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
             f"--web.listen-address=127.0.0.1:{self.prometheus}", "--log.level=warn",
@@ -360,13 +420,30 @@ class Live(unittest.TestCase):
         self.assertGreater(float(self.ask("sum(porchlight_visitors_present)")[0]["value"][1]), 0)
         self.assertEqual(self.fires("PorchlightRedisAway"), [])
 
+        # Viewers stop reading while a picture is shown to them.
+        self.assertEqual(self.fires("PorchlightViewersLag"), [])
+        instance = {name: facts["ops"] for name, facts in (("a", self.facts_a), ("b", self.facts_b))}
+        pages = self.storm(viewers=5)
+        [alert] = wait_for("the storm to be told of", lambda: self.firing("PorchlightViewersLag"))
+        self.assertEqual((alert["labels"]["instance"], alert["labels"]["severity"]), (instance["a"], "warning"))
+        lag = self.shows("Viewers that can't keep up", lambda of, value: of.get("instance") == instance["a"] and value == 5)
+        self.assertEqual(len(lag), 1)
+        for page in pages:
+            page.close()
+        wait_for("the end of the storm", lambda: not self.fires("PorchlightViewersLag"))
+        self.shows("Viewers that can't keep up", lambda of, value: of.get("instance") == instance["a"] and value == 0)
+
         # A node drains: its visitor is sent elsewhere, which is told of for the first time.
+        self.shows("Nodes up", lambda _, value: value == 2)
         self.b.send_signal(signal.SIGTERM)
         visitor.read_until(lambda: visitor.closed)
         self.assertIn("reconnect", [text["type"] for text in visitor.texts])
-        wait_for("the drain to be told of", lambda: self.fires("PorchlightDrains"))
+        wait_for("the drain to be told of", lambda: self.firing("PorchlightDrains"))
+        self.shows("Nodes up", lambda _, value: value == 1)
         # Redis is killed.
         self.redis.kill()
-        away = wait_for("the loss of Redis to be told of", lambda: self.fires("PorchlightRedisAway"))
+        away = wait_for("the loss of Redis to be told of", lambda: self.firing("PorchlightRedisAway"))
         self.assertTrue(all(alert["labels"]["severity"] == "critical" for alert in away))
+        self.shows("Redis last heard", lambda _, value: value > 10)
+        self.shows("Time since Redis answered", lambda of, value: of["instance"] == instance["a"] and value > 10)
         self.assertEqual(fetch(f"http://{self.facts_a['ops']}/livez")[0], 200)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 import re
+import shutil
 import sys
 import tarfile
 import tempfile
@@ -15,6 +16,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from stage import BIN, DEPLOY, ROOT, clean_environment, good, run
 
 EPOCH = 1750000000
+BUILDS = pathlib.Path(BIN).resolve().parent / "build"
 
 
 class Release(unittest.TestCase):
@@ -73,15 +75,19 @@ class Release(unittest.TestCase):
         for path in [
             "porchlight", "README.md", "CHANGELOG.md", "LICENSE", "porchlight.service", "porchlight.toml", "docs/SUMMARY.md",
             "completions/porchlight.bash", "completions/_porchlight", "completions/porchlight.fish", "porchlight.cdx.json",
+            "man/porchlight.1", "man/porchlight-serve.1", "man/porchlight-admin-node.1",
         ]:  # fmt: skip
             self.assertGreater((self.tree / path).stat().st_size, 0, path)
 
     def test_what_was_unpacked_works(self):
         program = self.tree / "porchlight"
         self.assertEqual(program.read_bytes(), self.bin.read_bytes())
-        self.assertRegex(good(program, "--version"), r"^porchlight \d+\.\d+\.\d+\S*\n$")
+        self.assertRegex(good(program, "--version"), r"^porchlight \d+\.\d+\.\d+\S*( \([0-9a-f]{12}\))?\n$")
         good(program, "check-config", "--config", self.tree / "porchlight.toml")
         good("bash", "-n", self.tree / "completions/porchlight.bash")
+        shown = good("man", "--warnings", "-l", self.tree / "man/porchlight.1", env=clean_environment() | {"MANWIDTH": "100"})
+        self.assertIn("porchlight-serve(1)", shown)
+        self.assertNotIn("warning", shown)
 
     def test_the_list_of_parts_is_whole(self):
         text = (self.tree / "porchlight.cdx.json").read_text()
@@ -103,6 +109,40 @@ class Release(unittest.TestCase):
         refs = {part["bom-ref"] for part in bill["components"]} | {bill["metadata"]["component"]["bom-ref"]}
         self.assertEqual({need["ref"] for need in bill["dependencies"]}, refs)
         self.assertNotIn(str(ROOT), text, "no path of whoever made it")
+
+    def test_the_version_tells_the_commit(self):
+        """What the build asks git: in a repository, in a tree within one, and where it is told the commit."""
+        [*_, (_, program)] = sorted((path.stat().st_mtime, path) for path in BUILDS.glob("porchlight-*/build-script-build"))
+        tree = self.at / "repository"
+        vendored = tree / "vendored"
+        for folder in (tree, vendored):
+            shutil.copytree(ROOT / "proto", folder / "proto")
+        git = ["git", "-C", tree, "-c", "user.name=a", "-c", "user.email=a@example.com"]
+        good("git", "init", "--quiet", tree)
+        good(*git, "add", "proto")
+        good(*git, "commit", "--quiet", "-m", "one")
+        commit = good("git", "-C", tree, "rev-parse", "HEAD").strip()
+
+        def told(folder, **env):
+            out = self.at / "out"
+            out.mkdir(exist_ok=True)
+            env = clean_environment() | {"OUT_DIR": str(out), "CARGO_PKG_VERSION": "1.2.3", "PROFILE": "release"} | env
+            return run(program, cwd=folder, env=env)
+
+        said = told(tree).stdout
+        self.assertIn(f"cargo:rustc-env=PORCHLIGHT_VERSION=1.2.3 ({commit[:12]})\n", said)
+        watched = [line.split("=", 1)[1] for line in said.splitlines() if line.startswith("cargo:rerun-if-changed=")]
+        # The next commit is seen, and nothing is watched that is not there: that would build anew each time.
+        self.assertTrue(any(path.endswith("logs/HEAD") for path in watched), watched)
+        for path in watched:
+            self.assertTrue((tree / path).exists() or path == "build.rs", path)
+        self.assertIn("VERSION=1.2.3\n", told(vendored).stdout, "the commit of a tree around it is another's")
+        self.assertIn("VERSION=1.2.3\n", told(tree, PROFILE="debug").stdout)
+        self.assertIn("VERSION=1.2.3 (0123456789ab)\n", told(vendored, PORCHLIGHT_COMMIT="0123456789abcdef").stdout)
+        self.assertIn("VERSION=1.2.3 (0123456789ab)\n", told(tree, PROFILE="debug", PORCHLIGHT_COMMIT="0123456789abcdef").stdout)
+        refused = told(tree, PORCHLIGHT_COMMIT="main\nx")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertNotIn("PORCHLIGHT_VERSION", refused.stdout)
 
     def test_what_makes_no_sense_is_refused(self):
         for words, said in [

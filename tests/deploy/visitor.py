@@ -1,4 +1,4 @@
-"""A visitor's page as the server sees it, which notices the pings that libraries answer in silence."""
+"""Pages as the server sees them, which notice the pings that libraries answer in silence, and read when they are told to."""
 
 import json
 import socket
@@ -11,10 +11,18 @@ from websockets.uri import parse_uri
 from stage import DEADLINE
 
 
-class Visitor:
-    def __init__(self, url, trust, visitor):
+class Page:
+    """A WebSocket whose first message is this one. `room` is how much the system takes in that nobody reads."""
+
+    def __init__(self, url, trust, hello, room=None):
         uri = parse_uri(url)
-        plain = socket.create_connection((uri.host, uri.port), DEADLINE)
+        if room is None:
+            plain = socket.create_connection((uri.host, uri.port), DEADLINE)
+        else:
+            plain = socket.socket()
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+            plain.settimeout(DEADLINE)
+            plain.connect((uri.host, uri.port))
         self.socket = trust.wrap_socket(plain, server_hostname=uri.host) if uri.secure else plain
         origin = f"{'https' if uri.secure else 'http'}://{uri.host}:{uri.port}"
         self.protocol = ClientProtocol(uri, origin=origin, subprotocols=["porchlight.v1"])
@@ -26,10 +34,27 @@ class Visitor:
         self.read_until(lambda: self.protocol.handshake_exc or self.protocol.state.name != "CONNECTING")
         if self.protocol.handshake_exc:
             raise self.protocol.handshake_exc
-        hello = {"type": "connect", "group": "demo", "visitorId": visitor, "visibility": "visible"}
-        self.protocol.send_text(json.dumps(hello).encode())
-        self.flush()
+        self.say(hello)
         self.read_until(lambda: self.texts or self.closed)
+
+    def say(self, message):
+        self.protocol.send_text(json.dumps(message).encode())
+        self.flush()
+
+    def show(self, frame):
+        """A frame of a picture."""
+        self.socket.settimeout(DEADLINE)
+        self.protocol.send_binary(frame)
+        self.flush()
+
+    def expect(self, kind):
+        """The next message of a kind; those before it are dropped."""
+        self.read_until(lambda: self.closed or any(text["type"] == kind for text in self.texts))
+        while self.texts:
+            text = self.texts.pop(0)
+            if text["type"] == kind:
+                return text
+        raise AssertionError(f"closed before {kind}")
 
     def flush(self):
         for data in self.protocol.data_to_send():
@@ -72,3 +97,10 @@ class Visitor:
 
     def close(self):
         self.socket.close()
+
+
+class Visitor(Page):
+    """A page of the company's site."""
+
+    def __init__(self, url, trust, visitor):
+        super().__init__(url, trust, {"type": "connect", "group": "demo", "visitorId": visitor, "visibility": "visible"})

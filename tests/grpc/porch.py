@@ -158,7 +158,7 @@ class Socket:
 class Server:
     """`porchlight dev` on free ports, with all that it prints kept apart: to people, and to the log."""
 
-    def __init__(self):
+    def __init__(self, **settings):
         self.dir = tempfile.mkdtemp(prefix="porchlight-grpc-")
         self.sockets = []
         free = "127.0.0.1:0"
@@ -168,6 +168,7 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            env=os.environ | settings,
         )
         atexit.register(self.process.kill)
         self.log = []

@@ -1,4 +1,4 @@
-//! The command line as a process: exit codes, a node, a lost answer, completions, and a trial nobody reads.
+//! The command line as a process: exit codes, a node, a lost answer, completions, the manual, and trials.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::common::cli::{BINARY, User, told};
 use crate::common::site::group_id;
 use crate::common::{Site, Value, http, json, within};
+use crate::public_tls::{Pair, client, shake};
 
 #[tokio::test]
 async fn a_node_is_described_and_drained() {
@@ -94,6 +95,91 @@ async fn completions_are_scripts_of_their_shells() {
             told(check, &script.out).await.good();
         }
     }
+}
+
+#[tokio::test]
+async fn the_manual_has_a_page_for_each_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = [dir.path().join("deep/one"), dir.path().join("two")];
+    for folder in &folders {
+        let mut command = Command::new(BINARY);
+        command.arg("man").arg(folder);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        told(command, "").await.good();
+    }
+    let mut pages = Vec::new();
+    for entry in std::fs::read_dir(&folders[0]).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let [page, again] = [0, 1].map(|at| std::fs::read_to_string(folders[at].join(&name)).unwrap());
+        assert_eq!(page, again, "{name}: the same every time");
+        let command = name.strip_suffix(".1").unwrap().replace('-', r"\-");
+        assert!(page.contains(&format!("\n.SH NAME\n{command} \\- ")), "{name}: {page}");
+        assert!(page.contains("\n.SH SYNOPSIS\n"), "{name}: {page}");
+        pages.push(name);
+    }
+    for page in
+        ["porchlight.1", "porchlight-serve.1", "porchlight-admin.1", "porchlight-admin-set-permissions.1"]
+    {
+        assert!(pages.iter().any(|name| name == page), "{page} in {pages:?}");
+    }
+    assert!(!pages.iter().any(|name| name.contains("help")), "{pages:?}");
+    let serve = std::fs::read_to_string(folders[0].join("porchlight-serve.1")).unwrap();
+    assert!(serve.contains(r"\-\-public\-addr"), "{serve}");
+    assert!(serve.contains("\n.TH porchlight-serve 1 \" \" \"Porchlight "), "{serve}");
+}
+
+#[tokio::test]
+async fn a_version_is_told_with_the_commit_if_any() {
+    let mut command = Command::new(BINARY);
+    command.arg("--version");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let told = told(command, "").await.good().out.clone();
+    let (version, commit) = told
+        .trim_end()
+        .split_once(' ')
+        .map(|(name, rest)| {
+            assert_eq!(name, "porchlight");
+            rest.split_once(' ').unwrap_or((rest, ""))
+        })
+        .unwrap();
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    let digits = commit.trim_matches(['(', ')']);
+    assert!(digits.len() <= 12 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{told}");
+}
+
+#[tokio::test]
+async fn a_trial_over_tls_tells_addresses_that_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let pair = Pair::new();
+    pair.lay(dir.path());
+    let mut command = Command::new(BINARY);
+    command.args(["dev", "--ephemeral"]);
+    for listener in ["--public-addr", "--ops-addr", "--admin-addr"] {
+        command.args([listener, "127.0.0.1:0"]);
+    }
+    command.env("PORCHLIGHT__PUBLIC__TLS_CERT", dir.path().join("cert.pem"));
+    command.env("PORCHLIGHT__PUBLIC__TLS_KEY", dir.path().join("key.pem"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let told = tokio::task::spawn_blocking(move || {
+        out.lines().map_while(Result::ok).take_while(|line| !line.contains("Ctrl+C")).collect::<Vec<_>>()
+    });
+    let told = within("the addresses", told).await.unwrap();
+    let of = |name: &str| {
+        let line = told.iter().find_map(|line| line.trim().strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name} in {told:?}")).trim().to_owned()
+    };
+    let public = of("Public").strip_prefix("https://").unwrap().parse::<SocketAddr>().unwrap();
+    for (name, path) in
+        [("Demo site", "/demo/site"), ("Agent console", "/demo/agent"), ("History", "/history")]
+    {
+        assert_eq!(of(name), format!("https://{public}{path}"));
+    }
+    assert!(of("Ops").starts_with("http://"), "{told:?}");
+    let trusting = client(&pair, rustls::DEFAULT_VERSIONS, &[]);
+    assert!(shake(public, &trusting).await.is_ok());
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[tokio::test]
