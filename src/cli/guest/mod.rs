@@ -9,6 +9,10 @@ mod desk;
 mod door;
 mod keys;
 mod line;
+#[cfg(target_os = "macos")]
+mod mac;
+#[cfg(any(target_os = "macos", test))]
+mod mac_input;
 mod pace;
 pub mod platform;
 mod session;
@@ -57,7 +61,7 @@ pub struct GuestArgs {
     /// Refuses every agent that asks for control.
     #[arg(long)]
     view_only: bool,
-    /// The X display to show; otherwise that of the environment.
+    /// The X display to show; otherwise that of the environment, or on a Mac its own.
     #[arg(long, value_name = "NAME")]
     display: Option<String>,
 }
@@ -96,7 +100,7 @@ impl GuestArgs {
     /// # Errors
     /// When the server cannot be reached or lets nobody in, or the screen cannot be seen.
     pub async fn run(self) -> anyhow::Result<()> {
-        let mut platform = x11::X11::connect(self.display.as_deref())?;
+        let mut platform = this_computer(self.display.as_deref())?;
         let mut desk = Desk::standard()?;
         let choices = Choices {
             accept_terms: self.accept_terms,
@@ -109,7 +113,7 @@ impl GuestArgs {
         let typed =
             desk.ask("Link or session code:").await.context("neither a link nor a session code was typed")?;
         let (server, way) = find(&typed, server, ca)?;
-        match visit(&server, &way, &about, choices, &mut platform, &mut desk).await? {
+        match visit(&server, &way, &about, choices, platform.as_mut(), &mut desk).await? {
             Over::Ended(reason) => desk.say(words::ending(&reason)),
             Over::Declined => desk.say("You did not accept, and nothing was shared."),
             Over::Interrupted => desk.say("You left."),
@@ -119,6 +123,15 @@ impl GuestArgs {
         }
         Ok(())
     }
+}
+
+/// The computer that this runs on; an X display where one is named, on a Mac as well.
+fn this_computer(display: Option<&str>) -> Result<Box<dyn Platform>, platform::PlatformError> {
+    #[cfg(target_os = "macos")]
+    if display.is_none() {
+        return Ok(Box::new(mac::Mac::start()));
+    }
+    Ok(Box::new(x11::X11::connect(display)?))
 }
 
 fn find(typed: &str, server: Option<&str>, ca: Option<&std::path::Path>) -> anyhow::Result<(Server, Way)> {

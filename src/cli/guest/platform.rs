@@ -1,7 +1,8 @@
 //! What a guest's computer has to offer: its screen, its pointer and keys, and what it asks its owner about.
 //!
 //! Decides what the guest needs to know of a computer, and nothing of how any computer does it. There is one for X11
-//! ([`super::x11`]), which asks its owner nothing; tests bring one that plays a Mac.
+//! ([`super::x11`]), which asks its owner nothing, and one for macOS (`mac`), which nobody has run; tests bring one that plays a
+//! Mac.
 
 use crate::wire::permission::{Facts, Permission};
 use crate::wire::session::InputEvent;
@@ -36,6 +37,24 @@ pub struct Picture {
     pub height: u16,
     /// The rows.
     pub bytes: Vec<u8>,
+}
+
+impl Picture {
+    /// Takes rows of `per_row` bytes, of which the last are a gap.
+    ///
+    /// # Errors
+    /// When the rows are shorter or fewer than the picture, or this is larger than a frame can say.
+    pub fn packed(width: usize, height: usize, per_row: usize, rows: Vec<u8>) -> Result<Self, PlatformError> {
+        let unfit = || PlatformError::new("the picture has another size than its screen");
+        let length = |pixels: usize| u16::try_from(pixels).map_err(|_| unfit());
+        let (line, wide, high) = (width * 4, length(width)?, length(height)?);
+        let fits = line > 0 && per_row >= line && rows.len() >= per_row * height;
+        if !fits {
+            return Err(unfit());
+        }
+        let bytes = rows.chunks(per_row).take(height).flat_map(|row| &row[..line]).copied().collect();
+        Ok(Self { width: wide, height: high, bytes })
+    }
 }
 
 /// A screen that may be seen.
@@ -87,4 +106,24 @@ pub trait Platform: Send {
     /// # Errors
     /// When they may not, or cannot.
     fn hands(&mut self) -> Result<Box<dyn Hands>, PlatformError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_behind_rows_are_left_out_and_rows_that_are_missing_are_an_error() {
+        let rows: Vec<u8> = (0..24).collect();
+        let picture = Picture::packed(2, 2, 12, rows.clone()).unwrap();
+        let bytes = (0..8).chain(12..20).collect();
+        assert_eq!(picture, Picture { width: 2, height: 2, bytes });
+        assert_eq!(Picture::packed(3, 2, 12, rows.clone()).unwrap().bytes, rows);
+        for (width, height, per_row) in [(2, 3, 12), (4, 1, 12), (0, 0, 0), (70_000, 0, 280_000)] {
+            assert!(
+                Picture::packed(width, height, per_row, rows.clone()).is_err(),
+                "{width} {height} {per_row}"
+            );
+        }
+    }
 }
