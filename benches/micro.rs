@@ -15,7 +15,7 @@ use porchlight::model::facts::Facts;
 use porchlight::model::presence::{Input, Presence};
 use porchlight::model::relay::Frame;
 use porchlight::telemetry::{Meters, SocketKind};
-use porchlight::wire::frame::{self, FrameHeader, FrameType, HEADER, flag};
+use porchlight::wire::frame::{self, FrameHeader, FrameType, HEADER, Source, flag};
 use porchlight::wire::message;
 use porchlight::wire::visitor::{FromVisitor, Page, PresenceUpdate, Visibility};
 
@@ -111,7 +111,7 @@ fn fan_out(c: &mut Criterion) {
     let (meters, _) = Meters::new();
     for viewers in [1u64, 4, 64] {
         let registry = Arc::new(Registry::new(Arc::default()));
-        let relay = Arc::new(Relay::new(Arc::default()));
+        let relay = Arc::new(Relay::new(Source::Screen, Arc::default()));
         let publisher = registry.admit(SocketKind::Session, Tick(0));
         relay.set_publisher(publisher.id);
         let admitted: Vec<_> = (0..viewers).map(|_| registry.admit(SocketKind::Session, Tick(0))).collect();

@@ -22,6 +22,7 @@ import { MOST_QUEUED, PageView } from "./view/page.js";
 
 /** @import { Frame } from "./lib/frame.js" */
 /** @import { Attached, Control, InputEvent, Participant } from "./lib/wire.js" */
+/** @import { ViewerEvents, ViewerState, ViewerStateChange } from "./view/events.js" */
 /** @import { Closing, Environment, Message, SocketState } from "./lib/socket.js" */
 /** @import { Picture } from "./lib/decoder.js" */
 /** @import { ViewerStats } from "./lib/figures.js" */
@@ -41,38 +42,6 @@ const SETTLE_MS = 250;
 const CATCH_UP_MS = 3_000;
 /** How long a resume token lives after a loss (product, section 12). */
 const RESUME_MS = 60_000;
-
-/**
- * `waiting`: attached, no picture yet. `lagging`: the picture is old, a key frame is on its way.
- * @typedef {"idle" | "connecting" | "waiting" | "live" | "paused" | "reconnecting" | "lagging" | "ended"} ViewerState
- */
-
-/**
- * `detail`: for `reconnecting` who is away (`viewer` or `publisher`), for `ended` the reason.
- * @typedef {{ state: ViewerState, detail: string | null }} ViewerStateChange
- */
-
-/**
- * Everyone in the session; who changed how, unless it is the list at attaching.
- * @typedef {object} ParticipantsChange
- * @property {Participant[]} participants
- * @property {Participant} [participant]
- * @property {"joined" | "left" | "reconnecting" | "back"} [change]
- */
-
-/**
- * @typedef {object} ViewerEvents
- * @property {ViewerStateChange} state
- * @property {Attached} attached
- * @property {ParticipantsChange} participants
- * @property {Control} control
- * @property {CameraSeat} camera an agent's camera is shown, or no longer
- * @property {{ kind: string | undefined }} shows what the picture is of: `cobrowse` the page itself, `screen` pixels
- * @property {{ steps: string[] }} steps what the guest has to do on its device (lib/steps.js)
- * @property {{ text: string, participantId: string, participant?: Participant }} chat
- * @property {{ width: number, height: number }} size of the picture changed
- * @property {RequestError} error refusals by the server; `undecodable` when this browser cannot show the picture
- */
 
 /** @extends {Emitter<ViewerEvents>} */
 export class Viewer extends Emitter {

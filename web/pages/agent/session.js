@@ -13,7 +13,7 @@ import { Inviting } from "./inviting.js";
 import { endReason, initials } from "./words.js";
 
 /** @import { Participant, Ready } from "../../lib/wire.js" */
-/** @import { ViewerStateChange } from "../../view.js" */
+/** @import { ViewerStateChange } from "../../view/events.js" */
 
 /** How often the figures are read: faster than a person compares them. */
 const STATS_MS = 500;

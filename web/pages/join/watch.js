@@ -9,7 +9,7 @@ import { fill, h, set, write } from "../agent/dom.js";
 import { icon, lantern } from "../agent/icons.js";
 import { ending, RECONNECTING, STATES, WATCH } from "./words.js";
 
-/** @import { ViewerStateChange } from "../../view.js" */
+/** @import { ViewerStateChange } from "../../view/events.js" */
 
 /**
  * @typedef {object} WatchOptions

@@ -4,7 +4,7 @@
 
 import { fill } from "../../lib/shadow.js";
 
-/** @import { ViewerState } from "../../view.js" */
+/** @import { ViewerState } from "../../view/events.js" */
 
 export const DOOR = Object.freeze({
   invitedTitle: "You are invited to watch",
