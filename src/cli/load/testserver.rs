@@ -23,6 +23,8 @@ pub(super) struct Conduct {
     pub(super) refuse_from: Option<usize>,
     /// Withholds the frame with this sequence from the last viewer.
     pub(super) lose_frame: Option<u32>,
+    /// So many visitor connections are sent away as by a node that drains, right after they were let in.
+    pub(super) drain_first: usize,
     /// Asks for a key frame with each frame that is relayed.
     pub(super) ask_key_frames: bool,
 }
@@ -180,7 +182,12 @@ impl World {
             };
             self.visitors.insert(name.clone(), visitor);
             tell(out, &json!({"type": "connected", "visitorId": name, "heartbeat": 60}));
-            return self.push(name, "present");
+            self.push(name, "present");
+            if self.connects <= self.conduct.drain_first {
+                tell(out, &json!({"type": "reconnect", "afterMs": 1, "reason": "drain"}));
+                close(out, 4000);
+            }
+            return;
         }
         let visitor = self.visitors.get_mut(name).unwrap();
         visitor.version += 1;

@@ -1,7 +1,7 @@
 //! `load visitors`: many visitors arrive at a rate, stay, reload and navigate.
 //!
 //! Each is one task that holds one socket with a 512-byte read buffer; what connecting needed is boxed and
-//! freed. Nobody comes back by itself: a visitor that the server lost stays counted as lost.
+//! freed. Whose connection ends comes back as the contract says, which is counted by cause; who can't is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::comeback::Comebacks;
 use super::messages::{self, Presence, VisitorHears};
 use super::pace::{Due, Schedule, parse_duration, parse_rate};
 use super::process::{Usage, make_room};
@@ -68,6 +69,9 @@ pub(super) struct VisitorsReport {
     pub(super) reloads: u64,
     reload_latency: Percentiles,
     pub(super) navigations: u64,
+    /// Connections that ended and were made anew, by cause.
+    reconnects: Tally,
+    reconnect_latency: Percentiles,
     errors: Tally,
     held_seconds: f64,
     own_bytes_per_visitor: Option<u64>,
@@ -111,8 +115,9 @@ struct Crowd {
     /// Visitors whose first connect succeeded or failed.
     settled: AtomicUsize,
     all_settled: Notify,
-    /// Reloads that were asked for and have not ended.
-    reloading: AtomicUsize,
+    /// Reloads that were asked for and have not ended, and visitors that come back.
+    moving: AtomicUsize,
+    comebacks: Comebacks,
     navigations: AtomicU64,
     failed: AtomicU64,
     lost: AtomicU64,
@@ -205,8 +210,8 @@ impl VisitorsArgs {
                 Some(due) = next(&mut moves) => crowd.ask_navigate(due),
             }
         }
-        // A reload under way is neither here nor lost; it ends within its patience.
-        while crowd.reloading.load(Ordering::SeqCst) > 0 {
+        // Who reloads or comes back is neither here nor lost; both end within their patience.
+        while crowd.moving.load(Ordering::SeqCst) > 0 {
             crowd.all_settled.notified().await;
         }
         Ok(())
@@ -232,7 +237,8 @@ impl Crowd {
             present: AtomicUsize::new(0),
             settled: AtomicUsize::new(0),
             all_settled: Notify::new(),
-            reloading: AtomicUsize::new(0),
+            moving: AtomicUsize::new(0),
+            comebacks: Comebacks::default(),
             navigations: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -250,9 +256,9 @@ impl Crowd {
         let slot = self.slot(due);
         let micros =
             u64::try_from(due.at.saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX);
-        self.reloading.fetch_add(1, Ordering::SeqCst);
+        self.moving.fetch_add(1, Ordering::SeqCst);
         if slot.reload_due.swap(micros.max(1), Ordering::SeqCst) != 0 {
-            self.end_reload();
+            self.end_move();
         }
         if slot.gone.load(Ordering::SeqCst) {
             self.forget_reload(slot);
@@ -263,7 +269,7 @@ impl Crowd {
     /// Whoever takes the due moment out of the slot ends the reload; so each ends once.
     fn forget_reload(&self, slot: &Slot) {
         if slot.reload_due.swap(0, Ordering::SeqCst) != 0 {
-            self.end_reload();
+            self.end_move();
         }
     }
 
@@ -314,6 +320,8 @@ impl Crowd {
             reloads: reload_latency.count,
             reload_latency,
             navigations: self.navigations.load(Ordering::Acquire),
+            reconnects: self.comebacks.take(),
+            reconnect_latency: self.comebacks.took().percentiles(),
             errors,
             held_seconds: held.as_secs_f64(),
             own_bytes_per_visitor: None,
@@ -333,6 +341,7 @@ impl Crowd {
 
     /// Present until something ends it.
     async fn stay(&self, slot: &Slot, socket: &mut Socket) -> Leave {
+        let mut told = None;
         loop {
             tokio::select! {
                 biased;
@@ -343,7 +352,7 @@ impl Crowd {
                     if slot.navigate.swap(false, Ordering::AcqRel) {
                         let moved = self.navigations.fetch_add(1, Ordering::AcqRel);
                         if let Err(fault) = say(socket, messages::navigate(moved)).await {
-                            return Leave::Lost(fault);
+                            return Leave::Lost(fault, told);
                         }
                     }
                     match slot.reload_due.swap(0, Ordering::SeqCst) {
@@ -353,8 +362,9 @@ impl Crowd {
                 }
                 heard = hear::<VisitorHears>(socket) => match heard {
                     Ok(Heard::Text(VisitorHears::Error { code, .. })) => self.errors.add(format!("error {code}")),
+                    Ok(Heard::Text(VisitorHears::Reconnect { after_ms })) => told = Some(Duration::from_millis(after_ms)),
                     Ok(_) => {}
-                    Err(fault) => return Leave::Lost(fault),
+                    Err(fault) => return Leave::Lost(fault, told),
                 },
             }
         }
@@ -376,7 +386,8 @@ pub(super) async fn connected(socket: &mut (impl Incoming + Unpin)) -> Result<()
 enum Leave {
     Stop,
     Reload(Instant),
-    Lost(Fault),
+    /// With the delay that the server told, if it did.
+    Lost(Fault, Option<Duration>),
 }
 
 /// One visitor's life.
@@ -400,27 +411,25 @@ async fn visit(crowd: Arc<Crowd>, due: Due) {
     crowd.settled.fetch_add(1, Ordering::AcqRel);
     crowd.all_settled.notify_one();
     let Ok(mut socket) = entered else { return };
-    let fault = loop {
-        match crowd.stay(slot, &mut socket).await {
+    loop {
+        let next = match crowd.stay(slot, &mut socket).await {
             Leave::Stop => return,
-            Leave::Lost(fault) => break fault,
+            Leave::Lost(fault, told) => Box::pin(crowd.come_back(n, fault, told)).await,
             Leave::Reload(due) => {
-                let entered = Box::pin(patiently(crowd.reload(n, socket))).await;
-                if entered.is_ok() {
-                    crowd.reloads.since(due);
-                }
-                crowd.end_reload();
-                match entered {
-                    Ok(again) => socket = again,
-                    Err(fault) => break fault,
-                }
+                let next = match Box::pin(patiently(crowd.reload(n, socket))).await {
+                    Ok(again) => {
+                        crowd.reloads.since(due);
+                        Some(again)
+                    }
+                    Err(fault) => Box::pin(crowd.come_back(n, fault, None)).await,
+                };
+                crowd.end_move();
+                next
             }
-        }
-    };
-    crowd.present.fetch_sub(1, Ordering::AcqRel);
-    crowd.lost.fetch_add(1, Ordering::AcqRel);
-    crowd.errors.add(fault.cause());
-    crowd.leave_slot(slot);
+        };
+        let Some(again) = next else { return };
+        socket = again;
+    }
 }
 
 impl Crowd {
@@ -431,8 +440,27 @@ impl Crowd {
         self.enter(n).await
     }
 
-    fn end_reload(&self) {
-        self.reloading.fetch_sub(1, Ordering::SeqCst);
+    /// The visitor's next connection after one that ended; none when it is lost.
+    async fn come_back(&self, n: usize, fault: Fault, told: Option<Duration>) -> Option<Socket> {
+        self.moving.fetch_add(1, Ordering::SeqCst);
+        self.present.fetch_sub(1, Ordering::AcqRel);
+        let back = self.comebacks.back("visitor", fault, told, || self.enter(n)).await;
+        match &back {
+            Ok(_) => {
+                self.present.fetch_add(1, Ordering::AcqRel);
+            }
+            Err(fault) => {
+                self.lost.fetch_add(1, Ordering::AcqRel);
+                self.errors.add(fault.cause());
+                self.leave_slot(&self.slots[n]);
+            }
+        }
+        self.end_move();
+        back.ok()
+    }
+
+    fn end_move(&self) {
+        self.moving.fetch_sub(1, Ordering::SeqCst);
         self.all_settled.notify_one();
     }
 }
@@ -450,9 +478,13 @@ impl Report for VisitorsReport {
             ),
             row("connect latency", self.connect_latency),
             row("failed / lost", format!("{} / {}", self.failed, self.lost)),
+            row("reconnects", &self.reconnects),
             row("errors", &self.errors),
             row("held", format!("{:.1} s", self.held_seconds)),
         ];
+        if self.reconnect_latency.count > 0 {
+            rows.push(row("time away", self.reconnect_latency));
+        }
         if self.reloads > 0 {
             rows.push(row("reload latency", self.reload_latency));
         }
@@ -510,6 +542,17 @@ mod tests {
         assert_eq!((report.connected, report.still_connected, report.failed), (30, 30, 10));
         assert_eq!(report.errors.to_string(), "4003 overload × 10");
         assert!(args(&server, 40).run().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_is_sent_away_comes_back_and_is_counted() {
+        let server = TestServer::start(Conduct { drain_first: 7, ..Conduct::default() }).await;
+        let hold = Duration::from_secs(1);
+        let report = VisitorsArgs { hold, ..args(&server, 10) }.measure().await.unwrap();
+        assert_eq!((report.connected, report.still_connected, report.lost), (10, 10, 0));
+        assert_eq!(report.reconnects.to_string(), "visitor: 4000 drain × 7");
+        assert_eq!((report.reconnect_latency.count, report.errors.total()), (7, 0));
+        assert_eq!((server.connects(), server.visitor_ids().len()), (17, 10));
     }
 
     #[tokio::test]
