@@ -23,6 +23,8 @@ pub(super) struct Conduct {
     pub(super) refuse_from: Option<usize>,
     /// Withholds the frame with this sequence from the last viewer.
     pub(super) lose_frame: Option<u32>,
+    /// Ends a session at the frame with this sequence.
+    pub(super) end_at: Option<u32>,
     /// So many visitor connections are sent away as by a node that drains, right after they were let in.
     pub(super) drain_first: usize,
     /// Asks for a key frame with each frame that is relayed.
@@ -299,6 +301,13 @@ impl World {
         let header = crate::wire::frame::parse(frame).unwrap();
         self.kinds.push((header.sequence, header.is_key()));
         let visitor = &self.visitors[name];
+        if self.conduct.end_at == Some(header.sequence) {
+            for participant in visitor.viewers.iter().chain(&visitor.publisher) {
+                tell(participant, &json!({"type": "ended", "reason": "node_lost"}));
+                close(participant, 4409);
+            }
+            return;
+        }
         for (at, viewer) in visitor.viewers.iter().enumerate() {
             let last = at + 1 == visitor.viewers.len();
             if !(last && self.conduct.lose_frame == Some(header.sequence)) {

@@ -458,8 +458,18 @@ mod tests {
         assert_eq!((report.missing_frames, report.disordered_frames), (2, 0));
         let incomplete: Vec<_> = report.viewers.iter().filter(|viewer| !viewer.complete).collect();
         assert!(incomplete.len() == 2 && incomplete.iter().all(|viewer| viewer.viewer == 2));
+        assert!(incomplete.iter().all(|viewer| (viewer.gaps, viewer.broken) == (1, 1)));
         let server = TestServer::start(Conduct { lose_frame: Some(5), ..Conduct::default() }).await;
         assert!(args(&server).run().await.unwrap_err().to_string().contains("2 of 6 viewers"));
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ends_before_its_time_is_lost() {
+        let server = TestServer::start(Conduct { end_at: Some(5), ..Conduct::default() }).await;
+        let report = args(&server).measure().await.unwrap();
+        assert_eq!((report.sessions_lost, report.reconnects.total()), (2, 0), "{}", report.errors);
+        let server = TestServer::start(Conduct { end_at: Some(5), ..Conduct::default() }).await;
+        assert!(args(&server).run().await.unwrap_err().to_string().contains("2 sessions were lost"));
     }
 
     #[tokio::test]
