@@ -111,6 +111,7 @@ impl ClusterArgs {
         let lamps = lamps.measure().await.context("lamps")?;
         ensure!(lamps.missing_final == 0, "{} last states never came", lamps.missing_final);
         ensure!(lamps.errors.total() == 0, "lamps: {}", lamps.errors);
+        ensure!(lamps.reconnects.total() == 0, "lamps: connections were lost: {}", lamps.reconnects);
         let relay = RelayArgs {
             target,
             sessions: 1,
@@ -126,6 +127,7 @@ impl ClusterArgs {
         let relay = relay.measure().await.context("relay")?;
         ensure!(relay.missing_frames == 0, "{} frames never came", relay.missing_frames);
         ensure!(relay.errors.total() == 0, "relay: {}", relay.errors);
+        ensure!(relay.reconnects.total() == 0, "relay: connections were lost: {}", relay.reconnects);
 
         #[expect(clippy::cast_precision_loss, reason = "microseconds of a run stay far below 2^52")]
         let us = |us: u64| us as f64;

@@ -20,6 +20,9 @@ pub(super) enum VisitorHears {
     Ready {
         ticket: String,
     },
+    Reconnect {
+        after_ms: u64,
+    },
     Error {
         code: String,
         #[serde(default)]
@@ -42,7 +45,9 @@ pub(super) struct OfferTerms {
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum AgentHears {
     Connected {},
-    Watching {},
+    Watching {
+        visitors: Vec<SeenVisitor>,
+    },
     Presence {
         visitor: SeenVisitor,
     },
@@ -58,6 +63,9 @@ pub(super) enum AgentHears {
         session_id: Option<String>,
         visitor_id: Option<String>,
         ticket: String,
+    },
+    Reconnect {
+        after_ms: u64,
     },
     Error {
         id: Option<u64>,
@@ -102,9 +110,14 @@ impl SeenData {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum SessionHears {
-    Attached {},
+    Attached {
+        resume_token: Option<String>,
+    },
     KeyFrameRequest {},
     Lagging {},
+    Reconnect {
+        after_ms: u64,
+    },
     Ended {
         reason: String,
     },
@@ -135,8 +148,11 @@ pub(super) fn navigate(n: u64) -> String {
 
 /// A lamp visitor's nth change: even shows the page, odd hides it.
 pub(super) fn change(n: u64) -> String {
-    let visibility = if n.is_multiple_of(2) { "visible" } else { "hidden" };
-    json!({"type": "presence", "visibility": visibility, "data": {"n": n}}).to_string()
+    json!({"type": "presence", "visibility": visibility(n), "data": {"n": n}}).to_string()
+}
+
+fn visibility(n: u64) -> &'static str {
+    if n.is_multiple_of(2) { "visible" } else { "hidden" }
 }
 
 /// An agent's or a visitor's message that consists of its type.
@@ -178,6 +194,11 @@ pub(super) fn attach(ticket: &str) -> String {
     json!({"type": "attach", "ticket": ticket}).to_string()
 }
 
+/// A participant's first message on a connection that follows a lost one.
+pub(super) fn resume(token: &str) -> String {
+    json!({"type": "attach", "resumeToken": token}).to_string()
+}
+
 /// A viewer's word that it drew a frame of the screen.
 pub(super) fn ack(sequence: u32) -> String {
     json!({"type": "ack", "stream": 0, "seq": sequence}).to_string()
@@ -215,9 +236,9 @@ impl Presence {
         Self(fields)
     }
 
-    /// A lamp visitor's presence before its first change.
+    /// A lamp visitor's presence after its nth change.
     pub(super) fn counted(n: u64) -> Self {
-        Self(vec![("data", json!({"n": n}))])
+        Self(vec![("visibility", json!(visibility(n))), ("data", json!({"n": n}))])
     }
 
     #[cfg(test)]

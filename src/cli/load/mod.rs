@@ -4,9 +4,12 @@
 //! Decides nothing about the server and reads nothing of it but its answers (and, when told its process
 //! id, its CPU time and memory). Called by the command line; the macro benches run it as a process.
 //!
+//! Connections that end come back as the contract says and are counted, so that nodes can be replaced under load.
+//!
 //! A run ends with an error, and so with a failing exit code, when anything expected did not arrive.
 
 mod cluster;
+mod comeback;
 mod lamps;
 mod messages;
 mod pace;

@@ -103,6 +103,18 @@ impl Fault {
             other => other.to_string(),
         }
     }
+
+    /// Whether a client should try again: after a *no* it never does.
+    pub(super) fn may_return(&self) -> bool {
+        match self {
+            Self::Closed { code, .. } => CloseCode::of(*code).is_none_or(CloseCode::reconnect),
+            // What a proxy says while it has no node, and a node that lets nobody in.
+            Self::Http(status) => matches!(status, 502..=504),
+            Self::Told { code, .. } => code == "unavailable",
+            Self::Tcp(_) | Self::Lost | Self::Silent => true,
+            Self::SourcePorts | Self::Offer(_) | Self::Request(_) | Self::Unexpected(_) => false,
+        }
+    }
 }
 
 impl From<io::Error> for Fault {

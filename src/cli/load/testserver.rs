@@ -23,6 +23,10 @@ pub(super) struct Conduct {
     pub(super) refuse_from: Option<usize>,
     /// Withholds the frame with this sequence from the last viewer.
     pub(super) lose_frame: Option<u32>,
+    /// Ends a session at the frame with this sequence.
+    pub(super) end_at: Option<u32>,
+    /// So many visitor connections are sent away as by a node that drains, right after they were let in.
+    pub(super) drain_first: usize,
     /// Asks for a key frame with each frame that is relayed.
     pub(super) ask_key_frames: bool,
 }
@@ -180,7 +184,12 @@ impl World {
             };
             self.visitors.insert(name.clone(), visitor);
             tell(out, &json!({"type": "connected", "visitorId": name, "heartbeat": 60}));
-            return self.push(name, "present");
+            self.push(name, "present");
+            if self.connects <= self.conduct.drain_first {
+                tell(out, &json!({"type": "reconnect", "afterMs": 1, "reason": "drain"}));
+                close(out, 4000);
+            }
+            return;
         }
         let visitor = self.visitors.get_mut(name).unwrap();
         visitor.version += 1;
@@ -292,6 +301,13 @@ impl World {
         let header = crate::wire::frame::parse(frame).unwrap();
         self.kinds.push((header.sequence, header.is_key()));
         let visitor = &self.visitors[name];
+        if self.conduct.end_at == Some(header.sequence) {
+            for participant in visitor.viewers.iter().chain(&visitor.publisher) {
+                tell(participant, &json!({"type": "ended", "reason": "node_lost"}));
+                close(participant, 4409);
+            }
+            return;
+        }
         for (at, viewer) in visitor.viewers.iter().enumerate() {
             let last = at + 1 == visitor.viewers.len();
             if !(last && self.conduct.lose_frame == Some(header.sequence)) {

@@ -2,7 +2,8 @@
 //!
 //! Each session is opened as people do it: the visitor connects, an agent joins, the visitor accepts the
 //! terms, both attach with their tickets; the other viewers join the running session from connections of
-//! their own. Frames begin once all viewers are attached, so every viewer must get every frame.
+//! their own. Frames begin once all viewers are attached, so every viewer must get every frame. Participants whose
+//! connection ends come back by their resume token; then frames may be missing, up to a key frame and no further.
 //!
 //! With `--rate max` a publisher keeps at most [`WINDOW_BYTES`] on their way to its slowest reading viewer
 //! (viewers live in this process, so it sees their counts directly). That is less than a viewer's outbox on
@@ -21,6 +22,7 @@ use anyhow::{Context, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
+use super::comeback::Comebacks;
 use super::pace::{Schedule, parse_duration, parse_rate};
 use super::process::{Usage, make_room};
 use super::report::{Latency, Live, Percentiles, Report, Tally, per_second, row};
@@ -108,6 +110,11 @@ pub(super) struct RelayReport {
     delivered_gb: f64,
     gb_per_second: f64,
     key_frame_requests: u64,
+    /// Connections that ended and were made anew, by whose and why.
+    pub(super) reconnects: Tally,
+    reconnect_latency: Percentiles,
+    /// Sessions that ended before their publisher ended them, or that a participant could not come back to.
+    sessions_lost: u64,
     /// Over all viewers that read.
     pub(super) latency: Percentiles,
     /// How late the generator itself was with `--fps`; contained in the latency.
@@ -128,7 +135,12 @@ pub(super) struct ViewerReport {
     missing: u64,
     disordered: u64,
     lagging: u64,
-    /// Whether the last frame sent was the last got and none was missing or out of order.
+    /// Times at which frames were missing.
+    gaps: u64,
+    /// Gaps after which something other than a key frame came.
+    broken: u64,
+    /// Whether the last frame sent was the last got, none out of order, and none missing but before a key frame
+    /// in a session to which somebody came back.
     pub(super) complete: bool,
     latency: Percentiles,
 }
@@ -149,6 +161,7 @@ impl RelayArgs {
         let json = self.target.json;
         let report = self.measure().await?;
         report.print(json)?;
+        ensure!(report.sessions_lost == 0, "{} sessions were lost", report.sessions_lost);
         let incomplete = report.viewers.iter().filter(|viewer| !viewer.complete).count();
         ensure!(
             incomplete == 0,
@@ -165,7 +178,7 @@ impl RelayArgs {
         let all_viewers = self.viewers + self.stalled;
         // A visitor, a publisher and viewers in each session; one connection of an agent for each viewer.
         make_room(self.sessions * (2 + all_viewers) + all_viewers)?;
-        let errors = Arc::new(Tally::default());
+        let (errors, comebacks) = (Arc::new(Tally::default()), Arc::new(Comebacks::default()));
         let desk = Desk::open(&agents, all_viewers).await?;
         let stages: Vec<Stage> =
             stream::iter(0..self.sessions)
@@ -175,6 +188,7 @@ impl RelayArgs {
                         agents: &agents,
                         desk: &desk,
                         errors: &errors,
+                        comebacks: &comebacks,
                         args: self,
                     };
                     async move {
@@ -205,6 +219,8 @@ impl RelayArgs {
         let settled = played.iter().map(|played| played.settled).max().unwrap_or(started);
         let mut report = self.report(&played, settled - started);
         report.own_lag = lag.percentiles();
+        report.reconnects = comebacks.take();
+        report.reconnect_latency = comebacks.took().percentiles();
         report.errors.take_from(&errors);
         report.server = before.zip(after).map(|(before, after)| {
             let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
@@ -274,6 +290,9 @@ impl RelayArgs {
             delivered_gb: gigabytes(delivered_bytes),
             gb_per_second: gigabytes(delivered_bytes) / over.as_secs_f64().max(1e-9),
             key_frame_requests: played.iter().map(|played| played.key_frame_requests).sum(),
+            reconnects: Tally::default(),
+            reconnect_latency: Percentiles::default(),
+            sessions_lost: count(played.iter().filter(|played| played.lost).count()),
             latency: latency.percentiles(),
             own_lag: Percentiles::default(),
             errors: Tally::default(),
@@ -281,6 +300,10 @@ impl RelayArgs {
             viewers,
         }
     }
+}
+
+fn count(things: usize) -> u64 {
+    u64::try_from(things).expect("a count")
 }
 
 fn gigabytes(bytes: u64) -> f64 {
@@ -360,8 +383,13 @@ impl Report for RelayReport {
             row("latency", self.latency),
             row("generator's own lag", self.own_lag),
             row("key frame requests", self.key_frame_requests),
+            row("sessions lost", self.sessions_lost),
+            row("reconnects", &self.reconnects),
             row("errors", &self.errors),
         ];
+        if self.reconnect_latency.count > 0 {
+            rows.push(row("time away", self.reconnect_latency));
+        }
         if let Some(server) = &self.server {
             let cost = format!("{:.2} CPU s, {:.3} CPU s/GB", server.cpu_seconds, server.cpu_seconds_per_gb);
             rows.push(row("server", cost));
@@ -405,6 +433,7 @@ mod tests {
         assert_eq!((report.delivered_frames, report.expected_frames), (120, 120));
         assert_eq!(report.delivered_bytes, 120 * 2_000);
         assert_eq!((report.missing_frames, report.disordered_frames, report.errors.total()), (0, 0, 0));
+        assert_eq!((report.sessions_lost, report.reconnects.total()), (0, 0));
         assert_eq!(report.latency.count, 120);
         assert!(report.viewers.iter().all(|viewer| viewer.complete && viewer.frames == 20));
         let published = server.published();
@@ -429,8 +458,18 @@ mod tests {
         assert_eq!((report.missing_frames, report.disordered_frames), (2, 0));
         let incomplete: Vec<_> = report.viewers.iter().filter(|viewer| !viewer.complete).collect();
         assert!(incomplete.len() == 2 && incomplete.iter().all(|viewer| viewer.viewer == 2));
+        assert!(incomplete.iter().all(|viewer| (viewer.gaps, viewer.broken) == (1, 1)));
         let server = TestServer::start(Conduct { lose_frame: Some(5), ..Conduct::default() }).await;
         assert!(args(&server).run().await.unwrap_err().to_string().contains("2 of 6 viewers"));
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ends_before_its_time_is_lost() {
+        let server = TestServer::start(Conduct { end_at: Some(5), ..Conduct::default() }).await;
+        let report = args(&server).measure().await.unwrap();
+        assert_eq!((report.sessions_lost, report.reconnects.total()), (2, 0), "{}", report.errors);
+        let server = TestServer::start(Conduct { end_at: Some(5), ..Conduct::default() }).await;
+        assert!(args(&server).run().await.unwrap_err().to_string().contains("2 sessions were lost"));
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use crate::cli::load::socket::{Fault, Socket, hear_text, say};
 use crate::wire::frame::{self, FrameHeader, FrameType, flag};
 
 use super::SETTLE;
+use super::stage::{Attached, Seat};
 use super::viewer::Flow;
 
 /// How long the server may take to end a session that its publisher ended.
@@ -102,60 +103,93 @@ impl Maker {
     }
 }
 
-/// Listens until it is told to start, publishes at the pace, waits for the viewers and ends the session.
+/// Listens until it is told to start, publishes at the pace, waits for the viewers and ends the session; on one
+/// connection after the other, where one ends.
 pub(super) async fn publish(
-    mut socket: Socket,
+    seat: Seat,
+    mut attached: Attached,
     frame_bytes: usize,
     start: oneshot::Receiver<Pace>,
     flow: Arc<Flow>,
 ) -> Published {
-    let mut maker = Maker::new(frame_bytes);
-    let mut key_frame_requests = 0;
-    let fault = tell(&mut socket, &mut maker, &mut key_frame_requests, start, &flow).await.err();
+    let mut show =
+        Show { maker: Maker::new(frame_bytes), requests: 0, start, pace: None, key: true, done: None };
+    let fault = loop {
+        match show.go_on(&mut attached, &flow).await {
+            Ok(()) => break None,
+            Err(fault) => match seat.back(&attached, fault).await {
+                Ok(back) => {
+                    attached = back;
+                    show.skip_what_was_due();
+                    flow.interrupted.store(true, Ordering::Release);
+                }
+                Err(fault) => break Some(fault),
+            },
+        }
+    };
     let settled = Instant::now();
+    flow.lost.fetch_or(fault.is_some(), Ordering::AcqRel);
     flow.over.store(true, Ordering::Release);
     if fault.is_none() {
-        end(&mut socket).await;
+        end(&mut attached.socket).await;
     }
-    Published { sent: maker.sent, key_frame_requests, settled, fault }
+    Published { sent: show.maker.sent, key_frame_requests: show.requests, settled, fault }
 }
 
-async fn tell(
-    socket: &mut Socket,
-    maker: &mut Maker,
-    requests: &mut u64,
-    mut start: oneshot::Receiver<Pace>,
-    flow: &Flow,
-) -> Result<(), Fault> {
-    let mut pace = None;
-    let mut key = true;
-    let mut done: Option<Instant> = None;
-    loop {
-        tokio::select! {
-            biased;
-            heard = hear_text::<SessionHears>(socket) => match heard? {
-                SessionHears::KeyFrameRequest {} => {
-                    *requests += 1;
-                    key = true;
-                }
-                SessionHears::Error { code, message } => return Err(Fault::Told { code, message }),
-                SessionHears::Ended { reason } => return Err(Fault::Unexpected(format!("session ended: {reason}"))),
-                _ => {}
-            },
-            started = &mut start, if pace.is_none() => match started {
-                Ok(started) => pace = Some(started),
-                Err(_) => return Ok(()),
-            },
-            () = settle(maker.sent, done, flow), if done.is_some() => return Ok(()),
-            due = turn(&mut pace, maker.sent, key, flow), if done.is_none() => match due {
-                Some(due) => {
-                    let captured = due.saturating_duration_since(flow.epoch).as_micros();
-                    let frame = maker.next(key, u64::try_from(captured).unwrap_or(u64::MAX));
-                    key = false;
-                    socket.send(Message::Binary(frame)).await?;
-                }
-                None => done = Some(Instant::now()),
-            },
+/// What a publisher shows, whichever connection it has.
+#[derive(Debug)]
+struct Show {
+    maker: Maker,
+    requests: u64,
+    start: oneshot::Receiver<Pace>,
+    pace: Option<Pace>,
+    /// The next frame is to be a key frame.
+    key: bool,
+    /// When the last frame was sent.
+    done: Option<Instant>,
+}
+
+impl Show {
+    /// Nothing is captured between two connections; the next frame needs no earlier one.
+    fn skip_what_was_due(&mut self) {
+        self.key = true;
+        if let Some(Pace::Rate { ticks, .. }) = &mut self.pace {
+            while ticks.try_recv().is_ok() {}
+        }
+    }
+
+    /// Shows on one connection, to the end or until the connection ends.
+    async fn go_on(&mut self, attached: &mut Attached, flow: &Flow) -> Result<(), Fault> {
+        let Self { maker, requests, start, pace, key, done } = self;
+        let Attached { socket, told, .. } = attached;
+        loop {
+            tokio::select! {
+                biased;
+                heard = hear_text::<SessionHears>(socket) => match heard? {
+                    SessionHears::KeyFrameRequest {} => {
+                        *requests += 1;
+                        *key = true;
+                    }
+                    SessionHears::Reconnect { after_ms } => *told = Some(Duration::from_millis(after_ms)),
+                    SessionHears::Error { code, message } => return Err(Fault::Told { code, message }),
+                    SessionHears::Ended { reason } => return Err(Fault::Unexpected(format!("session ended: {reason}"))),
+                    _ => {}
+                },
+                started = &mut *start, if pace.is_none() => match started {
+                    Ok(started) => *pace = Some(started),
+                    Err(_) => return Ok(()),
+                },
+                () = settle(maker.sent, *done, flow), if done.is_some() => return Ok(()),
+                due = turn(pace, maker.sent, *key, flow), if done.is_none() => match due {
+                    Some(due) => {
+                        let captured = due.saturating_duration_since(flow.epoch).as_micros();
+                        let frame = maker.next(*key, u64::try_from(captured).unwrap_or(u64::MAX));
+                        *key = false;
+                        socket.send(Message::Binary(frame)).await?;
+                    }
+                    None => *done = Some(Instant::now()),
+                },
+            }
         }
     }
 }

@@ -9,8 +9,10 @@ use tokio::time::MissedTickBehavior;
 
 use crate::cli::load::messages::{self, SessionHears};
 use crate::cli::load::report::{Latency, Tally};
-use crate::cli::load::socket::{Fault, Heard, Socket, hear, say};
+use crate::cli::load::socket::{Fault, Heard, hear, say};
 use crate::wire::frame;
+
+use super::stage::{Attached, Seat};
 
 /// How far each reading viewer of a session has come; the publisher waits on it.
 #[derive(Debug)]
@@ -23,6 +25,10 @@ pub(super) struct Flow {
     pub(super) moved: Notify,
     /// The publisher has ended the session.
     pub(super) over: AtomicBool,
+    /// A participant came back to the session on a new connection.
+    pub(super) interrupted: AtomicBool,
+    /// A participant could not come back, or was told that the session is over before it was.
+    pub(super) lost: AtomicBool,
 }
 
 impl Flow {
@@ -32,6 +38,8 @@ impl Flow {
             next: (0..viewers).map(|_| AtomicU64::new(0)).collect(),
             moved: Notify::new(),
             over: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
         }
     }
 
@@ -57,12 +65,20 @@ pub(super) struct Seen {
     /// Frames that came after a later one, or twice, or that were none.
     pub(super) disordered: AtomicU64,
     pub(super) lagging: AtomicU64,
+    /// Times at which frames were missing, and those among them that no key frame closed.
+    pub(super) gaps: AtomicU64,
+    pub(super) broken: AtomicU64,
+    /// The number of the frame that it expects next.
+    pub(super) next: AtomicU64,
+    /// Came back, and got nothing new since: what it is shown first it may have seen.
+    pub(super) again: AtomicBool,
     pub(super) latency: Latency,
 }
 
-/// Reads until the session ends.
+/// Reads until the session ends, on one connection after the other.
 pub(super) async fn view(
-    mut socket: Socket,
+    seat: Seat,
+    mut attached: Attached,
     seen: Arc<Seen>,
     flow: Arc<Flow>,
     every: Duration,
@@ -74,7 +90,7 @@ pub(super) async fn view(
     let fault = loop {
         tokio::select! {
             biased;
-            heard = hear::<SessionHears>(&mut socket) => match heard {
+            heard = hear::<SessionHears>(&mut attached.socket) => match heard {
                 Ok(Heard::Frame(frame)) => {
                     next = seen.take(&frame, next, &flow);
                     flow.reach(seen.viewer, next);
@@ -83,14 +99,26 @@ pub(super) async fn view(
                     seen.lagging.fetch_add(1, Ordering::AcqRel);
                 }
                 Ok(Heard::Text(SessionHears::Error { code, .. })) => errors.add(format!("viewer: error {code}")),
+                Ok(Heard::Text(SessionHears::Reconnect { after_ms })) => {
+                    attached.told = Some(Duration::from_millis(after_ms));
+                }
                 Ok(Heard::Text(_)) => {}
-                Err(fault) => break fault,
+                Err(fault) if flow.over.load(Ordering::Acquire) => break fault,
+                Err(fault) => match seat.back(&attached, fault).await {
+                    Ok(back) => {
+                        attached = back;
+                        seen.again.store(true, Ordering::Release);
+                        flow.interrupted.store(true, Ordering::Release);
+                    }
+                    Err(fault) => break fault,
+                },
             },
             _ = acks.tick(), if next != acked => {
                 acked = next;
                 let last = u32::try_from((next - 1) & u64::from(u32::MAX)).expect("masked");
-                if let Err(fault) = say(&mut socket, messages::ack(last)).await {
-                    break fault;
+                if let Err(fault) = say(&mut attached.socket, messages::ack(last)).await {
+                    // Reading tells why, after what came before.
+                    tracing::debug!(%fault, "an acknowledgement could not be sent");
                 }
             }
         }
@@ -98,6 +126,7 @@ pub(super) async fn view(
     flow.reach(seen.viewer, u64::MAX);
     let ended = matches!(fault, Fault::Closed { code: 1000 | 4409, .. } | Fault::Lost);
     if !(ended && flow.over.load(Ordering::Acquire)) {
+        flow.lost.store(true, Ordering::Release);
         errors.add(format!("viewer: {}", fault.cause()));
     }
 }
@@ -107,15 +136,24 @@ impl Seen {
     fn take(&self, bytes: &[u8], next: u64, flow: &Flow) -> u64 {
         let header = match frame::parse(bytes) {
             Ok(header) if u64::from(header.sequence) >= next => header,
+            Ok(_) if self.again.load(Ordering::Acquire) => return next,
             _ => {
                 self.disordered.fetch_add(1, Ordering::AcqRel);
                 return next;
             }
         };
+        self.again.store(false, Ordering::Release);
+        if u64::from(header.sequence) > next {
+            self.gaps.fetch_add(1, Ordering::AcqRel);
+            if !header.is_key() {
+                self.broken.fetch_add(1, Ordering::AcqRel);
+            }
+        }
         let captured = flow.epoch + Duration::from_micros(header.captured_us);
         self.latency.since(captured);
         self.frames.fetch_add(1, Ordering::AcqRel);
         self.bytes.fetch_add(u64::try_from(bytes.len()).expect("a length"), Ordering::AcqRel);
+        self.next.store(u64::from(header.sequence) + 1, Ordering::Release);
         u64::from(header.sequence) + 1
     }
 }

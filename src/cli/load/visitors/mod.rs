@@ -1,25 +1,28 @@
 //! `load visitors`: many visitors arrive at a rate, stay, reload and navigate.
 //!
 //! Each is one task that holds one socket with a 512-byte read buffer; what connecting needed is boxed and
-//! freed. Nobody comes back by itself: a visitor that the server lost stays counted as lost.
+//! freed. Whose connection ends comes back as the contract says, which is counted by cause; who can't is lost.
+
+mod life;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use futures_util::SinkExt;
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc};
-use tokio_tungstenite::tungstenite::Message;
 
+use super::comeback::Comebacks;
 use super::messages::{self, Presence, VisitorHears};
 use super::pace::{Due, Schedule, parse_duration, parse_rate};
 use super::process::{Usage, make_room};
 use super::report::{Latency, Live, Percentiles, Report, Tally, per_second, row};
-use super::socket::{Audience, Fault, Heard, Incoming, Socket, hear, hear_text, open, patiently, say};
+use super::socket::{Audience, Fault, Incoming, Socket, hear_text, open, say};
 use super::target::{Target, TargetArgs};
 use crate::limits;
+
+use life::visit;
 
 /// From so many visitors on, what the process itself grew by is theirs and not the runtime's.
 const ENOUGH_TO_DIVIDE: usize = 1_000;
@@ -68,6 +71,9 @@ pub(super) struct VisitorsReport {
     pub(super) reloads: u64,
     reload_latency: Percentiles,
     pub(super) navigations: u64,
+    /// Connections that ended and were made anew, by cause.
+    reconnects: Tally,
+    reconnect_latency: Percentiles,
     errors: Tally,
     held_seconds: f64,
     own_bytes_per_visitor: Option<u64>,
@@ -111,8 +117,9 @@ struct Crowd {
     /// Visitors whose first connect succeeded or failed.
     settled: AtomicUsize,
     all_settled: Notify,
-    /// Reloads that were asked for and have not ended.
-    reloading: AtomicUsize,
+    /// Reloads that were asked for and have not ended, and visitors that come back.
+    moving: AtomicUsize,
+    comebacks: Comebacks,
     navigations: AtomicU64,
     failed: AtomicU64,
     lost: AtomicU64,
@@ -205,8 +212,8 @@ impl VisitorsArgs {
                 Some(due) = next(&mut moves) => crowd.ask_navigate(due),
             }
         }
-        // A reload under way is neither here nor lost; it ends within its patience.
-        while crowd.reloading.load(Ordering::SeqCst) > 0 {
+        // Who reloads or comes back is neither here nor lost; both end within their patience.
+        while crowd.moving.load(Ordering::SeqCst) > 0 {
             crowd.all_settled.notified().await;
         }
         Ok(())
@@ -232,7 +239,8 @@ impl Crowd {
             present: AtomicUsize::new(0),
             settled: AtomicUsize::new(0),
             all_settled: Notify::new(),
-            reloading: AtomicUsize::new(0),
+            moving: AtomicUsize::new(0),
+            comebacks: Comebacks::default(),
             navigations: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -250,9 +258,9 @@ impl Crowd {
         let slot = self.slot(due);
         let micros =
             u64::try_from(due.at.saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX);
-        self.reloading.fetch_add(1, Ordering::SeqCst);
+        self.moving.fetch_add(1, Ordering::SeqCst);
         if slot.reload_due.swap(micros.max(1), Ordering::SeqCst) != 0 {
-            self.end_reload();
+            self.end_move();
         }
         if slot.gone.load(Ordering::SeqCst) {
             self.forget_reload(slot);
@@ -263,7 +271,7 @@ impl Crowd {
     /// Whoever takes the due moment out of the slot ends the reload; so each ends once.
     fn forget_reload(&self, slot: &Slot) {
         if slot.reload_due.swap(0, Ordering::SeqCst) != 0 {
-            self.end_reload();
+            self.end_move();
         }
     }
 
@@ -314,6 +322,8 @@ impl Crowd {
             reloads: reload_latency.count,
             reload_latency,
             navigations: self.navigations.load(Ordering::Acquire),
+            reconnects: self.comebacks.take(),
+            reconnect_latency: self.comebacks.took().percentiles(),
             errors,
             held_seconds: held.as_secs_f64(),
             own_bytes_per_visitor: None,
@@ -330,35 +340,6 @@ impl Crowd {
         connected(&mut socket).await?;
         Ok(socket)
     }
-
-    /// Present until something ends it.
-    async fn stay(&self, slot: &Slot, socket: &mut Socket) -> Leave {
-        loop {
-            tokio::select! {
-                biased;
-                () = slot.wake.notified() => {
-                    if slot.stop.load(Ordering::Acquire) {
-                        return Leave::Stop;
-                    }
-                    if slot.navigate.swap(false, Ordering::AcqRel) {
-                        let moved = self.navigations.fetch_add(1, Ordering::AcqRel);
-                        if let Err(fault) = say(socket, messages::navigate(moved)).await {
-                            return Leave::Lost(fault);
-                        }
-                    }
-                    match slot.reload_due.swap(0, Ordering::SeqCst) {
-                        0 => {}
-                        due => return Leave::Reload(self.start + Duration::from_micros(due)),
-                    }
-                }
-                heard = hear::<VisitorHears>(socket) => match heard {
-                    Ok(Heard::Text(VisitorHears::Error { code, .. })) => self.errors.add(format!("error {code}")),
-                    Ok(_) => {}
-                    Err(fault) => return Leave::Lost(fault),
-                },
-            }
-        }
-    }
 }
 
 /// Waits until the server has taken a visitor in.
@@ -369,71 +350,6 @@ pub(super) async fn connected(socket: &mut (impl Incoming + Unpin)) -> Result<()
             VisitorHears::Error { code, message } => return Err(Fault::Told { code, message }),
             _ => {}
         }
-    }
-}
-
-/// Why a visitor goes.
-enum Leave {
-    Stop,
-    Reload(Instant),
-    Lost(Fault),
-}
-
-/// One visitor's life.
-async fn visit(crowd: Arc<Crowd>, due: Due) {
-    let n = usize::try_from(due.n).expect("as many as slots");
-    let slot = &crowd.slots[n];
-    // Boxed, so that what connecting needs is freed before the visitor idles.
-    let entered = Box::pin(patiently(crowd.enter(n))).await;
-    match &entered {
-        Ok(_) => {
-            crowd.connects.since(due.at);
-            crowd.present.fetch_add(1, Ordering::AcqRel);
-        }
-        Err(fault) => {
-            crowd.failed.fetch_add(1, Ordering::AcqRel);
-            crowd.errors.add(fault.cause());
-            crowd.leave_slot(slot);
-        }
-    }
-    // Counted last: whoever waits for everybody then sees the outcome too.
-    crowd.settled.fetch_add(1, Ordering::AcqRel);
-    crowd.all_settled.notify_one();
-    let Ok(mut socket) = entered else { return };
-    let fault = loop {
-        match crowd.stay(slot, &mut socket).await {
-            Leave::Stop => return,
-            Leave::Lost(fault) => break fault,
-            Leave::Reload(due) => {
-                let entered = Box::pin(patiently(crowd.reload(n, socket))).await;
-                if entered.is_ok() {
-                    crowd.reloads.since(due);
-                }
-                crowd.end_reload();
-                match entered {
-                    Ok(again) => socket = again,
-                    Err(fault) => break fault,
-                }
-            }
-        }
-    };
-    crowd.present.fetch_sub(1, Ordering::AcqRel);
-    crowd.lost.fetch_add(1, Ordering::AcqRel);
-    crowd.errors.add(fault.cause());
-    crowd.leave_slot(slot);
-}
-
-impl Crowd {
-    /// As a browser reloads a page: the old connection says goodbye and nobody waits for the answer.
-    async fn reload(&self, n: usize, mut old: Socket) -> Result<Socket, Fault> {
-        let _ = old.send(Message::Close(None)).await;
-        drop(old);
-        self.enter(n).await
-    }
-
-    fn end_reload(&self) {
-        self.reloading.fetch_sub(1, Ordering::SeqCst);
-        self.all_settled.notify_one();
     }
 }
 
@@ -450,9 +366,13 @@ impl Report for VisitorsReport {
             ),
             row("connect latency", self.connect_latency),
             row("failed / lost", format!("{} / {}", self.failed, self.lost)),
+            row("reconnects", &self.reconnects),
             row("errors", &self.errors),
             row("held", format!("{:.1} s", self.held_seconds)),
         ];
+        if self.reconnect_latency.count > 0 {
+            rows.push(row("time away", self.reconnect_latency));
+        }
         if self.reloads > 0 {
             rows.push(row("reload latency", self.reload_latency));
         }
@@ -510,6 +430,17 @@ mod tests {
         assert_eq!((report.connected, report.still_connected, report.failed), (30, 30, 10));
         assert_eq!(report.errors.to_string(), "4003 overload × 10");
         assert!(args(&server, 40).run().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_is_sent_away_comes_back_and_is_counted() {
+        let server = TestServer::start(Conduct { drain_first: 7, ..Conduct::default() }).await;
+        let hold = Duration::from_secs(1);
+        let report = VisitorsArgs { hold, ..args(&server, 10) }.measure().await.unwrap();
+        assert_eq!((report.connected, report.still_connected, report.lost), (10, 10, 0));
+        assert_eq!(report.reconnects.to_string(), "visitor: 4000 drain × 7");
+        assert_eq!((report.reconnect_latency.count, report.errors.total()), (7, 0));
+        assert_eq!((server.connects(), server.visitor_ids().len()), (17, 10));
     }
 
     #[tokio::test]

@@ -4,35 +4,35 @@
 //! each change with a number in the presence data, then leave (lamp dark). A push tells an agent about one
 //! numbered change and, by that, about all before it: each counts once per agent, at the first push that
 //! makes it known. So nothing is left out of the percentiles because the server merged it.
+//!
+//! Connections that end come back: a visitor's page with the presence it has by then, an agent's with all that it
+//! watches. An agent that is told of an absence meanwhile, although the visitor did not leave, saw a flicker.
 
-use std::collections::HashMap;
+mod people;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
-use futures_util::stream::SplitSink;
-use futures_util::{SinkExt, StreamExt, stream};
+use anyhow::ensure;
 use parking_lot::Mutex;
-use secrecy::ExposeSecret;
 use serde::Serialize;
 use tokio::sync::Notify;
-use tokio_tungstenite::tungstenite::Message;
 
-use super::messages::{self, AgentHears, Presence, SeenData, SeenVisitor, VisitorHears};
+use super::comeback::Comebacks;
+use super::messages::{self, SeenData, SeenVisitor};
 use super::pace::{Schedule, parse_duration, parse_rate};
 use super::process::{Usage, make_room};
 use super::report::{Latency, Live, Percentiles, Report, Tally, per_second, row};
-use super::socket::{Audience, Fault, Heard, Socket, hear, hear_text, open, patiently, say, sign_in};
-use super::target::{Target, TargetArgs};
-use super::visitors::connected;
+use super::socket::Fault;
+use super::target::TargetArgs;
 use crate::limits;
+
+pub(super) use people::agent_connect;
+use people::{Page, arrive, watch_all};
 
 /// How long the last pushes may take before they count as missing.
 const SETTLE: Duration = Duration::from_secs(10);
-
-/// Visitors that connect at the same time before the measurement; not part of any latency.
-const CONNECTING: usize = 16;
 
 /// Arguments of `load lamps`.
 #[derive(Debug, clap::Args)]
@@ -76,6 +76,11 @@ pub(super) struct LampsReport {
     pub(super) stale: u64,
     /// Pushes that told nothing new.
     repeated: u64,
+    /// Absences that an agent was told although the visitor had not left.
+    flickers: u64,
+    /// Connections that ended and were made anew, by whose and why.
+    pub(super) reconnects: Tally,
+    reconnect_latency: Percentiles,
     /// From the `connect` message to the agents.
     lit_latency: Percentiles,
     /// From the planned moment of the change to the agents.
@@ -108,6 +113,8 @@ struct Lamps {
     merged: AtomicU64,
     stale: AtomicU64,
     repeated: AtomicU64,
+    flickers: AtomicU64,
+    comebacks: Comebacks,
     /// Pairs of agent and visitor whose arrival, or departure, is known.
     known_lit: AtomicUsize,
     known_dark: AtomicUsize,
@@ -128,6 +135,7 @@ impl LampsArgs {
             report.missing_final,
             report.visitors * report.agents
         );
+        ensure!(report.flickers == 0, "agents were told of {} absences that were none", report.flickers);
         ensure!(report.errors.total() == 0, "errors: {}", report.errors);
         Ok(())
     }
@@ -142,16 +150,16 @@ impl LampsArgs {
         let live = Live::start(self.target.json, self.duration, move |elapsed| shown.line(elapsed));
 
         watch_all(&self.target.resolve_agents().await?, &lamps, self.agents).await?;
-        let mut sinks = arrive(&target, &lamps).await?;
+        let pages = arrive(&target, &lamps).await?;
         lamps.wait_for(&lamps.known_lit, pairs).await;
 
         let server = || Usage::of_all(&self.target.server_pid);
         let (before, before_pushes) = (server()?, lamps.received.load(Ordering::Acquire));
         let started = Instant::now();
-        let changes = self.change(&lamps, &mut sinks).await?;
+        let changes = self.change(&lamps, &pages).await?;
         let over = started.elapsed();
         let (after, after_pushes) = (server()?, lamps.received.load(Ordering::Acquire));
-        self.depart(&lamps, &mut sinks).await?;
+        self.depart(&lamps, &pages).await?;
         lamps.wait_for(&lamps.known_dark, pairs).await;
         lamps.over.store(true, Ordering::Release);
         drop(live);
@@ -169,6 +177,9 @@ impl LampsArgs {
             missing_final: u64::try_from(pairs - known)?,
             stale: lamps.stale.load(Ordering::Acquire),
             repeated: lamps.repeated.load(Ordering::Acquire),
+            flickers: lamps.flickers.load(Ordering::Acquire),
+            reconnects: lamps.comebacks.take(),
+            reconnect_latency: lamps.comebacks.took().percentiles(),
             lit_latency: lamps.lit.percentiles(),
             change_latency: lamps.changed.percentiles(),
             dark_latency: lamps.dark.percentiles(),
@@ -200,22 +211,22 @@ impl LampsArgs {
     }
 
     /// Hides and shows pages at the rate, visitor by visitor.
-    async fn change(&self, lamps: &Lamps, sinks: &mut [Sink]) -> anyhow::Result<u64> {
+    async fn change(&self, lamps: &Lamps, pages: &[Arc<Page>]) -> anyhow::Result<u64> {
         let schedule = Schedule { rate: self.changes_per_second, ramp: self.ramp };
         let changes = schedule.count_within(self.duration);
         let mut ticks = schedule.start(changes);
         while let Some(due) = ticks.recv().await {
-            let visitor = usize::try_from(due.n % u64::try_from(sinks.len())?)?;
+            let visitor = usize::try_from(due.n % u64::try_from(pages.len())?)?;
             let number = lamps.histories[visitor].lock().note(due.at);
             lamps.lag.since(due.at);
-            lamps.send(&mut sinks[visitor], messages::change(number)).await;
+            pages[visitor].send(lamps, messages::change(number)).await;
         }
         Ok(changes)
     }
 
     /// Lets everybody leave, at the same rate.
-    async fn depart(&self, lamps: &Lamps, sinks: &mut [Sink]) -> anyhow::Result<()> {
-        let mut ticks = Schedule::flat(self.changes_per_second).start(u64::try_from(sinks.len())?);
+    async fn depart(&self, lamps: &Lamps, pages: &[Arc<Page>]) -> anyhow::Result<()> {
+        let mut ticks = Schedule::flat(self.changes_per_second).start(u64::try_from(pages.len())?);
         while let Some(due) = ticks.recv().await {
             let visitor = usize::try_from(due.n)?;
             {
@@ -223,113 +234,9 @@ impl LampsArgs {
                 history.note(due.at);
                 history.left = true;
             }
-            lamps.send(&mut sinks[visitor], messages::bare("leave")).await;
+            pages[visitor].send(lamps, messages::bare("leave")).await;
         }
         Ok(())
-    }
-}
-
-type Sink = SplitSink<Socket, Message>;
-
-fn visitor_id(n: usize) -> String {
-    format!("lamp-{n:06}")
-}
-
-/// Signs the agents in and lets each watch every visitor.
-async fn watch_all(target: &Target, lamps: &Arc<Lamps>, agents: usize) -> anyhow::Result<()> {
-    let ids: Vec<_> = (0..lamps.histories.len()).map(visitor_id).collect();
-    let numbers: Arc<HashMap<_, _>> = Arc::new(ids.iter().cloned().zip(0..).collect());
-    let mut tokens = HashMap::new();
-    for agent in 0..agents {
-        let account = target.account(agent)?;
-        if !tokens.contains_key(&account.address) {
-            let token = patiently(sign_in(target, account)).await;
-            let token = token.with_context(|| format!("agent {} can't sign in", account.address))?;
-            tokens.insert(account.address.clone(), token);
-        }
-        let token = tokens[&account.address].expose_secret();
-        let socket = patiently(agent_in(target, agent, token, &ids)).await;
-        let socket = socket.with_context(|| format!("agent connection {agent} can't watch"))?;
-        tokio::spawn(read_agent(Arc::clone(lamps), Arc::clone(&numbers), socket));
-    }
-    Ok(())
-}
-
-async fn agent_in(target: &Target, n: usize, token: &str, ids: &[String]) -> Result<Socket, Fault> {
-    let mut socket = agent_connect(target, n, token).await?;
-    say(&mut socket, messages::watch(ids)).await?;
-    loop {
-        match hear_text(&mut socket).await? {
-            AgentHears::Watching {} => return Ok(socket),
-            AgentHears::Error { code, message, .. } => return Err(Fault::Told { code, message }),
-            _ => {}
-        }
-    }
-}
-
-/// Opens an agent's WebSocket up to `connected`.
-pub(super) async fn agent_connect(target: &Target, n: usize, token: &str) -> Result<Socket, Fault> {
-    let mut socket = open(target, Audience::Agent, n).await?;
-    say(&mut socket, messages::agent_connect(token)).await?;
-    loop {
-        match hear_text(&mut socket).await? {
-            AgentHears::Connected {} => return Ok(socket),
-            AgentHears::Error { code, message, .. } => return Err(Fault::Told { code, message }),
-            _ => {}
-        }
-    }
-}
-
-/// Connects the visitors, whose arrival is change number 0.
-async fn arrive(target: &Target, lamps: &Arc<Lamps>) -> anyhow::Result<Vec<Sink>> {
-    let arrivals = stream::iter(0..lamps.histories.len()).map(|n| async move {
-        let arrival = patiently(async {
-            let mut socket = open(target, Audience::Visitor, n).await?;
-            lamps.histories[n].lock().note(Instant::now());
-            let connect = messages::visitor_connect(&target.group, &visitor_id(n), &Presence::counted(0));
-            say(&mut socket, connect).await?;
-            connected(&mut socket).await?;
-            Ok(socket)
-        });
-        arrival.await.with_context(|| format!("visitor {} can't connect", visitor_id(n)))
-    });
-    let mut arrivals = arrivals.buffered(CONNECTING);
-    let mut sinks = Vec::new();
-    while let Some(socket) = arrivals.next().await {
-        let (sink, mut incoming) = socket?.split();
-        sinks.push(sink);
-        let lamps = Arc::clone(lamps);
-        tokio::spawn(async move {
-            // Reads on so that pings are answered and closes are noticed.
-            loop {
-                match hear::<VisitorHears>(&mut incoming).await {
-                    Ok(Heard::Text(VisitorHears::Error { code, .. })) => {
-                        lamps.errors.add(format!("error {code}"))
-                    }
-                    Ok(_) => {}
-                    Err(fault) => return lamps.ended("visitor", &fault),
-                }
-            }
-        });
-    }
-    Ok(sinks)
-}
-
-/// One agent, until its socket ends.
-async fn read_agent(lamps: Arc<Lamps>, numbers: Arc<HashMap<String, usize>>, mut socket: Socket) {
-    let mut known = vec![Known::default(); numbers.len()];
-    loop {
-        match hear::<AgentHears>(&mut socket).await {
-            Ok(Heard::Text(AgentHears::Presence { visitor })) => {
-                let now = Instant::now();
-                if let Some(&n) = numbers.get(&visitor.visitor_id) {
-                    lamps.push(n, &mut known[n], &visitor, now);
-                }
-            }
-            Ok(Heard::Text(AgentHears::Error { code, .. })) => lamps.errors.add(format!("error {code}")),
-            Ok(_) => {}
-            Err(fault) => return lamps.ended("agent", &fault),
-        }
     }
 }
 
@@ -342,6 +249,23 @@ struct Known {
 }
 
 impl History {
+    /// The number that a new connection begins with: that of the last change, and of the arrival if there is none.
+    fn arrive(&mut self) -> u64 {
+        match self.due.len() {
+            0 => self.note(Instant::now()),
+            known => u64::try_from(known - 1).expect("a length"),
+        }
+    }
+
+    /// What there is to say on a connection that began with a number: the last change since, or that the visitor left.
+    fn after(&self, said: u64) -> Option<String> {
+        let last = u64::try_from(self.due.len()).expect("a length") - 1;
+        if self.left {
+            return Some(messages::bare("leave"));
+        }
+        (last > said).then(|| messages::change(last))
+    }
+
     /// Adds a change and returns its number.
     fn note(&mut self, due: Instant) -> u64 {
         self.due.push(due);
@@ -374,6 +298,8 @@ impl Lamps {
             merged: AtomicU64::new(0),
             stale: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
+            flickers: AtomicU64::new(0),
+            comebacks: Comebacks::default(),
             known_lit: AtomicUsize::new(0),
             known_dark: AtomicUsize::new(0),
             progress: Notify::new(),
@@ -390,6 +316,10 @@ impl Lamps {
         }
         known.version = visitor.version.unwrap_or(known.version);
         let history = self.histories[n].lock();
+        if visitor.state == "absent" && known.numbers > 0 && !history.left {
+            self.flickers.fetch_add(1, Ordering::AcqRel);
+            return;
+        }
         let Some(number) = history.number(visitor, *known).filter(|number| *number >= known.numbers) else {
             self.repeated.fetch_add(1, Ordering::AcqRel);
             return;
@@ -416,12 +346,6 @@ impl Lamps {
         self.received.fetch_add(news, Ordering::AcqRel);
         self.merged.fetch_add(news - 1, Ordering::AcqRel);
         self.progress.notify_one();
-    }
-
-    async fn send(&self, sink: &mut Sink, text: String) {
-        if let Err(error) = sink.send(Message::text(text)).await {
-            self.ended("visitor", &error.into());
-        }
     }
 
     fn ended(&self, who: &str, fault: &Fault) {
@@ -477,12 +401,17 @@ impl Report for LampsReport {
             ),
             row("missing last states", self.missing_final),
             row("stale / repeated", format!("{} / {}", self.stale, self.repeated)),
+            row("flickers", self.flickers),
+            row("reconnects", &self.reconnects),
             row("lit latency", self.lit_latency),
             row("change latency", self.change_latency),
             row("dark latency", self.dark_latency),
             row("generator's own lag", self.own_lag),
             row("errors", &self.errors),
         ];
+        if self.reconnect_latency.count > 0 {
+            rows.push(row("time away", self.reconnect_latency));
+        }
         if let Some(cpu) = self.server_cpu_us_per_push {
             rows.push(row("server", format!("{cpu:.1} CPU µs per push")));
         }
@@ -493,6 +422,7 @@ impl Report for LampsReport {
 #[cfg(test)]
 mod tests {
     use super::super::testserver::{Conduct, TestServer};
+    use super::people::visitor_id;
     use super::*;
 
     fn args(server: &TestServer) -> LampsArgs {
@@ -539,7 +469,7 @@ mod tests {
         assert_eq!((read(&lamps.stale), read(&lamps.repeated)), (1, 1));
         // A dark lamp that nobody asked for is no departure.
         lamps.push(0, &mut known, &seen("absent", None, 6), Instant::now());
-        assert_eq!(lamps.known_dark.load(Ordering::Relaxed), 0);
+        assert_eq!((lamps.known_dark.load(Ordering::Relaxed), read(&lamps.flickers)), (0, 1));
         {
             let mut history = lamps.histories[0].lock();
             history.note(Instant::now());
@@ -547,6 +477,7 @@ mod tests {
         }
         lamps.push(0, &mut known, &seen("absent", None, 7), Instant::now());
         assert_eq!((lamps.known_dark.load(Ordering::Relaxed), lamps.dark.percentiles().count), (1, 1));
+        assert_eq!(read(&lamps.flickers), 1);
     }
 
     #[tokio::test]
