@@ -13,12 +13,13 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Told;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use parking_lot::Mutex;
-use porchlight::config::Config;
+use porchlight::config::{Config, Secret};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
+use crate::common::redis::Redis;
 use crate::common::{Site, Value, canary, json, within};
 
 const PAGE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -56,6 +57,19 @@ impl Collector {
         let told = self.0.lock();
         let resources = told.iter().flat_map(|request| &request.resource_spans);
         resources.flat_map(|of| &of.scope_spans).flat_map(|scope| scope.spans.clone()).collect()
+    }
+
+    /// The nodes and spans of a name.
+    fn by_node(&self, name: &str) -> Vec<(String, Span)> {
+        let told = self.0.lock();
+        let mut found = Vec::new();
+        for of in told.iter().flat_map(|request| &request.resource_spans) {
+            let resource = pairs(&of.resource.as_ref().unwrap().attributes);
+            let node = resource.into_iter().find(|(key, _)| key == "service.instance.id").unwrap().1;
+            let spans = of.scope_spans.iter().flat_map(|scope| &scope.spans);
+            found.extend(spans.filter(|span| span.name == name).map(|span| (node.clone(), span.clone())));
+        }
+        found
     }
 
     /// What the spans are said to come from.
@@ -171,6 +185,60 @@ async fn a_join_is_one_trace_from_the_agents_page_to_the_end_of_the_session() {
         assert!(!all.contains(private), "{private} in {all}");
     }
     canary::told("what the collector is sent", &all);
+}
+
+/// Two nodes of one Redis that tell the same collector.
+async fn nodes(redis: &Redis, addr: SocketAddr) -> [Site; 2] {
+    let node = async || site_telling(addr, |config| config.redis.url = Some(Secret::from(redis.url()))).await;
+    [node().await, node().await]
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_where_the_visitors_node_is_another_one() {
+    let (collector, addr, _running) = Collector::start().await;
+    let redis = Redis::start().await;
+    let [mut home, mut edge] = nodes(&redis, addr).await;
+    let mut visitor = home.visitor("C-1").await;
+    let mut agent = edge.agent("alice").await;
+    agent.watch("C-1").await;
+    let mut join = with_trace(PAGE);
+    (join["type"], join["visitorId"]) = (json!("join"), json!("C-1"));
+    agent.ask(join, "request").await;
+    let offer = visitor.expect("offer").await;
+    visitor.accept(&offer).await;
+    agent.expect("ready").await;
+    let names = [&home, &edge].map(|site| site.running.hub.node().to_string());
+    end(&mut edge).await;
+    end(&mut home).await;
+    for name in ["request", "offer", "receipt", "session"] {
+        let told = collector.by_node(name);
+        assert_eq!(told.len(), 1, "{name}");
+        assert_eq!((&told[0].0, hex(&told[0].1.trace_id)), (&names[0], PAGE[3..35].to_owned()), "{name}");
+    }
+    assert_eq!(hex(&collector.by_node("request")[0].1.parent_span_id), &PAGE[36..52]);
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_with_its_session_when_the_node_goes() {
+    let (collector, addr, _running) = Collector::start().await;
+    let redis = Redis::start().await;
+    let [mut first, mut second] = nodes(&redis, addr).await;
+    let engagement = first.engage("C-1", with_trace(PAGE)).await;
+    let token = engagement.publisher.token();
+    let names = [&first, &second].map(|site| site.running.hub.node().to_string());
+    end(&mut first).await;
+    let publisher = second.resume("publisher", &token).await;
+    assert_eq!(publisher.hello["role"], "publisher");
+    end(&mut second).await;
+    let request = collector.by_node("request");
+    let mut sessions = collector.by_node("session");
+    sessions.sort_by_key(|(_, span)| span.start_time_unix_nano);
+    assert_eq!(request.len(), 1);
+    assert_eq!([&sessions[0].0, &sessions[1].0], [&names[0], &names[1]]);
+    for (_, session) in &sessions {
+        assert_eq!(hex(&session.trace_id), &PAGE[3..35]);
+        assert_eq!(session.parent_span_id, request[0].1.span_id);
+    }
 }
 
 #[tokio::test]
