@@ -9,6 +9,7 @@ mod check;
 mod load;
 mod redis;
 mod salesforce;
+mod telemetry;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,6 +24,7 @@ pub use check::Violation;
 pub use load::{LoadError, Loaded, Sources, load};
 pub use redis::{Redis, RedisTls};
 pub use salesforce::{KeyError, SalesforceKey};
+pub use telemetry::{Otlp, Telemetry};
 pub use tls::{TlsError, TlsFiles, TlsPaths};
 
 use crate::limits::{self, Limits};
@@ -52,6 +54,8 @@ pub struct Config {
     pub sinks: Sinks,
     /// What is logged, and how.
     pub log: Log,
+    /// What is told to collectors.
+    pub telemetry: Telemetry,
     /// Secrets of the server itself.
     pub auth: Auth,
     /// The demo group and its pages.

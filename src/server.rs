@@ -33,7 +33,7 @@ use crate::room::raise_file_limit;
 use crate::sinks::{BadSinks, Courier, Runner, RunnerParts};
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{EventLog, ReceiptLog, SessionRecords, Store as _, StoreError, SyncStore};
-use crate::telemetry::{LogControl, Meters};
+use crate::telemetry::{Collector, LogControl, Meters, Traces, TracesError};
 use crate::ws::Sockets;
 
 mod data;
@@ -115,6 +115,9 @@ pub enum StartError {
         /// Why.
         source: TlsError,
     },
+    /// Traces can't be sent.
+    #[error("telemetry.otlp.endpoint can't be used")]
+    Traces(#[from] TracesError),
     /// A listener can't be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -244,6 +247,14 @@ impl Server {
             public_url: config.public_url(public_addr).into(),
             cobrowse: options.cobrowse.unwrap_or_else(has_cobrowse),
         });
+        let traces = match config.telemetry.otlp.endpoint.clone() {
+            Some(endpoint) => {
+                let (sample, node) = (config.telemetry.otlp.sample, hub.node().to_string());
+                Traces::open(&Collector { endpoint, sample, node }, Arc::clone(&meters))?
+            }
+            None => Traces::default(),
+        };
+        hub.trace_to(traces.clone());
         let ceilings = Ceilings::of(&config, files);
         let sockets = Sockets::new(Arc::clone(&hub), ceilings.sockets());
         let supplies = Supplies { hub: Arc::clone(&hub), sockets: ceilings.sockets() };
@@ -341,6 +352,7 @@ impl Server {
             beating,
             syncing,
             lease,
+            traces,
         };
         Ok(Running {
             public: public_addr,
@@ -413,6 +425,7 @@ struct Supervisor {
     syncing: JoinHandle<()>,
     /// What only one node does at a time.
     lease: Option<Arc<Lease>>,
+    traces: Traces,
 }
 
 impl Supervisor {
@@ -456,6 +469,8 @@ impl Supervisor {
             tracing::warn!(%error, "can't note when API keys were last used");
         }
         self.nodes.leave().await;
+        self.hub.leave_traces();
+        self.traces.close().await;
         self.events.close().await;
         self.log.close().await;
         self.node.close().await;

@@ -1,4 +1,4 @@
-//! Every metric name and the set-up of log and metrics.
+//! Every metric name and the set-up of log, metrics and traces.
 //!
 //! Decides names, kinds, units and help of what the server counts. Decides
 //! nothing about when something is counted: the layers above hold [`Meters`] and say so. No metric is
@@ -14,9 +14,11 @@ mod log;
 mod redis;
 mod room;
 mod tls;
+mod traces;
 
 pub use log::{LogControl, LogError, LogFormat, init_log, parse_filter};
 pub use redis::{Listener, RedisUse};
+pub use traces::{Collector, HAS_TRACES, Parent, Span, Traces, TracesError};
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +147,8 @@ metrics_table! {
         "When the certificate of a listener that speaks TLS expires, in seconds since 1970.";
     CERTIFICATE_READS = "porchlight_certificate_reads_total", Counter, Count,
         "Changed certificates that were read, by listener and outcome; one that can't be used changes nothing.";
+    TRACE_SPANS = "porchlight_trace_spans_total", Counter, Count,
+        "Spans for the collector of traces, by outcome.";
     BUILD_INFO = "porchlight_build_info", Gauge, Count,
         "Always 1; the version is a label.";
     FILE_LIMIT = "porchlight_process_file_limit", Gauge, Count,
@@ -421,6 +425,11 @@ impl Meters {
         self.count(SYNC_RUNS, &[("outcome", outcome)]);
     }
 
+    /// Counts spans for the collector of traces: `sent`, or `failed` when it did not take them.
+    pub fn spans(&self, outcome: &'static str, count: u64) {
+        self.add(TRACE_SPANS, &[("outcome", outcome)], count);
+    }
+
     fn count(&self, name: &'static str, labels: &[(&'static str, &'static str)]) {
         self.add(name, labels, 1);
     }
@@ -496,6 +505,7 @@ mod tests {
         meters.accept_failed("public");
         meters.certificate_expires("public", 1_900_000_000);
         meters.certificate_read("public", "ok");
+        meters.spans("sent", 1);
         let text = handle.render();
         for metric in METRICS {
             assert!(

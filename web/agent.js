@@ -291,7 +291,7 @@ export class AgentClient extends Emitter {
 
   /**
    * Opens a session in which this agent publishes.
-   * @param {{ record?: RecordRef, title?: string }} [input]
+   * @param {{ record?: RecordRef, title?: string, traceparent?: string }} [input]
    * @returns {Promise<Ready>}
    */
   async show(input = {}) {
@@ -300,7 +300,7 @@ export class AgentClient extends Emitter {
 
   /**
    * Opens a session that waits for a guest's screen; `ready` follows when the guest is there.
-   * @param {{ record?: RecordRef, control?: boolean }} [input]
+   * @param {{ record?: RecordRef, control?: boolean, traceparent?: string }} [input]
    * @returns {Promise<Waiting>}
    */
   async view(input = {}) {

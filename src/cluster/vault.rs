@@ -66,6 +66,9 @@ pub struct SavedSession {
     /// What is kept of the key that guests type, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Digest>,
+    /// The span that its trace goes on from, as `traceparent` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Box<str>>,
 }
 
 /// A session as lists show it, after so many steps. Kept beside what is saved, and read without it.

@@ -86,6 +86,7 @@ impl Config {
         });
         self.check_sinks_redis(&mut findings);
         findings.0.extend(self.redis.check());
+        findings.0.extend(self.telemetry.check());
         if let Err(error) = telemetry::parse_filter(&self.log.filter) {
             findings.0.push(Violation { key: "log.filter", problem: error.to_string() });
         }

@@ -32,8 +32,8 @@ pub mod tracker;
 pub mod visitors;
 pub mod watch;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -70,7 +70,7 @@ use crate::model::ticket::{Chance, SECRET};
 use crate::model::visitor::{Snapshot, VisitorView};
 use crate::room::Room;
 use crate::store::ReceiptLog;
-use crate::telemetry::{Meters, SocketKind};
+use crate::telemetry::{Meters, SocketKind, Traces};
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::ErrorCode;
 use crate::wire::message::Text;
@@ -123,6 +123,8 @@ pub struct Hub {
     public_url: Box<str>,
     /// Whether pages may be shared: what records and shows them was built in.
     cobrowse: bool,
+    /// Where spans go; nowhere until that is known.
+    traces: OnceLock<Traces>,
     codes: DashMap<GroupId, Arc<Mutex<Codes>>>,
     /// Sessions that visitors of this node opened and no agent has come to.
     opened: DashMap<VisitorKey, Opened>,
@@ -173,6 +175,7 @@ impl Hub {
             session_keys: Mutex::new(session_keys),
             public_url: parts.public_url,
             cobrowse: parts.cobrowse,
+            traces: OnceLock::new(),
             codes: DashMap::new(),
             opened: DashMap::new(),
             devices: Devices::default(),
@@ -235,6 +238,13 @@ impl Hub {
     /// Whether there is room for new work.
     pub fn room(&self) -> &Arc<Room> {
         &self.room
+    }
+
+    /// From now on spans go there.
+    pub fn trace_to(&self, traces: Traces) {
+        if self.traces.set(traces).is_err() {
+            tracing::warn!("spans go where they went before");
+        }
     }
 
     /// The process's clocks.

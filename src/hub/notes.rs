@@ -38,6 +38,7 @@ impl Hub {
             }
             _ => {}
         }
+        session.course.lock().heard(&happened);
         match happened {
             Happened::Accepted(accepted) if accepted.version.is_some() => {
                 let (hub, session) = (Arc::clone(self), Arc::clone(session));
@@ -84,6 +85,7 @@ impl Hub {
         let why = match sealing.await {
             Ok(Ok(sealed)) => {
                 self.meters.receipt("ok");
+                session.course.lock().proven();
                 self.meters.receipt_seconds.record(self.clock.tick().since(asked).as_secs_f64());
                 let receipt = ReceiptRef { id: sealed.id, number: sealed.number };
                 self.write_down(session, &Happened::Accepted(accepted), Some(receipt));
@@ -103,6 +105,7 @@ impl Hub {
     /// A consent that cannot be proven ends its session.
     fn unproven(self: &Arc<Self>, session: &Arc<LiveSession>, why: &str) {
         self.meters.receipt("failed");
+        session.course.lock().unproven();
         tracing::error!(session = %session.id, why, "a consent receipt cannot be written, the session ends");
         session.barred.store(true, Ordering::Relaxed);
         self.end_session(session, EndReason::Failed);

@@ -7,6 +7,7 @@ mod perform;
 mod room;
 mod saved;
 mod show;
+mod traced;
 mod view;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use adopted::AdoptError;
 pub(super) use adopted::{UNREACHED, Whereabouts};
 pub(super) use saved::Saves;
 pub(super) use show::{DrawnKey, Showcase};
+use traced::{Begun, Course};
 pub(super) use view::Wanted;
 
 use super::driver::Driver;
@@ -36,6 +38,7 @@ use crate::limits;
 use crate::model::feed::Chatter;
 use crate::model::request::Question;
 use crate::model::session::{Answer, Asker, EndReason, Input, Output, Session, SessionError, Setup, View};
+use crate::telemetry::Parent;
 use crate::wire::agent::{Record, RequestState};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::frame::Source;
@@ -85,6 +88,8 @@ pub struct LiveSession {
     /// It began on another node.
     pub(super) adopted: AtomicBool,
     saving: saved::Saving,
+    /// What its trace tells.
+    pub(super) course: Mutex<Course>,
     driver: Driver<Session, Output>,
     /// Steps taken so far; written under the driver's lock.
     steps: AtomicU64,
@@ -133,6 +138,8 @@ pub(super) struct Wish {
     pub(super) record: Option<Record>,
     /// Whether the session is to become events and a record.
     pub(super) logged: bool,
+    /// The agent's span that this belongs to.
+    pub(super) trace: Option<Parent>,
 }
 
 /// What stays the same of a session for its whole life; see [`LiveSession`].
@@ -148,6 +155,7 @@ struct About {
     asker: (AgentId, Arc<str>),
     logged: bool,
     title: Option<Arc<str>>,
+    trace: Begun,
 }
 
 /// The sessions of this node.
@@ -246,7 +254,7 @@ impl Hub {
         loop {
             if let Some(session) = self.sessions.of_visitor(&wish.key) {
                 match self.drive(&session, Input::Join(asker.clone())) {
-                    Ok(Answer::Request(state)) => return Ok((session, state)),
+                    Ok(Answer::Request(state)) => return Ok((self.came_into(session, wish.trace), state)),
                     Ok(_) => return Err(Refusal::new(ErrorCode::WrongState, "the session cannot be joined")),
                     // It ended this moment and is about to be taken off the list.
                     Err(SessionError::Ended(_)) => {
@@ -272,10 +280,11 @@ impl Hub {
         group: &GroupId,
         id: SessionId,
         asker: Asker,
+        trace: Option<Parent>,
     ) -> Result<(Arc<LiveSession>, RequestState), Refusal> {
         let session = self.sessions.get(group, id).ok_or_else(|| Refusal::not_found("session"))?;
         match self.drive(&session, Input::Join(asker)) {
-            Ok(Answer::Request(state)) => Ok((session, state)),
+            Ok(Answer::Request(state)) => Ok((self.came_into(session, trace), state)),
             Ok(_) => Err(Refusal::new(ErrorCode::WrongState, "the session cannot be joined")),
             Err(SessionError::Ended(_)) => Err(Refusal::not_found("session")),
             Err(error) => Err(error.into()),
@@ -285,7 +294,7 @@ impl Hub {
     /// Makes a session unless the visitor has one by now.
     fn start(self: &Arc<Self>, wish: &Wish, asker: Asker) -> Result<Option<Arc<LiveSession>>, Refusal> {
         self.has_room()?;
-        let Wish { key, kind, control, terms, deadline, record, logged } = wish;
+        let Wish { key, kind, control, terms, deadline, record, logged, trace } = wish;
         let focus = self.tracker.look(key, |presence| presence.focused()).flatten();
         let Entry::Vacant(entry) = self.sessions.of_visitor.entry(key.clone()) else { return Ok(None) };
         // Where the visitor waits for an agent, it has said what it wants to share.
@@ -312,6 +321,7 @@ impl Hub {
             asker: first,
             logged: *logged,
             title: None,
+            trace: Begun::ByAgent(*trace),
         };
         let session = self.live(about, machine, out);
         self.sessions.list_open(&session);
@@ -321,7 +331,9 @@ impl Hub {
 
     /// A session with what belongs to it, its first outputs still to be performed.
     fn live(&self, about: About, machine: Session, out: Vec<Output>) -> Arc<LiveSession> {
-        let About { id, request, group, visitor, kind, terms, control, record, asker, logged, title } = about;
+        let course = Course::begin(self.traces.get(), &about);
+        let About { id, request, group, visitor, kind, terms, control, record, asker, logged, title, .. } =
+            about;
         let relay = |source| Arc::new(Relay::new(source, Arc::clone(&self.limits)));
         Arc::new(LiveSession {
             id,
@@ -345,6 +357,7 @@ impl Hub {
             relay: relay(Source::Screen),
             stage: Mutex::new(Stage::new(Source::Screen)),
             camera: (relay(Source::Camera), Mutex::new(Stage::new(Source::Camera))),
+            course: Mutex::new(course),
             driver: Driver::new(machine, out),
             steps: AtomicU64::new(0),
             scheduled: AtomicU64::new(u64::MAX),

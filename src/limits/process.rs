@@ -75,3 +75,27 @@ pub const LOG_FILTER_BYTES: usize = 1024;
 
 /// Longest time that it may hold: whoever forgets it has a log of days.
 pub const LOG_HOLD: Duration = Duration::from_secs(24 * 3600);
+
+/// Spans that may wait to be sent: those of some 300 joins, a quarter of a megabyte. Beyond them new ones are dropped,
+/// so that a collector that is away costs no more.
+pub const TRACE_QUEUE: usize = 2_048;
+
+/// Spans in one message to the collector: with 200 bytes each a tenth of a megabyte, far below the 4 MiB that collectors
+/// take.
+pub const TRACE_BATCH: usize = 512;
+
+/// How long a span waits for others. Half would double the messages of a quiet node; whoever looks for a trace waits
+/// longer for the collector.
+pub const TRACE_DELAY: Duration = Duration::from_secs(2);
+
+/// How long the collector may take to connect, and to answer. One on the same network takes milliseconds; more would
+/// fill the queue behind one that hangs.
+pub const TRACE_ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a node that ends waits for its last spans to be taken. A collector that is there needs milliseconds; the
+/// unit of systemd leaves 10 s beyond the drain, of which other parts need some.
+pub const TRACE_CLOSE: Duration = Duration::from_secs(3);
+
+/// Time between two warnings that the collector is away. Each batch, every few seconds, would say the same; half an hour
+/// would let somebody look at the log in vain.
+pub const TRACE_WARNING: Duration = Duration::from_secs(600);

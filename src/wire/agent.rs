@@ -94,14 +94,17 @@ pub struct Join {
     /// Whether control may be asked for later.
     #[serde(default)]
     pub control: bool,
+    /// The span of the agent's page that this belongs to (W3C Trace Context).
+    #[serde(default)]
+    pub traceparent: Option<Box<str>>,
 }
 
 impl Join {
     /// As it reads once its key has led to a session or a visitor, asked under this number.
     pub fn by_name(&self, id: Option<u64>) -> String {
-        let Self { visitor_id, session_id, kind, control, .. } = self;
+        let Self { visitor_id, session_id, kind, control, traceparent, .. } = self;
         serde_json::json!({"type": "join", "id": id, "visitorId": visitor_id, "sessionId": session_id,
-                           "kind": kind, "control": control})
+                           "kind": kind, "control": control, "traceparent": traceparent})
         .to_string()
     }
 }

@@ -14,6 +14,9 @@ pub struct Show {
     /// What guests read above it.
     #[serde(default)]
     pub title: Option<String>,
+    /// The span of the agent's page that this belongs to (W3C Trace Context).
+    #[serde(default)]
+    pub traceparent: Option<Box<str>>,
 }
 
 /// Waits for a guest's screen.
@@ -25,6 +28,9 @@ pub struct View {
     /// Whether control may be asked for later.
     #[serde(default)]
     pub control: bool,
+    /// The span of the agent's page that this belongs to (W3C Trace Context).
+    #[serde(default)]
+    pub traceparent: Option<Box<str>>,
 }
 
 /// Invites somebody into a session.

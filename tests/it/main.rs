@@ -56,6 +56,8 @@ mod network_cuts;
 mod one_runner;
 mod opened;
 mod operators_everywhere;
+#[cfg(feature = "otel")]
+mod otel;
 mod permissions;
 mod presence;
 mod proto;

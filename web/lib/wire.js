@@ -127,6 +127,7 @@
  * @property {string} [sessionId]
  * @property {string} [kind]
  * @property {boolean} [control] control may be asked for later
+ * @property {string} [traceparent] the span of the page that it belongs to (W3C Trace Context)
  */
 
 /**

@@ -112,6 +112,7 @@ pub(crate) fn saved(group: &str, id: u128, visitor: Option<&str>) -> SavedSessio
         steps: 1,
         view: Some(machine.view()),
         key: None,
+        trace: None,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::model::buttons;
 use crate::model::session::Asker;
 use crate::model::settings::{ObjectButtons, Profile};
 use crate::model::visitor::State;
+use crate::telemetry::Parent;
 use crate::wire::agent::{Join, Record};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::message::Text;
@@ -64,9 +65,10 @@ impl AgentSeat {
         self.may_press(&group, whom.press(), object.as_deref())?;
         let kind = self.kind_of(&group, join.kind)?;
         let asker = self.asker();
+        let trace = join.traceparent.as_deref().and_then(Parent::parse);
         let visitor = match whom {
             Whom::Session(wanted, _) => {
-                let (session, state) = self.hub.ask_into(&group.id, wanted, asker)?;
+                let (session, state) = self.hub.ask_into(&group.id, wanted, asker, trace)?;
                 self.asked.insert(session.id);
                 return Ok(Some(self.hub.request_text(&session, state, id, Some(&self.me()))));
             }
@@ -77,7 +79,7 @@ impl AgentSeat {
         // Sessions live where their visitor is connected.
         let key = self.key(&visitor);
         if self.is_here(&key) {
-            return self.join_here(&group, key, kind, join.control, record, logged, id).map(Some);
+            return self.join_here(&group, key, kind, &join, record, logged, id).map(Some);
         }
         match self.hub.visitor_elsewhere(&key).await {
             Some(node) => {
@@ -97,6 +99,7 @@ impl AgentSeat {
     ) -> Result<Text, Refusal> {
         let group = self.group()?;
         let JoinFacts { visitor, record, logged, follows: _ } = facts;
+        let trace = join.traceparent.as_deref().and_then(Parent::parse);
         match (visitor, join.session_id) {
             (Some(visitor), None) => {
                 let kind = self.kind_of(&group, join.kind)?;
@@ -104,7 +107,7 @@ impl AgentSeat {
                 if !self.is_here(&key) {
                     return Err(not_present());
                 }
-                self.join_here(&group, key, kind, join.control, record, logged, id)
+                self.join_here(&group, key, kind, join, record, logged, id)
             }
             (None, Some(_)) => {
                 let (whom, object) = self.whom(&group, join)?;
@@ -112,7 +115,7 @@ impl AgentSeat {
                 let Whom::Session(wanted, _) = whom else {
                     return Err(Refusal::not_found("session"));
                 };
-                let (session, state) = self.hub.ask_into(&group.id, wanted, self.asker())?;
+                let (session, state) = self.hub.ask_into(&group.id, wanted, self.asker(), trace)?;
                 self.asked.insert(session.id);
                 Ok(self.hub.request_text(&session, state, id, Some(&self.me())))
             }
@@ -137,14 +140,15 @@ impl AgentSeat {
         group: &Group,
         key: VisitorKey,
         kind: SessionKind,
-        control: bool,
+        join: &Join,
         record: Option<Record>,
         logged: bool,
         id: Option<u64>,
     ) -> Result<Text, Refusal> {
+        let (control, trace) = (join.control, join.traceparent.as_deref().and_then(Parent::parse));
         let terms = group.settings.terms_shown();
         let deadline = group.settings.offer_deadline();
-        let wish = Wish { key, kind, control, terms, deadline, record, logged };
+        let wish = Wish { key, kind, control, terms, deadline, record, logged, trace };
         let (session, state) = self.hub.ask(wish, self.asker())?;
         self.asked.insert(session.id);
         Ok(self.hub.request_text(&session, state, id, Some(&self.me())))

@@ -11,6 +11,7 @@ use crate::ids::{AgentId, AgentKey};
 use crate::limits;
 use crate::model::feed;
 use crate::model::lead::Guest;
+use crate::telemetry::Parent;
 use crate::wire::agent::{Invite, Show, ToAgent};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::message::Text;
@@ -56,7 +57,9 @@ impl AgentSeat {
         };
         let title = show.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
         let logged = record.is_some() || group.settings.log_sessions_outside_crm;
-        let showcase = Showcase { group: group.id.clone(), record, logged, title: title.map(Arc::from) };
+        let trace = show.traceparent.as_deref().and_then(Parent::parse);
+        let title = title.map(Arc::from);
+        let showcase = Showcase { group: group.id.clone(), record, logged, title, trace };
         let shown = self.hub.show(showcase, self.asker(), key)?;
         self.asked.insert(shown.session.id);
         let ready = ToAgent::Ready {

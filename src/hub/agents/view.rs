@@ -7,6 +7,7 @@ use super::join::Press;
 use crate::hub::accounts::Group;
 use crate::hub::sessions::{DrawnKey, Wanted};
 use crate::limits;
+use crate::telemetry::Parent;
 use crate::wire::agent::{ToAgent, View};
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::message::Text;
@@ -45,6 +46,7 @@ impl AgentSeat {
             record,
             terms: group.settings.terms_shown(),
             control: view.control,
+            trace: view.traceparent.as_deref().and_then(Parent::parse),
         };
         let awaited = self.hub.await_guest(wanted, self.asker(), key)?;
         self.asked.insert(awaited.session.id);

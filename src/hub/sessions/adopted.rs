@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use dashmap::Entry;
 
-use super::{About, LiveSession};
+use super::{About, Begun, LiveSession};
 use crate::cluster::vault::{SavedSession, VaultError};
 use crate::cluster::{Home, NodeId};
 use crate::hub::Hub;
@@ -17,6 +17,7 @@ use crate::ids::{GroupId, SessionId, VisitorKey};
 use crate::limits;
 use crate::model::presence;
 use crate::model::session::{EndReason, Input, Session};
+use crate::telemetry::Parent;
 use crate::wire::close::{Close, CloseCode};
 
 /// Where somebody finds the session that it comes for.
@@ -183,6 +184,7 @@ impl Hub {
             steps,
             view: _,
             key,
+            trace,
         } = saved;
         let about = About {
             id: machine.session(),
@@ -196,6 +198,7 @@ impl Hub {
             asker: (asker, Arc::from("")),
             logged,
             title,
+            trace: Begun::OnNode(trace.as_deref().and_then(Parent::parse)),
         };
         let mut out = Vec::new();
         let machine = Session::restore(machine, self.clock.now(), Arc::clone(&self.limits), &mut out);

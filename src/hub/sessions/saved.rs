@@ -307,6 +307,7 @@ impl Hub {
             steps,
             view: Some(view),
             key: self.session_keys.lock().of(session.id),
+            trace: session.course.lock().root().map(|root| root.to_string().into()),
         }))
     }
 

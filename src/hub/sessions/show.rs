@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{About, LiveSession};
+use super::{About, Begun, LiveSession};
 use crate::auth::random;
 use crate::cluster::vault::{Held, VaultError};
 use crate::hub::{Hub, SystemChance};
@@ -11,6 +11,7 @@ use crate::limits;
 use crate::model::lead::Guest;
 use crate::model::session::{Asker, HostTicket, Session, Showing};
 use crate::model::session_key;
+use crate::telemetry::Parent;
 use crate::wire::agent::Record;
 use crate::wire::error::{ErrorCode, Refusal};
 use crate::wire::visitor::SessionKind;
@@ -26,6 +27,8 @@ pub(in crate::hub) struct Showcase {
     pub(in crate::hub) logged: bool,
     /// What guests read above it.
     pub(in crate::hub) title: Option<Arc<str>>,
+    /// The agent's span that this belongs to.
+    pub(in crate::hub) trace: Option<Parent>,
 }
 
 /// A session of an agent's own screen, and what leads into it.
@@ -127,7 +130,7 @@ impl Hub {
     ) -> Result<Shown, Refusal> {
         self.has_room()?;
         let (id, request) = (key.session, RequestId::fresh());
-        let Showcase { group, record, logged, title } = show;
+        let Showcase { group, record, logged, title, trace } = show;
         let asker = (host.agent.clone(), Arc::clone(&host.name));
         let showing = Showing { session: id, request, host, limits: Arc::clone(&self.limits) };
         let mut out = Vec::new();
@@ -144,6 +147,7 @@ impl Hub {
             asker,
             logged,
             title,
+            trace: Begun::ByAgent(trace),
         };
         let session = self.live(about, machine, out);
         let (invite, key) = self.opened(&session, key);

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{About, DrawnKey, LiveSession, Sessions};
+use super::{About, Begun, DrawnKey, LiveSession, Sessions};
 use crate::clock::Wall;
 use crate::hub::{Hub, SystemChance};
 use crate::ids::{AgentId, GroupId, RequestId};
 use crate::model::request::Question;
 use crate::model::session::{Asker, Session, Setup};
+use crate::telemetry::Parent;
 use crate::wire::agent::Record;
 use crate::wire::error::Refusal;
 use crate::wire::visitor::{SessionKind, TermsShown};
@@ -25,6 +26,8 @@ pub(in crate::hub) struct Wanted {
     pub(in crate::hub) terms: TermsShown,
     /// Whether control may be asked for.
     pub(in crate::hub) control: bool,
+    /// The agent's span that this belongs to.
+    pub(in crate::hub) trace: Option<Parent>,
 }
 
 /// A session that waits for its guest, and what leads into it.
@@ -60,7 +63,7 @@ impl Hub {
     ) -> Result<Awaited, Refusal> {
         self.has_room()?;
         let (id, request) = (key.session, RequestId::fresh());
-        let Wanted { group, record, logged, terms, control } = wanted;
+        let Wanted { group, record, logged, terms, control, trace } = wanted;
         let kind = SessionKind::View;
         let first = (asker.agent.clone(), Arc::clone(&asker.name));
         let deadline = self.limits.waiting;
@@ -81,6 +84,7 @@ impl Hub {
             asker: first,
             logged,
             title: None,
+            trace: Begun::ByAgent(trace),
         };
         let session = self.live(about, machine, out);
         let (invite, key) = self.opened(&session, key);
