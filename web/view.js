@@ -21,7 +21,7 @@ import { Stage } from "./lib/stage.js";
 import { MOST_QUEUED, PageView } from "./view/page.js";
 
 /** @import { Frame } from "./lib/frame.js" */
-/** @import { Attached, Control, InputEvent, Participant } from "./lib/wire.js" */
+/** @import { Attached, Control, HeldReason, InputEvent, Participant } from "./lib/wire.js" */
 /** @import { Closing, Environment, Message, SocketState } from "./lib/socket.js" */
 /** @import { Picture } from "./lib/decoder.js" */
 /** @import { ViewerStats } from "./lib/figures.js" */
@@ -68,6 +68,7 @@ const RESUME_MS = 60_000;
  * @property {Control} control
  * @property {CameraSeat} camera an agent's camera is shown, or no longer
  * @property {{ kind: string | undefined }} shows what the picture is of: `cobrowse` the page itself, `screen` pixels
+ * @property {{ reason: HeldReason }} inputHeld the publisher does not apply an agent's input
  * @property {{ steps: string[] }} steps what the guest has to do on its device (lib/steps.js)
  * @property {{ text: string, participantId: string, participant?: Participant }} chat
  * @property {{ width: number, height: number }} size of the picture changed
@@ -302,7 +303,8 @@ export class Viewer extends Emitter {
         this.#lagging = true;
         return this.#show();
       case "steps":
-        return this.emit("steps", { steps: body.steps });
+      case "inputHeld":
+        return this.emit(message.type, body);
       case "chat":
         return this.emit("chat", { ...body, participant: this.#participants.get(body.participantId) });
       case "ended":
@@ -545,9 +547,7 @@ export class Viewer extends Emitter {
   }
 
   #askForKeyWhileWaiting() {
-    const publisherIsHere = this.participants.some(
-      ({ role, state }) => role === "publisher" && state !== "reconnecting",
-    );
+    const publisherIsHere = this.participants.some(({ role, state }) => role === "publisher" && state !== "reconnecting");
     const hopeless = this.#page ? this.#page.blocked : this.#decoder.hopeless;
     if (publisherIsHere && (this.#gate.waiting || !this.#painted) && !hopeless) this.#askForKeyFrame();
   }
