@@ -327,10 +327,7 @@ export class Viewer extends Emitter {
   #participantChanged(participant, change) {
     const { participantId } = participant;
     if (change === "left") this.#participants.delete(participantId);
-    else {
-      const state = change === "reconnecting" ? "reconnecting" : "here";
-      this.#participants.set(participantId, { ...participant, state });
-    }
+    else this.#participants.set(participantId, { ...participant, state: change === "reconnecting" ? change : "here" });
     this.emit("participants", { participants: this.participants, participant, change });
     this.#show();
   }
