@@ -7,7 +7,7 @@
 import { CameraSeat } from "./lib/camera-seat.js";
 import { Socket } from "./lib/socket.js";
 import { isSystemRefusal } from "./lib/steps.js";
-import { openBar } from "./share/bar.js";
+import { openBar, STRINGS } from "./share/bar.js";
 import { Hands } from "./share/hands.js";
 import { ALIVE_MS, hold, letGo, RESUME_MS } from "./share/kept.js";
 import { Marks } from "./share/marks.js";
@@ -52,7 +52,7 @@ const STORAGE_KEY = "porchlight.share";
  * @property {string} [keepAs] where the next page of the tab finds the session, if not where porchlight.js looks
  * @property {unknown} [note] what the next page of the tab finds with it
  * @property {(request: ControlRequest) => boolean | void} [onControl] false: not answered. Then the visitor is asked where
- *   a page is shown, and else the request is rejected
+ *   this page is shown, itself or as a screen, and else the request is rejected
  * @property {(name: string, detail: any) => void} [onEvent] `share participants participant control input point chat
  *   permission steps camera cameraFailed ended`
  */
@@ -238,6 +238,11 @@ export class Share {
     return this.#publisher === this.#page ? "cobrowse" : "screen";
   }
 
+  /** Whether a place of the picture is one of this page: it is what is shown, or the screen that was chosen is this tab. */
+  get #isHere() {
+    return this.#shown === "cobrowse" || !!this.#screen?.isThisPage;
+  }
+
   /** Frames are of something else from now on; the server is told before the first of them. @param {PagePublisher | Publisher} publisher */
   #change(publisher) {
     this.#publisher.pause();
@@ -308,7 +313,7 @@ export class Share {
         this.#finish(message.reason);
         return this.#socket.close();
       case "input":
-        if (this.state === "sharing") this.#hands?.apply(message.events);
+        if (this.state === "sharing" && this.#isHere) this.#hands?.apply(message.events);
         return this.#emit(message.type, message);
       case "point":
         return this.#point(/** @type {any} */ (message));
@@ -345,14 +350,14 @@ export class Share {
     const name = this.#participants.get(participantId)?.name ?? "";
     const wish = { participantId, name, grant: answer("grantControl"), reject };
     if (onControl && onControl(wish) !== false) return;
-    if (this.#shown === "cobrowse") this.#askControl(wish).catch((error) => console.warn("Porchlight:", error));
+    if (this.#isHere) this.#askControl(wish).catch((error) => console.warn("Porchlight:", error));
     else reject();
   }
 
   /** Marks what an agent points at, if it is a place of this page. @param {{ participantId: string, x: number, y: number }} point */
   #point({ participantId, x, y }) {
     const name = this.#participants.get(participantId)?.name ?? "";
-    const here = this.#shown === "cobrowse" || !!this.#screen?.isThisPage;
+    const here = this.#isHere;
     if (here && this.state === "sharing") this.#marks.show({ participantId, name, x, y });
     this.#emit("point", { participantId, name, x, y, here });
   }
@@ -374,9 +379,13 @@ export class Share {
     this.#wish = null;
     this.#hands?.close();
     this.#hands = null;
-    if (state !== "granted" || this.#shown !== "cobrowse") return;
+    if (state !== "granted" || !this.#isHere) return;
+    const { strings, nonce } = this.#options;
     this.#controller = this.#participants.get(participantId)?.name ?? "";
-    this.#hands = new Hands({ name: this.#controller, nonce: this.#options.nonce });
+    const name = this.#controller || (strings?.someone ?? STRINGS.someone);
+    const waits = strings?.controlWaits ?? STRINGS.controlWaits;
+    const onHeld = (/** @type {string} */ reason) => void this.#socket.send({ type: "inputHeld", reason });
+    this.#hands = new Hands({ name, nonce, waits, onHeld });
   }
 
   /** @param {import("./lib/socket.js").SocketState} state @param {string} [reason] */

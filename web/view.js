@@ -271,7 +271,8 @@ export class Viewer extends Emitter {
         this.#lagging = true;
         return this.#show();
       case "steps":
-        return this.emit("steps", { steps: body.steps });
+      case "inputHeld":
+        return this.emit(message.type, body);
       case "chat":
         return this.emit("chat", { ...body, participant: this.#participants.get(body.participantId) });
       case "ended":
@@ -294,10 +295,7 @@ export class Viewer extends Emitter {
   #participantChanged(participant, change) {
     const { participantId } = participant;
     if (change === "left") this.#participants.delete(participantId);
-    else {
-      const state = change === "reconnecting" ? "reconnecting" : "here";
-      this.#participants.set(participantId, { ...participant, state });
-    }
+    else this.#participants.set(participantId, { ...participant, state: change === "reconnecting" ? change : "here" });
     this.emit("participants", { participants: this.participants, participant, change });
     this.#show();
   }
@@ -514,9 +512,7 @@ export class Viewer extends Emitter {
   }
 
   #askForKeyWhileWaiting() {
-    const publisherIsHere = this.participants.some(
-      ({ role, state }) => role === "publisher" && state !== "reconnecting",
-    );
+    const publisherIsHere = this.participants.some(({ role, state }) => role === "publisher" && state !== "reconnecting");
     const hopeless = this.#page ? this.#page.blocked : this.#decoder.hopeless;
     if (publisherIsHere && (this.#gate.waiting || !this.#painted) && !hopeless) this.#askForKeyFrame();
   }

@@ -358,6 +358,7 @@ impl Participant {
                 }
                 Say::Input(input)
             }
+            FromParticipant::InputHeld(held) => Say::InputHeld(held),
             FromParticipant::Permission(fact) => Say::Permission(fact),
             FromParticipant::Pause(_) => Say::Pause,
             FromParticipant::Resume(_) => Say::Resume,

@@ -95,3 +95,7 @@ pub const GUEST_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Dur
 pub const GUEST_TEXT_CHARS: usize = 4_096;
 /// See [`GUEST_TEXT_CHARS`].
 pub const GUEST_WHEEL_CLICKS: i64 = 20;
+
+/// How long an agent's input is held back after the person at the device moved its pointer. At half of it the two fight over
+/// the pointer between one move and the next, at double the agent waits for nobody. As long as `web/share/own-input.js` waits.
+pub const GUEST_OWN_INPUT: Duration = Duration::from_secs(1);

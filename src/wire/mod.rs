@@ -6,6 +6,7 @@ pub mod error;
 pub mod feed;
 pub mod frame;
 pub mod guest;
+pub mod held;
 pub mod live;
 pub mod message;
 pub mod permission;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::held::InputHeld;
 use super::message::{Empty, incoming};
 use super::permission::{Facts, PermissionFact, Step};
 use super::visitor::SessionKind;
@@ -31,6 +32,8 @@ incoming! {
         "releaseControl" => ReleaseControl(Empty),
         /// Input of the agent in control.
         "input" => Input(Input),
+        /// The publisher does not apply it, though control is granted.
+        "inputHeld" => InputHeld(InputHeld),
         /// The publisher's device allows something, or does not.
         "permission" => Permission(PermissionFact),
         /// The publisher stops showing for a while.
@@ -408,6 +411,8 @@ pub enum ToParticipant {
     Control(ControlView),
     /// Input for the publisher.
     Input(Input),
+    /// The publisher does not apply it.
+    InputHeld(InputHeld),
     /// What the guest whose screen it is has to do, in order; the first is the step that it is on.
     Steps {
         /// The guest.

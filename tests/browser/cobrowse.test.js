@@ -298,7 +298,37 @@ scene("an agent with control clicks and types on the page, and without it does n
     await press(page.locator(`[name=${name}]`));
     await alice.page.keyboard.type("evil");
   }
+  const held = alice.page.locator("[data-test=input-held]");
+  await held.getByText("Hidden from you").waitFor();
   await press(visitor.barButton("stop"));
+  await press(page.locator("[name=colour]"));
+  await held.getByText("Lists do not open").waitFor();
+  assert.match((await alice.page.locator("[data-test=control-limits]").getAttribute("title")) ?? "", /files cannot be chosen/);
+
+  // The visitor's own click comes first: for a while the agent's lands nowhere, and both are told.
+  const [mouse, pointer] = [page.mouse, page.locator("[data-porchlight=pointer]")];
+  const title = /** @type {any} */ (await page.locator("h1").first().boundingBox());
+  await page.evaluate(() => {
+    const there = /** @type {any} */ (window);
+    there.Porchlight.on("input", ({ events }) => (there.ups ??= []).push(...events.filter((/** @type {any} */ { t }) => t === "up")));
+  });
+  await mouse.click(title.x + 2, title.y + 2);
+  await held.getByText("The visitor is using the page").waitFor();
+  await pointer.getByText("Alice waits for you").waitFor();
+  let usesIt = true;
+  const using = (async () => {
+    for (let at = 2; usesIt; at = 7 - at) await mouse.move(title.x + at, title.y + 2);
+  })();
+  await press(page.locator("#add"));
+  await until("the click at the visitor's", () => page.evaluate(() => !!(/** @type {any} */ (window).ups)));
+  usesIt = false;
+  await using;
+  await held.waitFor({ state: "hidden" });
+  await pointer.getByText("Alice", { exact: true }).waitFor();
+  assert.equal(await page.locator("[data-marked=added]").count(), 1, "a click while the visitor used the page went nowhere");
+  await press(page.locator("#add"));
+  await until("the next click", async () => (await page.locator("[data-marked=added]").count()) === 2);
+
   await press(page.locator("[name=note]"));
   await alice.page.keyboard.type("!");
   await until("the note", async () => (await value("note")) === "Please ring twice!");
@@ -311,7 +341,7 @@ scene("an agent with control clicks and types on the page, and without it does n
   await press(page.locator("#add"));
   await page.fill("[name=note]", "after");
   await until("what came after", async () => (await (await replayOf(alice)).evaluate(marked)).fields.some(([, text]) => text === "after"));
-  assert.equal(await page.locator("[data-marked=added]").count(), 1, "a click after the revoke went nowhere");
+  assert.equal(await page.locator("[data-marked=added]").count(), 2, "a click after the revoke went nowhere");
 });
 
 scene("a site under a strict policy is shown, with the pictures that can be read off its page", async (s) => {
@@ -339,12 +369,13 @@ scene("the visitor makes a screen of the page, and the page again, and agents go
   await alice.page.locator("[data-test=replay]").waitFor({ state: "detached" });
   await alice.page.locator("[data-test=shows-screen]").waitFor();
   await visitor.bar.getByText("You’re sharing your screen with Alice").waitFor();
-  // Who joins now sees pixels, too; control is not given of them.
+  // Who joins now sees pixels, too; it is this tab, so the visitor is asked for control.
   const bob = await s.agent("bob");
   await bob.joins(visitor.id);
   await shows(bob, "screen");
   const states = await alice.watches("[data-test=viewer]", "data-control");
   await alice.page.locator("[data-test=request-control]").click();
+  await visitor.button("controlNot").click();
   await until("the refusal", async () => (await states()).includes("rejected"));
   await shoot(alice.page, "cobrowse-screen");
 

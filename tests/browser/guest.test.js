@@ -146,6 +146,24 @@ scene("an agent sees a real X screen, moves its pointer and types into a program
   await alice.page.mouse.wheel(0, 300);
   await desk.happens("the wheel", (event) => event.kind === "down" && event.button === 5);
 
+  // The person at the computer comes first: what the agent types while the pointer is moved is lost.
+  const held = alice.page.locator("[data-test=input-held]");
+  const person = { moves: true };
+  const moving = (async () => {
+    for (let at = 40; person.moves; at = 100 - at) {
+      desk.program.types(`${at} 300`);
+      await held.waitFor({ timeout: 100 }).catch(() => {});
+    }
+  })();
+  await held.getByText("The guest is using the computer").waitFor();
+  await guest.says(/You moved the pointer/);
+  await alice.page.keyboard.type("lost");
+  person.moves = false;
+  await moving;
+  await held.waitFor({ state: "hidden" });
+  await alice.page.keyboard.type("!");
+  await until("what came after", () => desk.text === "Porch Light 7 é€λ!");
+
   // Taken back, nothing more gets through.
   guest.types("revoke");
   await alice.page.locator("[data-test=viewer][data-control=revoked]").waitFor();
@@ -159,7 +177,7 @@ scene("an agent sees a real X screen, moves its pointer and types into a program
   });
   await alice.told("control is not granted");
   assertMoving(await alice.readings(3), 3);
-  assert.deepEqual([desk.told.length, desk.text], [before, "Porch Light 7 é€λ"]);
+  assert.deepEqual([desk.told.length, desk.text], [before, "Porch Light 7 é€λ!"]);
 
   guest.types("end");
   assert.equal(await alice.seesEnd(), "guest_ended");

@@ -389,13 +389,53 @@ scene("a session that was joined for a look only says so", async (s) => {
   assert.equal(await alice.page.locator("[data-test=request-control]").isVisible(), false);
 });
 
-scene("nobody answers for the visitor when an agent asks for control", async (s) => {
+scene("control of a screen is the visitor's to give where it is this tab, and lands on its page", async (s) => {
   const { visitor, alice } = await sharing(s, {}, undefined, { control: true });
+  const { page } = visitor;
   const control = alice.page.locator("[data-test=request-control]");
   const states = await alice.watches("[data-test=viewer]", "data-control");
+  // What may be another window is refused at once: nothing here could be pressed there.
+  const elsewhere = await page.evaluateHandle(() => {
+    const { prototype } = /** @type {any} */ (window).BrowserCaptureMediaStreamTrack ?? MediaStreamTrack;
+    const { getCaptureHandle } = prototype;
+    prototype.getCaptureHandle = () => null;
+    return { ends: () => (prototype.getCaptureHandle = getCaptureHandle) };
+  });
   await control.click();
   await until("the refusal", async () => (await states()).includes("rejected"));
   assert.equal(await control.isEnabled(), true);
+  assert.equal(await visitor.dialog.count(), 0, "nobody was asked");
+  await elsewhere.evaluate(({ ends }) => void ends());
+
+  await page.evaluate(() => {
+    document.body.insertAdjacentHTML("beforeend", '<button id="there">There</button><input id="code" type="password"><input id="words">');
+    for (const [at, id] of ["there", "code", "words"].entries()) {
+      const { style } = /** @type {HTMLElement} */ (document.getElementById(id));
+      Object.assign(style, { position: "fixed", top: "40px", left: `${40 + 200 * at}px`, width: "120px", height: "40px", zIndex: 9 });
+    }
+    const button = /** @type {HTMLElement} */ (document.querySelector("#there"));
+    button.onclick = () => (button.textContent += "!");
+  });
+  const press = async (/** @type {number} */ x) => {
+    const canvas = /** @type {any} */ (await alice.page.locator("[data-test=viewer-canvas]").boundingBox());
+    await alice.page.mouse.click(canvas.x + (x / 1280) * canvas.width, canvas.y + (60 / 720) * canvas.height);
+  };
+  await control.click();
+  await visitor.button("control").click();
+  await alice.page.locator("[data-test=viewer][data-control=granted]").waitFor();
+  await visitor.bar.getByText("Alice clicks and types on this page").waitFor();
+  await press(100);
+  await page.locator("#there").getByText("There!", { exact: true }).waitFor();
+  await press(300);
+  await alice.page.keyboard.type("evil");
+  await alice.page.locator("[data-test=input-held]").getByText("Hidden from you").waitFor();
+  await press(500);
+  await alice.page.keyboard.type("hello");
+  await until("what was typed", async () => (await page.locator("#words").inputValue()) === "hello");
+  assert.equal(await page.locator("#code").inputValue(), "");
+  await visitor.barButton("takeBack").click();
+  await alice.page.locator("[data-test=viewer][data-control=revoked]").waitFor();
+
   // A page that wants to answer is asked, and what it grants is what the agent gets.
   await visitor.page.evaluate(() => {
     const { Porchlight } = /** @type {any} */ (window);

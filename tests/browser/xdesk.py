@@ -1,9 +1,10 @@
 """A real X client with a barcode that counts, a field and a scrolled list; tells what happens to it as lines of JSON.
 
-Run by guest.test.js on a display of its own, without a window manager.
+Its input says where its person moves the pointer. Run by guest.test.js on a display of its own, without a window manager.
 """
 
 import json
+import os
 import sys
 import tkinter
 
@@ -49,6 +50,16 @@ def pointer(kind):
     return lambda event: tell(kind=kind, x=event.x_root, y=event.y_root, button=event.num if kind != "move" else 0)
 
 
+def person(*_):
+    lines = os.read(0, 4096).decode().split("\n")
+    if lines == [""]:
+        root.deletefilehandler(sys.stdin)
+        return
+    x, y = map(int, lines[-2].split())
+    root.event_generate("<Motion>", warp=True, x=x, y=y)
+
+
+root.createfilehandler(sys.stdin, tkinter.READABLE, person)
 root.bind_all("<Motion>", pointer("move"))
 root.bind_all("<ButtonPress>", pointer("down"))
 root.bind_all("<ButtonRelease>", pointer("up"))
@@ -66,5 +77,4 @@ count(1)
 root.update()
 field.bind("<ButtonPress>", lambda _: field.focus_force())
 tell(ready=True, width=width, height=height, field=[field.winfo_rootx() + 40, field.winfo_rooty() + 30])
-sys.stdin.close()
 root.mainloop()

@@ -97,6 +97,7 @@ fn participants(kind: &str) -> (By, Value) {
         "ack" => (By::Viewer, json!({"type": kind, "seq": 0})),
         "requestControl" => (By::Viewer, json!({"type": kind})),
         "grantControl" | "rejectControl" => (By::Publisher, json!({"type": kind, "participantId": NOBODY})),
+        "inputHeld" => (By::Publisher, json!({"type": kind, "reason": "own_input"})),
         "permission" => (By::Publisher, json!({"type": kind, "name": "install", "state": "granted"})),
         "revokeControl" | "pause" | "resume" => (By::Publisher, json!({"type": kind})),
         "releaseControl" => (By::Neither("wrong_state"), json!({"type": kind})),

@@ -144,6 +144,7 @@
 
 /** @typedef {"off" | "requested" | "granted" | "rejected" | "revoked"} ControlState */
 /** @typedef {{ state: ControlState, participantId?: string, epoch?: number }} Control */
+/** Why the publisher holds back input that control allows. @typedef {"own_input" | "hidden" | "list" | "file" | "frame"} HeldReason */
 
 /**
  * @typedef {object} Participant

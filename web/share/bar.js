@@ -13,6 +13,7 @@ export const STRINGS = Object.freeze({
   barOne: "You’re sharing with {names}",
   barScreen: "You’re sharing your screen with {names}",
   barControl: "{name} clicks and types on this page",
+  controlWaits: "{name} waits for you",
   barPaused: "Paused. {names} can’t see your screen",
   barPausedNobody: "Sharing is paused",
   barReconnecting: "Connection lost. Reconnecting…",

@@ -1,14 +1,17 @@
 // An agent's input, applied to the page itself: pointer, clicks, wheel, typing.
 //
 // Decides what an event of the wire does here, and where it does nothing: passwords, masked and blocked places, and
-// whatever we put on the page ourselves, so that nobody grants themselves anything. Does not decide whether there is a
-// grant: the server passes input on under a live one only, and share.js hands it here while it lasts.
+// whatever we put on the page ourselves, so that nobody grants themselves anything. The person's own input comes first
+// (own-input.js): meanwhile an agent presses, moves and types nothing, and what it held is let go of. Whatever is held back
+// is told with its reason. Does not decide whether there is a grant: the server passes input on under a live one only, and
+// share.js hands it here while it lasts.
 // The browser calls all of this untrusted. What it keeps for people does not happen: files, downloads, full screen,
 // lists that open, pages of other origins in frames.
-import { addHost, element } from "../lib/shadow.js";
+import { addHost, element, fill } from "../lib/shadow.js";
 import { isBlocked, isMasked, isSecret } from "./mask.js";
+import { OWN_INPUT_MS, OwnInput } from "./own-input.js";
 
-/** @import { InputEvent } from "../lib/wire.js" */
+/** @import { HeldReason, InputEvent } from "../lib/wire.js" */
 
 /** Largest coordinate of the wire. */
 const WIRE_EDGE = 65_535;
@@ -18,6 +21,8 @@ const ALT = 4;
 const META = 8;
 /** Fields that are typed into. */
 const TYPED = new Set(["text", "search", "email", "tel", "url", "number", "date", "datetime-local", "month", "week", "time"]);
+/** The same reason is told again after this long: the agent's page takes it back a little later. */
+const TELL_MS = 500;
 const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex], [contenteditable]";
 
 const CSS = `
@@ -34,15 +39,39 @@ export class Hands {
   #pointer;
   /** @type {any} */
   #over = null;
+  /** What each button that is held was pressed on, and where the pointer was last. @type {Map<number, any>} */
+  #pressed = new Map();
+  #place = { clientX: 0, clientY: 0 };
+  /** Keys that are held. @type {Map<string, InputEvent>} */
+  #keys = new Map();
+  #own;
+  #now;
+  #label;
+  #names;
+  #onHeld;
+  /** When each reason was told. @type {Map<HeldReason, number>} */
+  #told = new Map();
   /** @type {any} */
-  #pressed = null;
+  #waiting = null;
 
-  /** @param {{ name: string, nonce?: string }} options */
-  constructor({ name, nonce }) {
+  /**
+   * @param {object} options
+   * @param {string} options.name
+   * @param {string} [options.nonce]
+   * @param {string} [options.waits] what its label says while the person uses the page, with `{name}`
+   * @param {(reason: HeldReason) => void} [options.onHeld] input is held back; told twice a second at most for each reason
+   * @param {() => number} [options.now] milliseconds
+   */
+  constructor({ name, nonce, waits = "{name}", onHeld = () => {}, now = () => performance.now() }) {
     const { host, root } = addHost("pointer", CSS, nonce);
     this.#host = host;
-    this.#pointer = element("div", { class: "pointer", hidden: "" }, element("span", { class: "name" }, name));
+    this.#names = { plays: name, waits: fill(waits, { name }) };
+    this.#label = element("span", { class: "name" }, name);
+    this.#pointer = element("div", { class: "pointer", hidden: "" }, this.#label);
     root.append(this.#pointer);
+    this.#onHeld = onHeld;
+    this.#now = now;
+    this.#own = new OwnInput({ onUse: (begins) => this.#yield(begins), now });
   }
 
   /** @param {readonly InputEvent[]} events */
@@ -51,11 +80,43 @@ export class Hands {
   }
 
   close() {
+    this.#release();
+    this.#own.close();
+    clearTimeout(this.#waiting);
     this.#host.remove();
+  }
+
+  /** The person uses the page. @param {boolean} begins */
+  #yield(begins) {
+    if (begins) {
+      this.#release();
+      this.#label.textContent = this.#names.waits;
+    }
+    clearTimeout(this.#waiting);
+    this.#waiting = setTimeout(() => (this.#label.textContent = this.#names.plays), OWN_INPUT_MS);
+    this.#tell("own_input");
+  }
+
+  /** Lets go of whatever is held; nothing is clicked by it. */
+  #release() {
+    for (const [button, target] of this.#pressed) this.#letGo(target, button, this.#place);
+    for (const event of this.#keys.values()) this.#keyUp(event);
+    this.#pressed.clear();
+    this.#keys.clear();
+  }
+
+  /** @param {HeldReason} reason */
+  #tell(reason) {
+    const now = this.#now();
+    if (now - (this.#told.get(reason) ?? -Infinity) < TELL_MS) return;
+    this.#told.set(reason, now);
+    this.#onHeld(reason);
   }
 
   /** @param {InputEvent} event */
   #apply(event) {
+    // What is let go of is always let go of: it was released when the person came, or it still is pressed.
+    if (this.#own.holds && event.t !== "up" && event.t !== "keyup") return this.#tell("own_input");
     const x = ((event.x ?? 0) / WIRE_EDGE) * innerWidth;
     const y = ((event.y ?? 0) / WIRE_EDGE) * innerHeight;
     switch (event.t) {
@@ -71,7 +132,8 @@ export class Hands {
       case "keydown":
         return this.#key(event);
       case "keyup":
-        return void this.#say(this.#focused, KeyboardEvent, "keyup", { key: event.key, code: event.code, ...modifiers(event) });
+        if (this.#keys.delete(event.code || event.key || "")) this.#keyUp(event);
+        return;
       case "text":
         return this.#type(event.text ?? "");
     }
@@ -81,14 +143,13 @@ export class Hands {
 
   /** What is there, if it may be touched. @param {number} x @param {number} y @returns {any} */
   #at(x, y) {
-    /** @type {any} */
-    let found = document.elementFromPoint(x, y);
-    for (let inner = found?.shadowRoot?.elementFromPoint(x, y); inner && inner !== found; inner = found.shadowRoot?.elementFromPoint(x, y)) found = inner;
+    const found = elementAt(x, y);
     return found && mayTouch(found) ? found : null;
   }
 
   /** @param {number} x @param {number} y @param {InputEvent} event */
   #move(x, y, event) {
+    this.#place = { clientX: x, clientY: y };
     this.#pointer.hidden = false;
     this.#pointer.style.transform = `translate(${x}px, ${y}px)`;
     const target = this.#at(x, y);
@@ -105,8 +166,12 @@ export class Hands {
 
   /** @param {number} x @param {number} y @param {InputEvent} event */
   #down(x, y, event) {
-    const target = (this.#pressed = this.#at(x, y));
-    const where = { clientX: x, clientY: y, button: event.button ?? 0, buttons: 1, detail: 1, ...modifiers(event) };
+    const target = this.#at(x, y);
+    const button = event.button ?? 0;
+    this.#pressed.set(button, target);
+    const reason = whyNotPressed(elementAt(x, y));
+    if (reason) this.#tell(reason);
+    const where = { clientX: x, clientY: y, button, buttons: 1, detail: 1, ...modifiers(event) };
     this.#say(target, PointerEvent, "pointerdown", where);
     if (!this.#say(target, MouseEvent, "mousedown", where)) return;
     const focusable = target?.closest(FOCUSABLE) ?? target?.closest("label")?.control;
@@ -120,19 +185,28 @@ export class Hands {
 
   /** @param {number} x @param {number} y @param {InputEvent} event */
   #up(x, y, event) {
-    const target = this.#at(x, y);
     const button = event.button ?? 0;
-    const where = { clientX: x, clientY: y, button, detail: 1, ...modifiers(event) };
-    this.#say(target, PointerEvent, "pointerup", where);
-    this.#say(target, MouseEvent, "mouseup", where);
-    const pressed = this.#pressed;
-    this.#pressed = null;
+    // It was let go of already, or held back: a second time would end what the person presses.
+    if (!this.#pressed.has(button)) return;
+    const pressed = this.#pressed.get(button);
+    this.#pressed.delete(button);
+    const target = this.#at(x, y);
+    const where = { clientX: x, clientY: y, ...modifiers(event) };
+    this.#letGo(target, button, where);
     if (!target || !pressed || !(target === pressed || target.contains(pressed) || pressed.contains(target))) return;
     const hit = target.contains(pressed) ? target : pressed;
     // A click on what names a secret field would focus it; a file cannot be chosen for the visitor.
-    const field = hit.closest("label")?.control ?? hit;
-    if (button === 2) this.#say(hit, MouseEvent, "contextmenu", where);
-    else if (button === 0 && !(field.localName === "input" && (field.type === "file" || isSecret(field)))) this.#say(hit, PointerEvent, "click", where);
+    const field = fieldOf(hit);
+    const facts = { ...where, button, detail: 1 };
+    if (button === 2) this.#say(hit, MouseEvent, "contextmenu", facts);
+    else if (button === 0 && !(field.localName === "input" && (field.type === "file" || isSecret(field)))) this.#say(hit, PointerEvent, "click", facts);
+  }
+
+  /** @param {any} target @param {number} button @param {object} where */
+  #letGo(target, button, where) {
+    const facts = { ...where, button, detail: 1 };
+    this.#say(target, PointerEvent, "pointerup", facts);
+    this.#say(target, MouseEvent, "mouseup", facts);
   }
 
   /** @param {number} x @param {number} y @param {InputEvent} event */
@@ -163,6 +237,8 @@ export class Hands {
   #key(event) {
     const { key = "", code = "", modifiers: held = 0 } = event;
     const target = this.#focused;
+    this.#keys.set(code || key, event);
+    if (!target) this.#tellOfFocus();
     if (!target || !this.#say(target, KeyboardEvent, "keydown", { key, code, ...modifiers(event) })) return;
     if (held & (CONTROL | META | ALT)) return; // shortcuts are the page's own business
     if ([...key].length === 1) return this.#type(key);
@@ -177,9 +253,22 @@ export class Hands {
     if (isTyped(target) && /^(Arrow(Left|Right)|Home|End)$/.test(key)) this.#caret(target, key);
   }
 
+  /** @param {InputEvent} event */
+  #keyUp({ key, code, ...event }) {
+    this.#say(this.#focused, KeyboardEvent, "keyup", { key, code, ...modifiers(/** @type {InputEvent} */ (event)) });
+  }
+
+  /** The person left the focus where an agent does not type. */
+  #tellOfFocus() {
+    const { activeElement } = document;
+    if (activeElement?.localName === "iframe") this.#tell("frame");
+    else if (activeElement && activeElement !== document.body) this.#tell("hidden");
+  }
+
   /** @param {string} text */
   #type(text) {
     const target = this.#focused;
+    if (!target) this.#tellOfFocus();
     if (!target || !text) return;
     if (target.isContentEditable) return void document.execCommand("insertText", false, text);
     if (!isTyped(target) || target.readOnly || target.disabled) return;
@@ -247,6 +336,31 @@ export class Hands {
     const pointer = Kind === PointerEvent ? { pointerId: 1, pointerType: "mouse", isPrimary: true } : {};
     return target.dispatchEvent(new Kind(type, { bubbles: true, cancelable: true, composed: true, view: window, ...pointer, ...facts }));
   }
+}
+
+/** What is there, inside shadow roots too. @param {number} x @param {number} y @returns {any} */
+function elementAt(x, y) {
+  /** @type {any} */
+  let found = document.elementFromPoint(x, y);
+  for (let inner = found?.shadowRoot?.elementFromPoint(x, y); inner && inner !== found; inner = found.shadowRoot?.elementFromPoint(x, y)) found = inner;
+  return found;
+}
+
+/** The field that is meant, by its label too. @param {any} target */
+const fieldOf = (target) => target.closest?.("label")?.control ?? target;
+
+/**
+ * Why pressing it does not do what it would do for a person.
+ * @param {any} target @returns {HeldReason | null}
+ */
+export function whyNotPressed(target) {
+  if (!target) return null;
+  const field = fieldOf(target);
+  if (!mayTouch(target) || (field.localName === "input" && isSecret(field))) return "hidden";
+  if (field.localName === "input" && field.type === "file") return "file";
+  const list = target.closest?.("select") ?? field;
+  if (list.localName === "select" && !list.multiple && !(list.size > 1)) return "list";
+  return field.localName === "iframe" || field.localName === "object" || field.localName === "embed" ? "frame" : null;
 }
 
 /** Not what is hidden from the agent, nor what asks the visitor. @param {any} target */

@@ -1,7 +1,7 @@
 // What a viewer tells of itself and its session. Types only: nothing is decided here.
 
 /** @import { CameraSeat } from "../lib/camera-seat.js" */
-/** @import { Attached, Control, Participant } from "../lib/wire.js" */
+/** @import { Attached, Control, HeldReason, Participant } from "../lib/wire.js" */
 /** @import { RequestError } from "../lib/socket.js" */
 
 /**
@@ -30,6 +30,7 @@
  * @property {Control} control
  * @property {CameraSeat} camera an agent's camera is shown, or no longer
  * @property {{ kind: string | undefined }} shows what the picture is of: `cobrowse` the page itself, `screen` pixels
+ * @property {{ reason: HeldReason }} inputHeld the publisher does not apply an agent's input
  * @property {{ steps: string[] }} steps what the guest has to do on its device (../lib/steps.js)
  * @property {{ text: string, participantId: string, participant?: Participant }} chat
  * @property {{ width: number, height: number }} size of the picture changed

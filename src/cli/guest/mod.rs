@@ -13,6 +13,7 @@ mod line;
 mod mac;
 #[cfg(any(target_os = "macos", test))]
 mod mac_input;
+mod own_input;
 mod pace;
 pub mod platform;
 mod session;

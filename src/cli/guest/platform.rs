@@ -79,6 +79,14 @@ pub trait Hands: Send {
     /// # Errors
     /// As [`Self::apply`].
     fn release(&mut self) -> Result<(), PlatformError>;
+
+    /// Where the pointer is, in pixels, whoever moved it; none where that is not to be had.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    fn pointer(&mut self) -> Result<Option<(i16, i16)>, PlatformError> {
+        Ok(None)
+    }
 }
 
 /// A computer.

@@ -18,12 +18,14 @@ use super::camera::{Camera, Order};
 use super::desk::{Desk, is_yes};
 use super::door;
 use super::line::Socket;
-use super::platform::{Hands, Platform};
+use super::own_input::{OwnInput, Use};
+use super::platform::{Hands, Platform, PlatformError};
 use super::words;
 use super::{Choices, Over};
 use crate::clock::Clock;
 use crate::limits;
 use crate::wire::close::CloseCode;
+use crate::wire::held::HeldReason;
 use crate::wire::permission::{Fact, Facts, Permission, Step};
 use crate::wire::session::Input;
 
@@ -78,6 +80,8 @@ pub(super) struct Seat<'a> {
     pub(super) clock: Clock,
     camera: Option<Camera>,
     hands: Option<Box<dyn Hands>>,
+    /// Of the person who sits at this computer.
+    own: OwnInput,
     facts: Option<Facts>,
     control: Control,
     /// Whose question waits for an answer, and whose yes waits for the system's.
@@ -122,6 +126,7 @@ impl<'a> Seat<'a> {
             clock: Clock::start(),
             camera: None,
             hands: None,
+            own: OwnInput::default(),
             facts,
             control: Control::default(),
             asks: None,
@@ -168,6 +173,7 @@ impl<'a> Seat<'a> {
                 },
                 typed = self.desk.line(), if is_seated => self.types(&line, &typed),
                 _ = look.tick(), if is_seated => {
+                    self.notices(&line);
                     if let Some(gone) = self.looks(&line) {
                         break gone;
                     }
@@ -322,6 +328,7 @@ impl<'a> Seat<'a> {
             self.desk.say("Nobody controls your computer any more.");
         }
         if self.control.is_granted() {
+            self.own = OwnInput::default();
             self.desk.say(format!("{who} controls your computer. Type revoke to take that back."));
         } else if self.control.state == "requested" {
             self.asked(line);
@@ -366,12 +373,34 @@ impl<'a> Seat<'a> {
         if self.paused || !self.control.is_granted() || input.epoch != self.control.epoch {
             return;
         }
-        let Some(hands) = &mut self.hands else { return };
-        if let Err(error) = input.events.iter().try_for_each(|event| hands.apply(event)) {
-            self.desk.say(format!("This computer can be controlled no longer: {error}"));
-            self.hands = None;
-            line.say(&json!({"type": "revokeControl"}));
+        self.notices(line);
+        let now = self.clock.tick();
+        if let Some(hands) = &mut self.hands
+            && let Err(error) = self.own.play(now, hands.as_mut(), input.events)
+        {
+            self.fails(line, &error);
         }
+    }
+
+    fn fails(&mut self, line: &Line, error: &PlatformError) {
+        self.desk.say(format!("This computer can be controlled no longer: {error}"));
+        self.hands = None;
+        line.say(&json!({"type": "revokeControl"}));
+    }
+
+    /// Looks whether the person moved the pointer: for a while nothing of the agent is played then.
+    fn notices(&mut self, line: &Line) {
+        let is_granted = self.control.is_granted();
+        let Some(hands) = self.hands.as_mut().filter(|_| is_granted) else { return };
+        match self.own.look(self.clock.tick(), hands.as_mut()) {
+            Ok(Use::None) => return,
+            Ok(Use::Goes) => {}
+            Ok(Use::Begins) => {
+                self.desk.say("You moved the pointer: the agent waits until you have stopped.")
+            }
+            Err(error) => return self.fails(line, &error),
+        }
+        line.say(&json!({"type": "inputHeld", "reason": HeldReason::OwnInput}));
     }
 
     /// Whatever an agent held is let go of, or it would stay pressed for ever.
@@ -439,7 +468,7 @@ async fn next(source: &mut SplitStream<Socket>) -> Heard {
     }
 }
 
-async fn failure(camera: &mut Option<Camera>) -> super::platform::PlatformError {
+async fn failure(camera: &mut Option<Camera>) -> PlatformError {
     match camera {
         Some(camera) => camera.failed().await,
         None => std::future::pending().await,

@@ -347,6 +347,11 @@ impl Hands for Fingers {
         }
         self.connection.flush().map_err(gone)
     }
+
+    fn pointer(&mut self) -> Result<Option<(i16, i16)>, PlatformError> {
+        let at = self.connection.query_pointer(self.root).map_err(gone)?.reply().map_err(gone)?;
+        Ok(Some((at.root_x, at.root_y)))
+    }
 }
 
 impl Drop for Fingers {

@@ -15,6 +15,7 @@ use crate::model::request::Question;
 use crate::model::ticket::Secret;
 use crate::wire::agent::RequestState;
 use crate::wire::close::Close;
+use crate::wire::held::InputHeld;
 use crate::wire::permission::{PermissionFact, Step};
 use crate::wire::session::{Codec, Input as InputEvents, ParticipantView, Point, Role, Side, ToParticipant};
 use crate::wire::visitor::{OfferOutcome, SessionKind};
@@ -179,6 +180,8 @@ pub enum Say {
     ReleaseControl,
     /// Input for the publisher.
     Input(InputEvents),
+    /// Does not apply it.
+    InputHeld(InputHeld),
     /// The publisher's device allows something, or does not.
     Permission(PermissionFact),
     /// Points at something.
@@ -302,6 +305,7 @@ impl Output {
             self,
             Self::Tell {
                 message: ToParticipant::Input(_)
+                    | ToParticipant::InputHeld(_)
                     | ToParticipant::Point { .. }
                     | ToParticipant::Camera { .. }
                     | ToParticipant::Chat { .. },

@@ -17,6 +17,7 @@ mod departing;
 mod device;
 mod ending;
 mod error;
+mod held;
 mod inout;
 mod pointing;
 mod room;

@@ -346,6 +346,10 @@ impl Session {
                 self.tell_control(out);
             }
             Say::Input(input) => self.input(id, input, out)?,
+            Say::InputHeld(held) => {
+                publishes("only the publisher says what input it holds back")?;
+                self.input_held(held, out);
+            }
             Say::Permission(fact) => {
                 publishes("only the publisher tells what its device allows")?;
                 self.permits(fact, out);

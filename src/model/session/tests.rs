@@ -8,6 +8,7 @@ mod awaiting;
 mod camera;
 mod departing;
 mod device;
+mod held;
 mod laws;
 mod noted;
 mod plan;
@@ -439,6 +440,7 @@ impl Stage {
                 format!("control {:?} {who} {}", view.state, view.epoch)
             }
             ToParticipant::Input(input) => format!("input {}", input.epoch),
+            ToParticipant::InputHeld(held) => format!("held {:?}", held.reason),
             ToParticipant::Paused { paused } => format!("paused {paused}"),
             ToParticipant::Point { participant_id, x, y } => {
                 format!("{} points at {x} {y}", self.people[participant_id])

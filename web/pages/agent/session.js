@@ -10,7 +10,7 @@ import { Chat } from "./chat.js";
 import { fill, h, set, write } from "./dom.js";
 import { icon } from "./icons.js";
 import { Inviting } from "./inviting.js";
-import { endReason, initials } from "./words.js";
+import { CONTROL_LIMITS, endReason, HELD, initials, USES_COMPUTER } from "./words.js";
 
 /** @import { Participant, Ready } from "../../lib/wire.js" */
 /** @import { ViewerStateChange } from "../../view/events.js" */
@@ -18,6 +18,8 @@ import { endReason, initials } from "./words.js";
 /** How often the figures are read: faster than a person compares them. */
 const STATS_MS = 500;
 const ZOOM_STEP = 1.25;
+/** How long it is said why input is held back: the visitor's own is told anew each half second, and ends a second after the last. */
+const HELD_MS = 1_500;
 
 /**
  * What the state pill and the veil over the picture say.
@@ -83,6 +85,15 @@ export class SessionPanel {
     },
     "View only",
   );
+  #limits = h(
+    "span",
+    { class: "chip", title: CONTROL_LIMITS.whole, "aria-label": CONTROL_LIMITS.whole, role: "note", "data-test": "control-limits", hidden: true },
+    CONTROL_LIMITS.short,
+  );
+  /** Why the guest's side holds back what this agent does. */
+  #held = h("span", { class: "chip warn", role: "status", "data-test": "input-held", hidden: true });
+  /** @type {any} */
+  #heldTimer = null;
   /** What the guest is at, before there is a picture or control. */
   #step = h("span", { class: "chip", role: "status", "data-test": "guest-step", hidden: true });
   #screen = h(
@@ -166,6 +177,7 @@ export class SessionPanel {
     this.#input.enabled = this.#pointing.enabled = false;
     this.#viewer.close();
     clearInterval(this.#statsTimer);
+    clearTimeout(this.#heldTimer);
   }
 
   #toolbar() {
@@ -203,6 +215,7 @@ export class SessionPanel {
       ),
       this.#noCamera,
       this.#controlButton,
+      this.#limits,
       this.#viewOnly,
       this.#inviting.toggle,
       h(
@@ -233,7 +246,7 @@ export class SessionPanel {
     return h(
       "header",
       { class: "toolbar" },
-      h("div", { class: "session-head" }, this.#pill, this.#who, this.#people, this.#screen, this.#step, this.#options.record ?? null),
+      h("div", { class: "session-head" }, this.#pill, this.#who, this.#people, this.#screen, this.#step, this.#held, this.#options.record ?? null),
       this.#live,
     );
   }
@@ -252,6 +265,7 @@ export class SessionPanel {
       write(this.#step, forAgent(steps));
       set(this.#step, "hidden", !forAgent(steps));
     });
+    viewer.on("inputHeld", ({ reason }) => this.#drawHeld(reason === "own_input" && !this.#isInBrowser ? USES_COMPUTER : HELD[reason]));
     viewer.on("chat", ({ text, participantId, participant }) => {
       if (participantId !== viewer.attached?.participantId) this.#chat.add(participant?.name ?? "Guest", text, false);
     });
@@ -369,11 +383,27 @@ export class SessionPanel {
     set(this.#controlButton, "hidden", attached?.controlAllowed === false);
     set(this.#viewOnly, "hidden", attached?.controlAllowed !== false);
     set(this.element, "data-control", controlling ? "granted" : control.state);
+    set(this.#limits, "hidden", !this.#isInBrowser || !(asked || controlling));
+    if (control.state !== "granted") this.#drawHeld();
     this.#viewer.stage.interactive = !controlling;
     this.#input.enabled = controlling;
     // Who has control moves the guest's own pointer.
     this.#pointing.enabled = this.#wantsToPoint && !controlling;
     set(this.#point, "aria-pressed", String(this.#wantsToPoint));
+  }
+
+  /** A visitor's page or screen, and no guest's computer. */
+  get #isInBrowser() {
+    const kind = this.#viewer.attached?.kind;
+    return kind === "cobrowse" || kind === "screen";
+  }
+
+  /** @param {string} [text] none: nothing is held back */
+  #drawHeld(text = "") {
+    clearTimeout(this.#heldTimer);
+    write(this.#held, text);
+    set(this.#held, "hidden", !text);
+    if (text) this.#heldTimer = setTimeout(() => this.#drawHeld(), HELD_MS);
   }
 
   #drawCamera() {

@@ -57,6 +57,25 @@ const END = {
   ended: "The session is over.",
 };
 
+/** Why the guest's side holds back what an agent in control does. @type {Record<import("../../lib/wire.js").HeldReason, string>} */
+export const HELD = {
+  own_input: "The visitor is using the page",
+  hidden: "Hidden from you: only the visitor fills this in",
+  list: "Lists do not open for you: choose with the arrow keys",
+  file: "Only the visitor can choose files",
+  frame: "A page of another site: only the visitor can use it",
+};
+
+/** Of a guest whose whole computer is shown. */
+export const USES_COMPUTER = "The guest is using the computer";
+
+/** What control in a visitor's browser cannot do, in short and in whole. */
+export const CONTROL_LIMITS = Object.freeze({
+  short: "This page only",
+  whole:
+    "Control reaches this page of the visitor’s browser, and no other window. Lists do not open (the arrow keys change them), files cannot be chosen, pages of other sites in frames are out of reach, and so is what a browser does on a person’s own click only. Passwords and whatever is hidden from you are the visitor’s.",
+});
+
 /** @param {string} reason */
 export function endReason(reason) {
   return END[reason] ?? `The session is over (${reason.replaceAll("_", " ")}).`;
