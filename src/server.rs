@@ -252,7 +252,7 @@ impl Server {
                 let (sample, node) = (config.telemetry.otlp.sample, hub.node().to_string());
                 Traces::open(&Collector { endpoint, sample, node }, Arc::clone(&meters))?
             }
-            None => Traces::default(),
+            None => Default::default(),
         };
         hub.trace_to(traces.clone());
         let ceilings = Ceilings::of(&config, files);

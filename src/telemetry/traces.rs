@@ -90,7 +90,7 @@ mod tests {
         let parent = Parent::parse(SAMPLE).unwrap();
         assert_eq!(
             (parent.trace, parent.span),
-            (0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0xf067_aa0b_a902_b7)
+            (0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0x00f0_67aa_0ba9_02b7)
         );
         assert!(parent.sampled);
         assert_eq!(parent.to_string(), SAMPLE);

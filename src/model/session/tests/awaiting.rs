@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::laws::heard_input;
 use super::*;
 use crate::wire::visitor::TermsAnswer;
 
@@ -218,7 +219,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => any::<Index>().prop_map(Step::Attach),
         2 => any::<Index>().prop_map(Step::Return),
         3 => any::<Index>().prop_map(Step::Lost),
-        3 => (any::<Index>(), 0..7u8).prop_map(|(who, what)| Step::Say(who, what)),
+        12 => (any::<Index>(), 0..12u8).prop_map(|(who, what)| Step::Say(who, what)),
         3 => select(vec![ALICE, BOB, CAROL]).prop_map(Step::Join),
         1 => select(vec![ALICE, BOB, CAROL]).prop_map(Step::AgentLost),
         1 => (0..4u8).prop_map(Step::Visitor),
@@ -232,7 +233,8 @@ proptest! {
 
     /// No frame without acceptance: whoever may publish sits in the guest's one seat, by a ticket that was handed to a
     /// call that accepted these very terms, or by a resume token that came of such a ticket. No ticket works twice,
-    /// agents never publish, and nothing is said after the end.
+    /// agents never publish, and nothing is said after the end. And no input without a live grant: it reaches the guest's
+    /// socket alone, from whom the guest granted, under the epoch of that grant.
     #[test]
     fn nobody_shows_who_did_not_accept(steps in steps()) {
         let (mut now, mut chance, mut out) = (Now::default(), Count::default(), Vec::new());
@@ -242,6 +244,7 @@ proptest! {
         let mut tokens: Vec<(Secret, bool)> = Vec::new();
         let mut seats: Vec<(ParticipantId, ConnectionId, bool)> = Vec::new();
         let mut used: Vec<Secret> = Vec::new();
+        let (mut asks, mut granted, mut epoch): (Option<ParticipantId>, Option<ParticipantId>, u64) = (None, None, 0);
         let (mut sockets, mut calls) = (100, 0);
         for step in steps {
             let over = session.is_ended();
@@ -260,6 +263,8 @@ proptest! {
                         let text = serde_json::to_string(&saved).unwrap();
                         let (saved, limits) = (serde_json::from_str(&text).unwrap(), Arc::clone(&session.limits));
                         session = Session::restore(saved, now, limits, &mut Vec::new());
+                        // Control is to be given anew.
+                        granted = None;
                     }
                     None
                 }
@@ -286,15 +291,19 @@ proptest! {
                     Some(Input::Lost { participant, connection })
                 }
                 Step::Say(at, what) if !seats.is_empty() => {
-                    let (participant, _, _) = *at.get(&seats);
-                    let what = match what {
-                        0 => Say::Leave,
-                        1 => Say::Pause,
-                        2 => Say::Resume,
-                        3 => Say::RequestControl,
-                        4 => Say::GrantControl(at.get(&seats).0),
-                        5 => Say::Input(InputEvents { epoch: 0, events: Vec::new() }),
-                        _ => Say::Chat("hello".into()),
+                    let (anybody, _, _) = *at.get(&seats);
+                    let input = |epoch| Say::Input(InputEvents { epoch, events: Vec::new() });
+                    let (participant, what) = match what {
+                        0 => (anybody, Say::Leave),
+                        1 => (anybody, Say::Pause),
+                        2 => (SEAT, Say::Resume),
+                        3 | 4 => (anybody, Say::RequestControl),
+                        5 | 6 => (SEAT, Say::GrantControl(asks.unwrap_or(anybody))),
+                        7 => (anybody, Say::GrantControl(asks.unwrap_or(SEAT))),
+                        8 => (SEAT, Say::RevokeControl),
+                        9 => (anybody, input(epoch)),
+                        10 => (granted.unwrap_or(anybody), input(epoch)),
+                        _ => (granted.unwrap_or(anybody), input(epoch.wrapping_sub(1))),
                     };
                     Some(Input::Say { participant, what })
                 }
@@ -314,6 +323,10 @@ proptest! {
                 continue;
             }
             let mut out = Vec::new();
+            let said = match &input {
+                Some(Input::Say { participant, what }) => Some((*participant, what.clone())),
+                _ => None,
+            };
             let answered = match input {
                 Some(input) => session.handle(now, input, &mut chance, &mut out),
                 None => {
@@ -322,8 +335,31 @@ proptest! {
                 }
             };
             prop_assert!(!over || out.is_empty(), "after the end: {out:?}");
+            let reached = out.iter().filter_map(heard_input).collect::<Vec<_>>();
+            match said {
+                Some((who, Say::Input(input))) => {
+                    let passes = !over && granted == Some(who) && epoch == input.epoch;
+                    prop_assert_eq!(answered.is_ok(), passes, "{:?} {:?}", input, granted);
+                    let guest = seats.iter().map(|(_, socket, _)| *socket).find(|socket| session.may_publish(*socket));
+                    let expected: Vec<Vec<ConnectionId>> = if passes { vec![vec![guest.unwrap()]] } else { vec![] };
+                    prop_assert_eq!(reached, expected);
+                }
+                said => {
+                    prop_assert_eq!(reached, Vec::<Vec<ConnectionId>>::new(), "input from nobody");
+                    match said {
+                        Some((who, Say::RequestControl)) if answered.is_ok() => asks = Some(who),
+                        Some((who, Say::GrantControl(to))) if answered.is_ok() => {
+                            prop_assert!(who == SEAT && asks == Some(to), "granted by another, or unasked");
+                            granted = Some(to);
+                        }
+                        _ => {}
+                    }
+                }
+            }
             for output in &out {
                 match output {
+                    Output::Tell { message: ToParticipant::Control(control), .. } => epoch = control.epoch,
+                    Output::Happened(Happened::ControlRevoked) => granted = None,
                     Output::GuestReady { role, ticket, participant, .. } => {
                         prop_assert!(yes, "a ticket without a yes");
                         prop_assert_eq!((*role, *participant), (Role::Publisher, SEAT));

@@ -513,7 +513,7 @@ fn lasting(saved: &Saved) -> serde_json::Value {
     saved
 }
 
-fn heard_input(output: &Output) -> Option<Vec<ConnectionId>> {
+pub(super) fn heard_input(output: &Output) -> Option<Vec<ConnectionId>> {
     match output {
         Output::Tell { to, message: ToParticipant::Input(_) } => Some(to.clone()),
         _ => None,
