@@ -98,6 +98,10 @@ export class Share {
   camera;
   /** @type {string | undefined} */
   #resumeToken;
+  /** Settles once this page is in the session, or it is over. @type {() => void} */
+  #settle = () => {};
+  /** @type {Promise<void>} */
+  #settled = new Promise((resolve) => (this.#settle = resolve));
   /** @type {Map<string, Participant>} */
   #participants = new Map();
   #me = "";
@@ -281,6 +285,7 @@ export class Share {
     this.#emit("participants", { participants: this.participants });
     if ((message.kind === "cobrowse") !== (this.#options.kind === "cobrowse")) return this.stop("failed");
     hold(message.sessionId);
+    this.#settle();
     this.#keep();
     this.#alive ??= setInterval(() => this.#keep(), ALIVE_MS);
     this.#codecs = message.codecs;
@@ -406,6 +411,8 @@ export class Share {
     const clicked = navigator.userActivation?.isActive !== false;
     /** @type {import("./terms.js").Step | null} */
     let step = returning ? "continue" : clicked ? null : "choose";
+    // Nobody is asked to go on with what may have ended meanwhile.
+    if (returning) await this.#settled;
     while (this.state !== "ended") {
       if (step && !(await this.#ask(step))) {
         this.stop(returning ? this.#ownEnd : "capture_denied");
@@ -500,6 +507,7 @@ export class Share {
   #finish(reason) {
     if (this.#ended()) return;
     this.state = "ended";
+    this.#settle();
     clearInterval(this.#alive);
     letGo(this.sessionId ?? "");
     removeEventListener("pagehide", this.#pageHides);

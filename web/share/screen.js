@@ -10,6 +10,9 @@ import { Publisher } from "./publisher.js";
 /** A page in the back is not painted: it is not waited for any longer. */
 const PAINTED_MS = 250;
 
+/** A browser that quits ends its captures first, and its pages within this time: then nobody stopped anything. */
+const QUITS_MS = 500;
+
 /**
  * @typedef {object} ScreenOptions
  * @property {(frame: Uint8Array<ArrayBuffer>) => void} send
@@ -48,7 +51,7 @@ export class Screen {
     const track = await pickScreen(this.#options.capture);
     if (this.#closed) return track.stop();
     this.#track = track;
-    track.onended = () => this.#options.onStopped();
+    track.onended = () => setTimeout(() => this.#closed || this.#options.onStopped(), QUITS_MS);
     await painted();
     if (this.#closed) return;
     this.#reader = readPictures(track, (picture) => this.publisher.picture(picture));
