@@ -93,6 +93,8 @@ pub const GUEST_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Dur
 
 /// Characters of text that an agent may type at once, and clicks of the wheel in one event.
 pub const GUEST_TEXT_CHARS: usize = 4_096;
+/// See [`GUEST_TEXT_CHARS`]. Programs have this long to read a key that was given a character, before it is played.
+pub const GUEST_KEY_LENT: Duration = Duration::from_millis(10);
 /// See [`GUEST_TEXT_CHARS`].
 pub const GUEST_WHEEL_CLICKS: i64 = 20;
 

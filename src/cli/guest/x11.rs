@@ -159,7 +159,7 @@ impl Keyboard {
     }
 
     /// A key for what has none: one that has nothing on it gets it. They take turns, since programs hear of a change
-    /// later than of a key.
+    /// later than of a key. Xlib forgets a change that it hears of while it reads the one before: there is time for that.
     fn lend(
         &mut self,
         connection: &RustConnection,
@@ -171,6 +171,7 @@ impl Keyboard {
         let Some(code) = self.spare.pop_front() else { return Ok(None) };
         self.spare.push_back(code);
         connection.change_keyboard_mapping(1, code, 1, &[symbol]).map_err(gone)?.check().map_err(gone)?;
+        std::thread::sleep(limits::GUEST_KEY_LENT);
         self.lent.insert(code, symbol);
         Ok(Some(code))
     }
