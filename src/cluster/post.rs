@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use super::NodeId;
 use crate::ids::{AgentId, GroupId, SessionId, VisitorKey};
 use crate::limits;
+use crate::model::session::Shown;
 use crate::wire::agent::Record;
 use crate::wire::frame::Source;
 use crate::wire::session::{Role, Side};
@@ -136,6 +137,8 @@ pub enum Letter {
         side: Side,
         /// The streams that the home has seen.
         streams: Vec<u32>,
+        /// What is shown in the session; none of an older node.
+        shown: Option<Shown>,
     },
     /// Home to edge: say this.
     Tell {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::Hub;
 use super::registry::Connection;
@@ -16,7 +17,7 @@ use crate::cluster::post::Door;
 use crate::ids::{ConnectionId, ParticipantId, SessionId};
 use crate::limits;
 use crate::model::relay::Frame;
-use crate::model::session::{Answer, Input, Say, SessionError};
+use crate::model::session::{Answer, Input, Say, SessionError, Shown};
 use crate::model::ticket::Token;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
@@ -38,8 +39,9 @@ pub struct Participant {
 enum Room {
     /// On this node.
     Here(Arc<LiveSession>, ParticipantId),
-    /// On another: what leads there, its frames, and those of an agent's camera.
-    There(Far, Place, Place),
+    /// On another: what leads there, its frames, those of an agent's camera, and what is shown, by what its own publisher
+    /// said here.
+    There(Far, Place, Place, Mutex<Option<Shown>>),
 }
 
 impl Hub {
@@ -150,7 +152,7 @@ impl Hub {
         let seat = self.watching(connection, role, relays);
         place.let_in(role, &confirmed.streams);
         camera.let_in(role, &[]);
-        let room = Room::There(far, place, camera);
+        let room = Room::There(far, place, camera, Mutex::new(confirmed.shown));
         Ok((Participant { hub: Arc::clone(self), room, role, side, connection: connection.id }, Some(seat)))
     }
 }
@@ -179,8 +181,8 @@ impl Participant {
     pub fn relay_of(&self, source: Source) -> &Arc<Relay> {
         match (&self.room, source) {
             (Room::Here(session, _), source) => session.relay_of(source),
-            (Room::There(_, screen, _), Source::Screen) => &screen.replica().relay,
-            (Room::There(_, _, camera), Source::Camera) => &camera.replica().relay,
+            (Room::There(_, screen, ..), Source::Screen) => &screen.replica().relay,
+            (Room::There(_, _, camera, _), Source::Camera) => &camera.replica().relay,
         }
     }
 
@@ -195,14 +197,14 @@ impl Participant {
     fn session(&self) -> SessionId {
         match &self.room {
             Room::Here(session, _) => session.id,
-            Room::There(_, screen, _) => screen.replica().session,
+            Room::There(_, screen, ..) => screen.replica().session,
         }
     }
 
     fn want_key_frame(&self, stream: u32) {
         match &self.room {
             Room::Here(session, _) => self.hub.want_key_frame(session, stream),
-            Room::There(_, screen, camera) => {
+            Room::There(_, screen, camera, _) => {
                 let place = if Source::of(stream) == Source::Camera { camera } else { screen };
                 self.hub.replica_wants_key(place.replica(), stream);
             }
@@ -218,7 +220,7 @@ impl Participant {
                 }
                 self.hub.viewers_here_changed(session, Source::Camera);
             }
-            Room::There(_, screen, camera) => {
+            Room::There(_, screen, camera, _) => {
                 self.hub.replica_figures(screen.replica());
                 self.hub.replica_figures(camera.replica());
             }
@@ -261,15 +263,21 @@ impl Participant {
         }
     }
 
-    /// Who agreed to share a page shares nothing else, and nobody shares a page unasked. Where the session lives on
-    /// another node, viewers hold to it alone.
+    /// What is shown in the session; none where it lives on a node that does not tell.
+    pub fn shown(&self) -> Option<Shown> {
+        match &self.room {
+            Room::Here(session, _) => Some(Shown { kind: session.kind, now: session.shows() }),
+            Room::There(.., shown) => *shown.lock(),
+        }
+    }
+
+    /// Who agreed to share a page shares nothing else, and nobody shares a page unasked.
     fn only_what_was_agreed(&self, frame: FrameType) -> Result<(), Close> {
-        let Room::Here(session, _) = &self.room else { return Ok(()) };
-        let kind = session.shows();
-        if (frame == FrameType::Dom) == (kind == SessionKind::Cobrowse) {
+        let Some(Shown { now, .. }) = self.shown() else { return Ok(()) };
+        if (frame == FrameType::Dom) == (now == SessionKind::Cobrowse) {
             return Ok(());
         }
-        let kind = kind.as_str();
+        let kind = now.as_str();
         Err(Close::told(CloseCode::BadMessage, format!("no such frames where {kind} is shown")))
     }
 
@@ -293,8 +301,12 @@ impl Participant {
     /// Passes a message on if the session lives on another node, which answers it; false where it is to be taken
     /// here, as everything about frames is.
     pub fn passes_on(&self, message: &FromParticipant, text: &str) -> bool {
-        let Room::There(far, place, _) = &self.room else { return false };
+        let Room::There(far, place, _, shown) = &self.room else { return false };
         let about_frames = matches!(message, FromParticipant::KeyFrameRequest(_) | FromParticipant::Ack(_));
+        if let (FromParticipant::Shows(shows), Some(shown)) = (message, &mut *shown.lock()) {
+            // What may not be is refused by its home.
+            let _may = shown.becomes(shows.kind);
+        }
         if !about_frames {
             // What it leads to may be the end: whoever writes down what was relayed is to know it first.
             self.hub.replica_relayed(place.replica());
@@ -408,7 +420,7 @@ impl Drop for Participant {
     fn drop(&mut self) {
         let (session, participant) = match &self.room {
             Room::Here(session, participant) => (session, *participant),
-            Room::There(_, screen, _) => return self.hub.replica_relayed(screen.replica()),
+            Room::There(_, screen, ..) => return self.hub.replica_relayed(screen.replica()),
         };
         self.hub.stage_leaves(session, self.connection, self.role);
         let lost = Input::Lost { participant, connection: self.connection };

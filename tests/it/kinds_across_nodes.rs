@@ -343,6 +343,33 @@ async fn a_page_becomes_a_screen_and_a_page_again_for_agents_of_all_nodes() {
     all_see(&mut publisher, &mut screen, &mut [&mut viewer]).await;
 }
 
+#[tokio::test]
+async fn what_was_not_agreed_to_is_refused_on_every_node() {
+    let redis = Redis::start().await;
+    let (one, other) = (Site::with_cobrowse_over(&redis).await, Site::with_cobrowse_over(&redis).await);
+    for (kind, wrong) in [("cobrowse", Picture::new()), ("screen", Picture::of_page())] {
+        let Met { publisher, mut viewer, visitor, agent, .. } =
+            meet([&one, &other], json!({"kind": kind})).await;
+        let (id, mut wrong) = (publisher.id(), wrong);
+        let mut publisher = comes_back(publisher, &other, &mut [&mut viewer]).await;
+        publisher.send_frame(wrong.key(100)).await;
+        publisher.expect_close(4400).await;
+        viewer.expect_change("reconnecting", &id).await;
+        viewer.expect_nothing().await;
+        if kind == "cobrowse" {
+            let mut publisher = other.resume("back", &publisher.token()).await;
+            viewer.expect_change("back", &id).await;
+            // Said in one breath with the first frame of it.
+            publisher.send(json!({"type": "shows", "kind": "screen"})).await;
+            all_see(&mut publisher, &mut wrong, &mut [&mut viewer]).await;
+            publisher.send_frame(Picture::of_page().key(100)).await;
+            publisher.expect_close(4400).await;
+        }
+        viewer.ask(json!({"type": "end"}), "ok").await;
+        drop((visitor, agent));
+    }
+}
+
 /// The agent points until the guest is shown where: what comes too soon after the last place is left out.
 async fn points(viewer: &mut ParticipantClient, publisher: &mut ParticipantClient, y: u16) {
     let mut pace = tokio::time::interval(limits::POINT_SPACING);

@@ -2,14 +2,17 @@
 
 use bytes::Bytes;
 use prost::Message as _;
+use serde::Deserialize as _;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use super::{Door, JoinFacts, Letter, StageFacts, ViewerFacts, WireId};
 use crate::cluster::NodeId;
 use crate::ids::{AgentId, GroupId, SessionId, VisitorId, VisitorKey};
+use crate::model::session::Shown;
 use crate::pb::wire as pb;
 use crate::wire::frame::Source;
 use crate::wire::session::{Role, Side};
-use crate::wire::visitor::Visibility;
+use crate::wire::visitor::{SessionKind, Visibility};
 
 /// Letters of one node, numbered.
 #[derive(Debug, PartialEq)]
@@ -43,6 +46,10 @@ fn session(bytes: &[u8]) -> Option<SessionId> {
     Some(SessionId::from_bytes(bytes.try_into().ok()?))
 }
 
+fn kind(name: &str) -> Option<SessionKind> {
+    SessionKind::deserialize(StrDeserializer::<ValueError>::new(name)).ok()
+}
+
 fn read(what: pb::letter::What) -> Option<Letter> {
     use pb::letter::What;
     Some(match what {
@@ -64,6 +71,7 @@ fn read(what: pb::letter::What) -> Option<Letter> {
             role: if attached.publisher { Role::Publisher } else { Role::Viewer },
             side: if attached.agent { Side::Agent } else { Side::Guest },
             streams: attached.streams,
+            shown: kind(&attached.kind).zip(kind(&attached.shows)).map(|(kind, now)| Shown { kind, now }),
         },
         What::Tell(tell) => {
             Letter::Tell { wire: WireId(tell.wire), text: Bytes::from(tell.text), ask: tell.ask }
@@ -144,12 +152,18 @@ fn write(letter: &Letter) -> pb::letter::What {
             What::Said(pb::Said { wire: wire.0, text: text.clone(), ask: *ask, join })
         }
         Letter::Closed(wire) => What::Closed(wire.0),
-        Letter::Attached { wire, role, side, streams } => What::Attached(pb::Attached {
-            wire: wire.0,
-            publisher: *role == Role::Publisher,
-            agent: *side == Side::Agent,
-            streams: streams.clone(),
-        }),
+        Letter::Attached { wire, role, side, streams, shown } => {
+            let name =
+                |kind: fn(&Shown) -> SessionKind| shown.as_ref().map(kind).map_or("", SessionKind::as_str);
+            What::Attached(pb::Attached {
+                wire: wire.0,
+                publisher: *role == Role::Publisher,
+                agent: *side == Side::Agent,
+                streams: streams.clone(),
+                kind: name(|shown| shown.kind).to_owned(),
+                shows: name(|shown| shown.now).to_owned(),
+            })
+        }
         Letter::Tell { wire, text, ask } => {
             What::Tell(pb::Tell { wire: wire.0, text: text.to_vec(), ask: *ask })
         }
@@ -246,6 +260,7 @@ mod tests {
         let whom = Some(VisitorId::new("C-1").unwrap());
         let join = JoinFacts { visitor: whom, record: Some(record), logged: true, follows: true };
         let (text, reason) = ("{}".to_owned(), "later".to_owned());
+        let shown = Some(Shown { kind: SessionKind::Cobrowse, now: SessionKind::Screen });
         vec![
             Letter::Open(wire, visitor),
             Letter::Open(wire, agent),
@@ -253,7 +268,8 @@ mod tests {
             Letter::Said { wire, text: text.clone(), ask: 3, join: Some(Box::new(join)) },
             Letter::Said { wire, text, ask: 0, join: None },
             Letter::Closed(wire),
-            Letter::Attached { wire, role: Role::Publisher, side: Side::Agent, streams: vec![0, 1] },
+            Letter::Attached { wire, role: Role::Publisher, side: Side::Agent, streams: vec![0, 1], shown },
+            Letter::Attached { wire, role: Role::Viewer, side: Side::Guest, streams: vec![], shown: None },
             Letter::Tell { wire, text: Bytes::from_static(b"{}"), ask: 4 },
             Letter::End { wire, code: 4000, reason },
             Letter::Stage(

@@ -18,6 +18,7 @@ use crate::hub::registry::Connection;
 use crate::hub::timers::Due;
 use crate::ids::{RequestId, SessionId, VisitorId};
 use crate::limits;
+use crate::model::session::Shown;
 use crate::wire::agent::{RequestState, ToAgent};
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
@@ -54,6 +55,8 @@ pub(in crate::hub) struct Confirmed {
     pub(in crate::hub) side: Side,
     /// The streams that the home has seen.
     pub(in crate::hub) streams: Vec<u32>,
+    /// What is shown, where the home tells.
+    pub(in crate::hub) shown: Option<Shown>,
 }
 
 /// What an agent has asked of another node.

@@ -146,7 +146,8 @@ impl Line {
         };
         let (role, side) = (participant.role(), participant.side());
         let streams = participant.relay_of(Source::Screen).streams();
-        self.hub.write_to(self.node, Letter::Attached { wire: self.wire, role, side, streams });
+        let shown = participant.shown();
+        self.hub.write_to(self.node, Letter::Attached { wire: self.wire, role, side, streams, shown });
         while let Some(said) = self.next().await {
             match self.read::<FromParticipant>(&said.text) {
                 Ok((id, message)) => participant.hear(&self.connection, message, id, None),

@@ -99,8 +99,8 @@ impl Hub {
                 self.wire_says((from, wire), home::Said { text, ask, join });
             }
             Letter::Closed(wire) => drop(self.wires.lines.remove(&(from, wire))),
-            Letter::Attached { wire, role, side, streams } => {
-                self.wire_attached(from, wire, edge::Confirmed { role, side, streams });
+            Letter::Attached { wire, role, side, streams, shown } => {
+                self.wire_attached(from, wire, edge::Confirmed { role, side, streams, shown });
             }
             Letter::Tell { wire, text, ask } => self.wire_tells(from, wire, text, ask),
             Letter::End { wire, code, reason } => self.wire_ends(from, wire, code, reason),

@@ -38,6 +38,7 @@ pub use error::SessionError;
 pub use inout::{Accepted, Answer, Asker, Happened, Input, Output, Person, Say, Setup, Showing, View};
 pub use saved::Saved;
 pub use showing::HostTicket;
+pub use shows::Shown;
 
 use self::awaiting::Door;
 use self::device::Guided;

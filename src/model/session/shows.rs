@@ -8,9 +8,18 @@ use crate::model::control::Control;
 use crate::wire::session::ToParticipant;
 use crate::wire::visitor::SessionKind;
 
-impl Session {
-    /// Frames are of this kind from now on. Control ends: what was pointed at is not there any more.
-    pub(super) fn show_as(&mut self, shows: SessionKind, out: &mut Vec<Output>) -> Result<(), SessionError> {
+/// What a session is, and what its publisher's frames are now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// What was agreed to.
+    pub kind: SessionKind,
+    /// What is shown.
+    pub now: SessionKind,
+}
+
+impl Shown {
+    /// The publisher says that its frames are of this kind from now on; whether they were not before.
+    pub fn becomes(&mut self, shows: SessionKind) -> Result<bool, SessionError> {
         if self.kind != SessionKind::Cobrowse {
             let kind = self.kind.as_str();
             return Err(SessionError::WrongState(format!("a session of kind {kind} stays what it is")));
@@ -18,10 +27,18 @@ impl Session {
         if !matches!(shows, SessionKind::Cobrowse | SessionKind::Screen) {
             return Err(SessionError::Forbidden("a visitor shows its page or a screen"));
         }
-        if self.shows == shows {
+        Ok(std::mem::replace(&mut self.now, shows) != shows)
+    }
+}
+
+impl Session {
+    /// Frames are of this kind from now on. Control ends: what was pointed at is not there any more.
+    pub(super) fn show_as(&mut self, shows: SessionKind, out: &mut Vec<Output>) -> Result<(), SessionError> {
+        let mut shown = Shown { kind: self.kind, now: self.shows };
+        if !shown.becomes(shows)? {
             return Ok(());
         }
-        self.shows = shows;
+        self.shows = shown.now;
         self.end_control(Control::suspend, out);
         let to = self.connections(|_| true);
         out.push(Output::Tell { to, message: ToParticipant::Shows { kind: shows } });
