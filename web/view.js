@@ -268,7 +268,8 @@ export class Viewer extends Emitter {
       case "shows":
         return this.#change(body.kind);
       case "lagging":
-        this.#lagging = true;
+      case "caughtUp":
+        this.#lagging = message.type === "lagging";
         return this.#show();
       case "steps":
       case "inputHeld":

@@ -119,6 +119,7 @@ export class CameraSeat {
         if (message.stream === Stream.CAMERA) this.#camera?.publisher.feedback(/** @type {any} */ (message));
         return message.stream === Stream.CAMERA;
       case "lagging":
+      case "caughtUp":
         return message.stream === Stream.CAMERA;
       case "participant":
         this.#names.set(message.participant.participantId, message.participant.name);
