@@ -69,6 +69,12 @@ scene("a browser tab: Join opens one that shows the session, and the console tel
   await press(alice, "open");
   assert.equal(alice.page.context().pages().length, 2);
 
+  // Loaded again, it goes on in its seat.
+  const seen = await visitor.noticesPeople();
+  await tab.reload();
+  await live(tab);
+  assert.deepEqual(await seen(), ["Alice reconnecting", "Alice back"]);
+
   // Closed, it is opened anew; or the session comes to the console, and the tab goes.
   await tab.close();
   const again = alice.page.context().waitForEvent("page");
