@@ -14,6 +14,20 @@ import { Marks } from "./share/marks.js";
 import { PagePublisher } from "./share/page.js";
 import { Screen } from "./share/screen.js";
 import { openDialog } from "./terms.js";
+// What those need in turn, so that the browser asks for all at once: a page that goes on with a session shows nothing before.
+import "./lib/adapt.js";
+import "./lib/css.js";
+import "./lib/frame.js";
+import "./lib/pack.js";
+import "./lib/shadow.js";
+import "./share/assets.js";
+import "./share/canvases.js";
+import "./share/capture.js";
+import "./share/cover.js";
+import "./share/encode.js";
+import "./share/mask.js";
+import "./share/own-input.js";
+import "./share/publisher.js";
 
 export { takeKept } from "./lib/kept.js";
 
