@@ -125,6 +125,7 @@ export class Console {
       h(
         "main",
         { class: "panes" },
+        h("h1", { class: "visually-hidden" }, "Agent console"),
         this.#table.element,
         h(
           "div",

@@ -403,6 +403,8 @@ export class SessionPanel {
     set(this.#limits, "hidden", !this.#isInBrowser || !(asked || controlling));
     if (control.state !== "granted") this.#drawHeld();
     this.#viewer.stage.interactive = !controlling;
+    // A picture to look at, until what is pressed in it goes to the guest.
+    set(this.#canvas, "role", controlling ? "application" : "img");
     this.#input.enabled = controlling;
     // Who has control moves the guest's own pointer.
     this.#pointing.enabled = this.#wantsToPoint && !controlling;
