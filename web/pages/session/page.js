@@ -147,6 +147,7 @@ export class SessionPage {
       // It may go on without this agent, who opened this page to be in it.
       this.#wanted = true;
       this.#panel = null;
+      panel.close();
     } else if (reason === "left") queueMicrotask(() => this.#leave(panel));
   }
 
