@@ -5,17 +5,31 @@
 // bar share/bar.js; a session of kind `cobrowse` shows the page itself, by share/page.js, and asks nothing more until the
 // visitor wants to show a screen instead. Called by porchlight.js, and by any page that holds a ticket.
 import { CameraSeat } from "./lib/camera-seat.js";
+import { ALIVE_MS, hold, letGo, RESUME_MS } from "./lib/kept.js";
 import { Socket } from "./lib/socket.js";
 import { isSystemRefusal } from "./lib/steps.js";
 import { openBar, STRINGS } from "./share/bar.js";
 import { Hands } from "./share/hands.js";
-import { ALIVE_MS, hold, letGo, RESUME_MS } from "./share/kept.js";
 import { Marks } from "./share/marks.js";
 import { PagePublisher } from "./share/page.js";
 import { Screen } from "./share/screen.js";
 import { openDialog } from "./terms.js";
+// What those need in turn, so that the browser asks for all at once: a page that goes on with a session shows nothing before.
+import "./lib/adapt.js";
+import "./lib/css.js";
+import "./lib/frame.js";
+import "./lib/pack.js";
+import "./lib/shadow.js";
+import "./share/assets.js";
+import "./share/canvases.js";
+import "./share/capture.js";
+import "./share/cover.js";
+import "./share/encode.js";
+import "./share/mask.js";
+import "./share/own-input.js";
+import "./share/publisher.js";
 
-export { takeKept } from "./share/kept.js";
+export { takeKept } from "./lib/kept.js";
 
 /** Where a left page keeps its session for the next page of the tab; porchlight.js reads it. */
 const STORAGE_KEY = "porchlight.share";

@@ -15,10 +15,14 @@ import { Emitter } from "./lib/emitter.js";
 import { Figures } from "./lib/figures.js";
 import { decodeFrame, FrameType, isAfter, Stream } from "./lib/frame.js";
 import { Gate } from "./lib/gate.js";
+import { RESUME_MS } from "./lib/kept.js";
 import { serverUrl } from "./lib/post.js";
 import { RequestError, Socket } from "./lib/socket.js";
 import { Stage } from "./lib/stage.js";
 import { MOST_QUEUED, PageView } from "./view/page.js";
+import { keepSeat } from "./view/seat.js";
+
+export { takeKept } from "./lib/kept.js";
 
 /** @import { Frame } from "./lib/frame.js" */
 /** @import { Attached, Control, InputEvent, Participant } from "./lib/wire.js" */
@@ -40,8 +44,6 @@ const SETTLE_MS = 250;
  * that is never reached (the publisher counts anew) must not hide the picture.
  */
 const CATCH_UP_MS = 3_000;
-/** How long a resume token lives after a loss (product, section 12). */
-const RESUME_MS = 60_000;
 
 /** @extends {Emitter<ViewerEvents>} */
 export class Viewer extends Emitter {
@@ -102,10 +104,13 @@ export class Viewer extends Emitter {
    * @param {HTMLCanvasElement} options.canvas its parent element is the viewport
    * @param {string} [options.ticket]
    * @param {string} [options.resumeToken] instead of a ticket: comes back into a session
+   * @param {string} [options.sessionId] with a resume token: of what
+   * @param {string} [options.keepAs] where the next page of the tab finds the seat; not kept without
+   * @param {unknown} [options.note] what the next page of the tab finds with it
    * @param {string} [options.server] base address; default: where this script came from
    * @param {Environment} [options.env] for tests
    */
-  constructor({ canvas, ticket, resumeToken = "", server, env }) {
+  constructor({ canvas, ticket, resumeToken = "", sessionId = "", keepAs, note, server, env }) {
     super();
     this.#canvas = canvas;
     this.#server = serverUrl("/", server);
@@ -128,7 +133,9 @@ export class Viewer extends Emitter {
       giveUpMs: RESUME_MS,
       env,
     });
-    this.camera = new CameraSeat({ socket: this.#socket, onEvent: (name, detail) => this.emit(name, detail) });
+    const onEvent = (/** @type {"camera" | "error"} */ name, /** @type {any} */ detail) => this.emit(name, detail);
+    this.camera = new CameraSeat({ socket: this.#socket, returns: !!resumeToken, onEvent });
+    if (keepAs) keepSeat(this, { server: new URL(this.#server).origin, sessionId, keepAs, note });
   }
 
   get state() {
@@ -268,7 +275,8 @@ export class Viewer extends Emitter {
       case "shows":
         return this.#change(body.kind);
       case "lagging":
-        this.#lagging = true;
+      case "caughtUp":
+        this.#lagging = message.type === "lagging";
         return this.#show();
       case "steps":
       case "inputHeld":

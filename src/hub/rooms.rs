@@ -353,8 +353,10 @@ impl Participant {
             }
             FromParticipant::Ack(ack) => {
                 self.only_viewers(ack.stream, "only a viewer acknowledges frames")?;
-                if let Some(seat) = seat {
-                    seat.ack(ack.stream, ack.seq, self.hub.clock.tick());
+                if let Some(seat) = seat
+                    && seat.ack(ack.stream, ack.seq, self.hub.clock.tick())
+                {
+                    self.caught_up(ack.stream);
                 }
                 return Ok(());
             }
@@ -392,7 +394,7 @@ impl Participant {
     }
 
     /// This viewer has lost frames: it is told once, and the publisher is asked for a key frame.
-    pub fn lost(&self, seat: &Watching, streams: &[u32]) {
+    pub fn lost(&self, seat: &mut Watching, streams: &[u32]) {
         for &stream in streams {
             self.lagging(seat, stream);
             self.want_key_frame(stream);
@@ -400,12 +402,21 @@ impl Participant {
     }
 
     /// This viewer is behind by more than it may be.
-    pub fn lagging(&self, seat: &Watching, stream: u32) {
-        if seat.mark_lagging(stream)
-            && let Some(connection) = self.hub.registry.get(self.connection)
-        {
+    pub fn lagging(&self, seat: &mut Watching, stream: u32) {
+        if seat.mark_lagging(stream) {
             let since = self.hub.clock.now().wall;
-            connection.outbox.push(Text::of(&ToParticipant::Lagging { since, stream }));
+            self.tell(&ToParticipant::Lagging { since, stream });
+        }
+    }
+
+    /// This viewer lagged and has all that it lacked.
+    pub fn caught_up(&self, stream: u32) {
+        self.tell(&ToParticipant::CaughtUp { stream });
+    }
+
+    fn tell(&self, message: &ToParticipant) {
+        if let Some(connection) = self.hub.registry.get(self.connection) {
+            connection.outbox.push(Text::of(message));
         }
     }
 

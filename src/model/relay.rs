@@ -207,6 +207,7 @@ pub struct Shed {
 /// Sent and not yet acknowledged.
 #[derive(Debug, Clone, Copy)]
 struct InFlight {
+    index: u64,
     sequence: u32,
     sent: Tick,
 }
@@ -229,6 +230,8 @@ pub struct Cursor {
     last_acked: Option<u32>,
     /// Since when it was sent frames and acknowledged nothing new.
     stalled_since: Option<Tick>,
+    /// It lags until all below this index is drawn.
+    behind: Option<u64>,
 }
 
 /// Lateness of acknowledgements: a viewer acknowledges every 250 ms and may be a continent away, so
@@ -238,6 +241,11 @@ const ACK_LOST: Duration = Duration::from_millis(3_000);
 
 /// Unacknowledged frames remembered; more are judged by the oldest kept.
 const IN_FLIGHT: usize = 256;
+
+/// Sequence numbers wrap; what lies less than half the circle ahead is later (RFC 1982).
+fn is_after(sequence: u32, other: u32) -> bool {
+    sequence != other && sequence.wrapping_sub(other) <= u32::MAX / 2
+}
 
 impl Cursor {
     /// A viewer that comes now: it starts at the newest key frame if that is fresh, and otherwise
@@ -254,6 +262,7 @@ impl Cursor {
             in_flight: VecDeque::new(),
             last_acked: None,
             stalled_since: None,
+            behind: None,
         }
     }
 
@@ -277,8 +286,7 @@ impl Cursor {
     pub fn ack(&mut self, sequence: u32, now: Tick) {
         let news = self.last_acked.replace(sequence) != Some(sequence);
         while let Some(oldest) = self.in_flight.front() {
-            // Sequence numbers wrap; what lies less than half the circle ahead is later (RFC 1982).
-            if sequence.wrapping_sub(oldest.sequence) > u32::MAX / 2 {
+            if is_after(oldest.sequence, sequence) {
                 break;
             }
             self.in_flight.pop_front();
@@ -286,6 +294,23 @@ impl Cursor {
         if news {
             self.stalled_since = (!self.in_flight.is_empty()).then_some(now);
         }
+    }
+
+    /// The viewer is told that it lags: until it has drawn what was sent to it, or the key frame that it needs.
+    pub fn lag(&mut self) {
+        self.behind = Some(self.next);
+    }
+
+    /// Whether the viewer lagged and lacks nothing any more. Of one that acknowledges nothing, a socket that is
+    /// `drained` tells that it has all.
+    pub fn catches_up(&mut self, drained: bool) -> bool {
+        let Some(behind) = self.behind.filter(|_| !self.needs_key) else { return false };
+        let has_drawn = self.in_flight.front().is_none_or(|oldest| oldest.index >= behind);
+        let caught_up = if self.last_acked.is_some() { has_drawn } else { drained };
+        if caught_up {
+            self.behind = None;
+        }
+        caught_up
     }
 
     /// Decides what to send next. Called again after each [`Step::Send`], when the socket has room.
@@ -314,7 +339,9 @@ impl Cursor {
                         let Some(frame) = stream.get(key).cloned() else { return Step::Wait };
                         // The frames behind a key frame that was waited for are not late either.
                         self.since = self.since.max(frame.at);
-                        return self.send(frame, now);
+                        let step = self.send(frame, now);
+                        self.behind = self.behind.map(|_| self.next);
+                        return step;
                     }
                     _ => {
                         self.shed.lagging += stream.end() - self.next;
@@ -348,12 +375,17 @@ impl Cursor {
     }
 
     fn send(&mut self, frame: Frame, now: Tick) -> Step {
+        let (index, sequence) = (self.next, frame.header.sequence);
         self.next += 1;
+        if self.in_flight.back().is_some_and(|last| !is_after(sequence, last.sequence)) {
+            // The publisher counts anew: no acknowledgement of what comes would be one of what was before.
+            self.in_flight.clear();
+        }
         if self.in_flight.len() == IN_FLIGHT {
             // Keep the oldest: it says how late the viewer is.
             self.in_flight.pop_back();
         }
-        self.in_flight.push_back(InFlight { sequence: frame.header.sequence, sent: now });
+        self.in_flight.push_back(InFlight { index, sequence, sent: now });
         if self.last_acked.is_some() {
             self.stalled_since.get_or_insert(now);
         }
@@ -595,6 +627,70 @@ mod tests {
         assert_eq!(cursor.stalled_since(), Some(Tick(100)));
         cursor.ack(3, Tick(3_400));
         assert_eq!(cursor.stalled_since(), None);
+    }
+
+    #[test]
+    fn a_viewer_lags_until_it_has_drawn_what_was_sent_though_nothing_more_comes() {
+        let mut stream = Stream::new(Arc::default());
+        stream.push(frame(0, 1, true, 0, 10, 0));
+        let mut cursor = Cursor::join(&stream, Tick(0));
+        sent(&mut cursor, &stream, 0);
+        cursor.ack(0, Tick(50));
+        assert!(!cursor.catches_up(true), "it never lagged");
+        stream.push(frame(1, 2, true, 0, 10, 100));
+        stream.push(frame(2, 2, false, 0, 10, 100));
+        assert_eq!(sent(&mut cursor, &stream, 100), [1, 2]);
+        cursor.lag();
+        cursor.ack(1, Tick(2_200));
+        assert!(!cursor.catches_up(true), "half of it");
+        cursor.ack(2, Tick(2_300));
+        assert!(cursor.catches_up(false));
+        assert!(!cursor.catches_up(false), "once");
+    }
+
+    #[test]
+    fn a_viewer_that_lost_frames_lags_until_it_has_drawn_the_key_frame_after_them() {
+        let mut stream = Stream::new(Arc::default());
+        stream.push(frame(0, 1, true, 0, 10, 0));
+        let mut cursor = Cursor::join(&stream, Tick(0));
+        sent(&mut cursor, &stream, 0);
+        cursor.ack(0, Tick(50));
+        stream.push(frame(1, 1, false, 0, 10, 100));
+        assert!(matches!(cursor.next(&stream, Tick(2_200)), Step::Lost));
+        cursor.lag();
+        cursor.ack(0, Tick(2_250));
+        assert!(!cursor.catches_up(true), "all that was sent is drawn, and something is missing");
+        stream.push(frame(2, 2, true, 0, 10, 2_300));
+        stream.push(frame(3, 2, false, 0, 10, 2_310));
+        assert_eq!(sent(&mut cursor, &stream, 2_310), [2, 3]);
+        assert!(!cursor.catches_up(true), "it is sent and not yet drawn");
+        cursor.ack(2, Tick(2_400));
+        assert!(cursor.catches_up(false));
+    }
+
+    #[test]
+    fn a_viewer_that_acknowledges_nothing_lags_until_its_socket_has_taken_all() {
+        let mut stream = Stream::new(Arc::default());
+        stream.push(frame(0, 1, true, 0, 10, 0));
+        let mut cursor = Cursor::join(&stream, Tick(0));
+        sent(&mut cursor, &stream, 0);
+        cursor.lag();
+        assert!(!cursor.catches_up(false));
+        assert!(cursor.catches_up(true));
+    }
+
+    #[test]
+    fn a_publisher_that_counts_anew_leaves_nothing_to_acknowledge_behind() {
+        let mut stream = Stream::new(Arc::default());
+        stream.push(frame(500, 7, true, 0, 10, 0));
+        let mut cursor = Cursor::join(&stream, Tick(0));
+        sent(&mut cursor, &stream, 0);
+        cursor.ack(500, Tick(50));
+        stream.push(frame(501, 7, false, 0, 10, 100));
+        stream.push(frame(0, 8, true, 0, 10, 110));
+        assert_eq!(sent(&mut cursor, &stream, 110), [501, 0]);
+        cursor.ack(0, Tick(200));
+        assert_eq!(cursor.stalled_since(), None, "nobody draws the old frame any more");
     }
 
     #[test]

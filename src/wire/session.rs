@@ -452,10 +452,15 @@ pub enum ToParticipant {
         /// Viewers in all.
         viewers: usize,
     },
-    /// This viewer loses frames.
+    /// This viewer loses frames, or takes none.
     Lagging {
         /// Since when.
         since: Wall,
+        /// Of this stream.
+        stream: u32,
+    },
+    /// This viewer lagged, and has drawn what it lacked.
+    CaughtUp {
         /// Of this stream.
         stream: u32,
     },

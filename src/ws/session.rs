@@ -79,7 +79,7 @@ impl Talk<'_> {
             let taken = match event {
                 Event::Over(over) => return End::Over(over),
                 Event::Lost(streams) => {
-                    if let Some(seat) = &self.seat {
+                    if let Some(seat) = &mut self.seat {
                         self.participant.lost(seat, &streams);
                     }
                     Ok(())
@@ -114,7 +114,7 @@ impl Talk<'_> {
     /// Once a second.
     fn look(&mut self, link: &Link<Stream>) -> Result<(), Close> {
         let now = self.hub.clock().tick();
-        if let Some(seat) = &self.seat {
+        if let Some(seat) = &mut self.seat {
             let (writing, written) = link.writing();
             let blocked = self.stuck.look(now, writing, written);
             let stalled = seat.stalled_since().map(|since| now.since(since)).unwrap_or_default();
@@ -124,6 +124,8 @@ impl Talk<'_> {
             }
             if worst >= self.hub.limits().outbox_age {
                 self.participant.lagging(seat, 0);
+            } else if seat.catches_up(0, !writing) {
+                self.participant.caught_up(0);
             }
         }
         self.participant.figures();

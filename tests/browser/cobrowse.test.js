@@ -25,6 +25,25 @@ function listen(page) {
   return heard;
 }
 
+/** What is said on each of a page's session sockets up to its first frame. @param {import("playwright-core").Page} page */
+function openings(page) {
+  /** @type {string[][]} */
+  const opened = [];
+  page.on("websocket", (socket) => {
+    if (new URL(socket.url()).pathname !== "/v1/session") return;
+    /** @type {string[]} */
+    const words = [];
+    opened.push(words);
+    const note = (/** @type {string} */ way, /** @type {string | Buffer} */ payload) => {
+      if (words.at(-1) === "> a frame") return;
+      words.push(`${way} ${typeof payload === "string" ? JSON.parse(payload).type : "a frame"}`);
+    };
+    socket.on("framesent", ({ payload }) => note(">", payload));
+    socket.on("framereceived", ({ payload }) => note("<", payload));
+  });
+  return opened;
+}
+
 /** What a DOM frame says. @param {Buffer} frame */
 function said(frame) {
   assert.equal(frame[1], 5, "a frame of type DOM");
@@ -119,6 +138,7 @@ scene("the session goes on from page to page, without another question", async (
   await assertSame(visitor, alice);
   const session = await alice.viewer.getAttribute("data-session-id");
   const gaps = [];
+  const opened = openings(visitor.page);
   for (const [path, title] of [["/two", "Wall lamps"], ["/", "Lamps for the garden"], ["/two", "Wall lamps"]]) {
     const left = Date.now();
     await visitor.page.locator(`header a[href="${path}"]`).click();
@@ -130,7 +150,9 @@ scene("the session goes on from page to page, without another question", async (
   }
   await assertSame(visitor, alice);
   assert.equal(await alice.viewer.getAttribute("data-session-id"), session);
-  console.log(`from a click on a link to the next page at the agent's: ${gaps.join(", ")} ms`);
+  console.log(`navigation gap, from a click on a link to the next page at the agent's: ${gaps.join(", ")} ms`);
+  // The page is on its way with one word there and one back.
+  assert.deepEqual(opened, gaps.map(() => ["> attach", "< attached", "> a frame"]));
   assert.equal(heard.frames.map(said).some((text) => text.includes(SECRETS.maskedText)), false);
 });
 

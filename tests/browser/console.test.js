@@ -1,6 +1,7 @@
 // The agent's console: signing in and out, a sign-in that ages, the list, and a page that is loaded again.
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
+import { assertMoving } from "./barcode.js";
 import { stage, until } from "./lib.js";
 import { AgentPage } from "./people.js";
 
@@ -223,17 +224,48 @@ scene("a record without a visitor ID asks for a session key, and an unknown one 
   assert.equal(await alice.viewer.count(), 0);
 });
 
-scene("an agent whose page is loaded again joins the running session without asking or a click", async (s) => {
-  const visitor = await s.visitor();
+scene("an agent whose page is loaded again is back in the session by itself, in the same seat and without control", async (s) => {
+  const visitor = await s.visitor({ path: "/demo/site/barcode.html" });
   const alice = await s.agent();
-  await alice.joins(visitor.id);
+  await alice.joins(visitor.id, { control: true });
   await visitor.accept();
   await visitor.shares();
   await alice.sees("live");
-  await alice.page.reload();
-  await alice.online();
-  await alice.opens(visitor.id);
+  await alice.page.locator("[data-test=request-control]").click();
+  await visitor.button("control").click();
+  await alice.page.locator("[data-test=viewer][data-control=granted]").waitFor();
+  const seat = await alice.seat();
+  const seen = await visitor.noticesPeople();
+
+  // A duplicated tab has a copy of what this tab keeps, and takes nothing.
+  const copy = await s.page("a copy", alice.page.context());
+  const kept = await alice.page.evaluate(() => JSON.stringify({ ...sessionStorage }));
+  await copy.addInitScript((all) => Object.entries(JSON.parse(all)).forEach(([key, value]) => sessionStorage.setItem(key, value)), kept);
+  await copy.goto(alice.page.url());
+  await copy.locator("[data-test=connection][data-state=online]").waitFor();
+  await until("the copy's look", () => copy.evaluate(() => sessionStorage.getItem("porchlight.seat") === null));
+  assert.equal(await copy.locator("[data-test=viewer]").count(), 0);
+  await copy.close();
+
+  for (const times of [1, 2]) {
+    await alice.page.reload();
+    await alice.sees("live");
+    assertMoving(await alice.readings(3), 3);
+    assert.equal(await alice.seat(), seat);
+    assert.deepEqual(await seen(), Array(times).fill(["Alice reconnecting", "Alice back"]).flat());
+  }
+  // Control has to be given anew.
+  await alice.page.locator("[data-test=viewer][data-control=off]").waitFor();
+  await alice.page.locator("[data-test=request-control]").click();
+  await visitor.button("control").click();
+  await alice.page.locator("[data-test=viewer][data-control=granted]").waitFor();
+
+  // Opening the record brings no second seat.
+  await alice.row(visitor.id).click();
+  await alice.page.locator("[data-test=record]").waitFor({ state: "attached" });
   await alice.sees("live");
+  assert.equal(await alice.seat(), seat);
+  assert.equal((await alice.everybody()).length, 2);
   assert.equal(await visitor.dialog.count(), 0);
 
   // Who leaves stays out, and comes back by the button.
@@ -242,6 +274,39 @@ scene("an agent whose page is loaded again joins the running session without ask
   await alice.page.getByRole("button", { name: "Join session" }).click();
   await alice.sees("live");
   assert.equal(await visitor.dialog.count(), 0);
+});
+
+scene("what ended while the console was away stays ended, and another agent in its tab takes nobody's seat", async (s) => {
+  const visitor = await s.visitor();
+  const alice = await s.agent();
+  await alice.joins(visitor.id);
+  await visitor.accept();
+  await visitor.shares();
+  await alice.sees("live");
+  const seen = await visitor.noticesPeople();
+  await alice.page.goto(`${s.server.url}/demo/site/help.html?visitor=${s.newVisitorId}`);
+  await until("the loss", async () => (await seen()).length === 1);
+  const kept = await alice.page.evaluate(() => sessionStorage.getItem("porchlight.seat"));
+  const bob = await s.page("bob in her tab");
+  const signedIn = JSON.stringify(await s.server.signIn("bob"));
+  await bob.addInitScript(([seat, token]) => {
+    if (!sessionStorage.getItem("porchlight.agent")) sessionStorage.setItem("porchlight.seat", seat);
+    sessionStorage.setItem("porchlight.agent", token);
+  }, [String(kept), signedIn]);
+  await bob.goto(`${s.server.url}/demo/agent`);
+  await until("bob's look", () => bob.evaluate(() => sessionStorage.getItem("porchlight.seat") === null));
+  assert.equal(await bob.locator("[data-test=viewer]").count(), 0);
+  assert.deepEqual(await seen(), ["Alice reconnecting"]);
+
+  await visitor.barButton("stop").click();
+  await alice.page.goto(`${s.server.url}/demo/agent`);
+  await alice.told("You are not in the session any more");
+  await alice.told("The guest ended the session.");
+  assert.equal(await alice.viewer.count(), 0);
+  assert.equal(await alice.page.evaluate(() => sessionStorage.getItem("porchlight.seat")), null);
+  await alice.page.reload();
+  await alice.online();
+  assert.equal(await alice.viewer.count(), 0);
 });
 
 scene("where the object has no Auto Join, a running session is joined by the button", async (s) => {

@@ -13,15 +13,18 @@ const { scene } = stage({ starts: "SESSION_KIND_COBROWSE" });
 const CONSOLE = (server) => `<!doctype html><title>CRM</title><div style="width: 900px; height: 600px"><canvas></canvas></div>
   <script type="module">
     import { AgentClient } from "${server}/agent.js";
-    import { Viewer } from "${server}/view.js";
+    import { Viewer, takeKept } from "${server}/view.js";
     window.errors = [];
+    window.watches = (seat) => {
+      window.viewer = new Viewer({ canvas: document.querySelector("canvas"), keepAs: "crm.session", ...seat });
+      viewer.on("error", ({ code, message }) => errors.push([code, message]));
+      viewer.open();
+    };
+    const kept = await takeKept("crm.session");
+    if (kept) watches({ resumeToken: kept.resumeToken, sessionId: kept.sessionId, note: kept.note });
     window.joins = async ({ token, expiresAt }, visitorId) => {
       const agent = new AgentClient({ token, expiresAt });
-      agent.on("ready", ({ ticket }) => {
-        window.viewer = new Viewer({ canvas: document.querySelector("canvas"), ticket });
-        viewer.on("error", ({ code, message }) => errors.push([code, message]));
-        viewer.open();
-      });
+      agent.on("ready", ({ ticket }) => watches({ ticket, note: { visitorId } }));
       await agent.connect();
       await agent.join({ visitorId });
     };
@@ -103,6 +106,28 @@ scene("a company's own page shows a visitor's page once its origin is on the lis
   assert.equal(inwards, null);
   const boxes = await replay.evaluate(() => [...document.querySelectorAll("iframe")].map((one) => one.getAttribute("sandbox")));
   assert.deepEqual(boxes, ["allow-same-origin"]);
+});
+
+scene("a company's own page that is loaded again is back in its seat, where it asked for that", async (s) => {
+  const crm = await site(s, CONSOLE(s.server.url));
+  await s.server.agentsAreOn(crm);
+  const visitor = await visiting(s);
+  const alice = await joins(s, visitor, crm);
+  await sees(alice.frame, "live");
+  const seat = () => alice.page.evaluate(() => /** @type {any} */ (window).viewer.attached.participantId);
+  const before = await seat();
+  const seen = await visitor.noticesPeople();
+  await alice.page.reload();
+  await sees(alice.page.mainFrame(), "live");
+  await assertSame(visitor, alice);
+  assert.equal(await seat(), before);
+  await until("the news", async () => (await seen()).length === 2);
+  assert.deepEqual(await seen(), ["Alice reconnecting", "Alice back"]);
+  await visitor.barButton("stop").click();
+  await sees(alice.page.mainFrame(), "ended");
+  await alice.page.reload();
+  await alice.page.waitForFunction(() => "joins" in window);
+  assert.equal(await alice.page.evaluate(() => "viewer" in window), false, "what has ended stays ended");
 });
 
 scene("a page around the company's own that is on no list keeps the visitor's page away, and the viewer says why", async (s) => {

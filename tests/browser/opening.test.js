@@ -69,6 +69,21 @@ scene("a browser tab: Join opens one that shows the session, and the console tel
   await press(alice, "open");
   assert.equal(alice.page.context().pages().length, 2);
 
+  // Loaded again, it goes on in its seat.
+  const seen = await visitor.noticesPeople();
+  await tab.reload();
+  await live(tab);
+  assert.deepEqual(await seen(), ["Alice reconnecting", "Alice back"]);
+  // Where that is lost, it joins anew: the session is what it was opened for.
+  await tab.addInitScript(() => {
+    const kept = JSON.parse(sessionStorage.getItem("porchlight.seat") ?? "null");
+    if (kept) sessionStorage.setItem("porchlight.seat", JSON.stringify({ ...kept, resumeToken: "no more" }));
+  });
+  await tab.reload();
+  await live(tab);
+  await until("the news", async () => (await seen()).length === 4);
+  assert.deepEqual((await seen()).slice(2), ["Alice reconnecting", "Alice joined"]);
+
   // Closed, it is opened anew; or the session comes to the console, and the tab goes.
   await tab.close();
   const again = alice.page.context().waitForEvent("page");

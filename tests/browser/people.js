@@ -40,6 +40,19 @@ export class VisitorPage {
     await this.page.locator(`[data-porchlight=bar] .bar.${state}`).waitFor();
   }
 
+  /**
+   * Notes who comes, goes, is lost and is back from now on.
+   * @returns {Promise<() => Promise<string[]>>} what was seen so far, by name
+   */
+  async noticesPeople() {
+    const handle = await this.page.evaluateHandle(() => {
+      const seen = /** @type {string[]} */ ([]);
+      /** @type {any} */ (window).Porchlight.on("participant", (/** @type {any} */ { participant, change }) => seen.push(`${participant.name} ${change}`));
+      return seen;
+    });
+    return () => handle.jsonValue();
+  }
+
   /** Goes to another page of the site. @param {string} path */
   async goes(path) {
     await this.page.goto(new URL(path, this.page.url()).href);
@@ -200,6 +213,16 @@ export class AgentPage {
    */
   readings(count, ms) {
     return readBarcodes(this.page, count, ms);
+  }
+
+  /** Everybody in the session on screen. @returns {Promise<{ participantId: string, role: string, state: string, name: string }[]>} */
+  everybody() {
+    return this.page.evaluate(() => /** @type {any} */ (window).porchlightConsole.session.viewer.participants);
+  }
+
+  /** Who this agent is in the session on screen. @returns {Promise<string>} */
+  seat() {
+    return this.page.evaluate(() => /** @type {any} */ (window).porchlightConsole.session.viewer.attached.participantId);
   }
 
   /** Figures of the session on screen. */

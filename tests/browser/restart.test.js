@@ -9,13 +9,6 @@ const { scene } = stage();
 
 /** @typedef {import("./lib.js").Scene} Scene */
 
-/** Everybody in the session as an agent knows them. @param {AgentPage} agent */
-const everybody = (agent) =>
-  agent.page.evaluate(() => {
-    const { viewer } = /** @type {any} */ (window).porchlightConsole.session;
-    return viewer.participants.map((/** @type {any} */ { participantId, role, state }) => ({ participantId, role, state }));
-  });
-
 scene("a visitor's and an agent's browser start again, both go on in the session, and what has ended stays ended", async (s) => {
   const theirs = await s.ownBrowser();
   const ours = await s.ownBrowser();
@@ -27,7 +20,7 @@ scene("a visitor's and an agent's browser start again, both go on in the session
   await alice.sees("live");
   assertMoving(await alice.readings(3), 3);
   const session = await alice.viewer.getAttribute("data-session-id");
-  const [publisher] = (await everybody(alice)).filter((/** @type {any} */ { role }) => role === "publisher");
+  const publisher = (await alice.everybody()).find(({ role }) => role === "publisher");
 
   // A duplicated tab has a copy of what this tab keeps, and takes nothing.
   const copy = await s.page("a copy", theirs.context);
@@ -49,19 +42,27 @@ scene("a visitor's and an agent's browser start again, both go on in the session
   await alice.sees("live");
   assertMoving(await alice.readings(5), 5);
   assert.equal(await alice.viewer.getAttribute("data-session-id"), session);
-  const again = await everybody(alice);
-  assert.deepEqual(again.map((/** @type {any} */ { role, state }) => `${role} ${state}`).sort(), ["publisher here", "viewer here"]);
-  assert.equal(again.find((/** @type {any} */ { role }) => role === "publisher").participantId, publisher.participantId);
+  const again = await alice.everybody();
+  assert.deepEqual(again.map(({ role, state }) => `${role} ${state}`).sort(), ["publisher here", "viewer here"]);
+  assert.equal(again.find(({ role }) => role === "publisher")?.participantId, publisher?.participantId);
 
+  // The agent's comes back by itself, into the same seat: nobody else ever came.
+  const seat = await alice.seat();
+  const seen = await visitor.noticesPeople();
+  const token = await alice.page.evaluate(() => JSON.parse(sessionStorage.getItem("porchlight.seat") ?? "{}").resumeToken);
+  assert.ok(token, "it is kept");
   await ours.close();
-  await visitor.page.waitForFunction(() => /** @type {any} */ (window).Porchlight.session.participants.some((/** @type {any} */ one) => one.state === "reconnecting"));
+  await until("the loss", async () => (await seen()).length === 1);
   await ours.open();
   const back = new AgentPage(await ours.restored("alice again", `${s.server.url}/demo/agent`), "alice", s);
-  await back.online();
-  await back.joins(visitor.id);
   await back.sees("live");
   assertMoving(await back.readings(5), 5);
   assert.equal(await back.viewer.getAttribute("data-session-id"), session);
+  assert.equal(await back.seat(), seat);
+  assert.deepEqual(await seen(), ["Alice reconnecting", "Alice back"]);
+  assert.deepEqual((await back.everybody()).map(({ role, state }) => `${role} ${state}`).sort(), ["publisher here", "viewer here"]);
+  const address = await back.page.evaluate(() => JSON.stringify([location.href, history.state]));
+  assert.ok(!address.includes(token) && !s.server.log.join("\n").includes(token), "no token in an address or a log");
   await visitor.shares();
 
   await theirs.close();

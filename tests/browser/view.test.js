@@ -69,6 +69,15 @@ scene("a guest types the code at the agent's address, two agents see its screen,
   await alice.awaits("active");
   assertMoving(await alice.readings(3), 3);
 
+  // So does the agent's, whose card is there again.
+  const seat = await alice.seat();
+  await alice.page.reload();
+  await alice.awaits("active");
+  await alice.sees("live");
+  assertMoving(await alice.readings(3), 3);
+  assert.equal(await alice.seat(), seat);
+  assert.equal((await alice.handsOut()).key, key);
+
   // Another browser of the same guest: the same code, and the terms once more.
   await gina.page.close();
   await alice.awaits("reconnecting");

@@ -275,6 +275,30 @@ async fn a_viewer_that_is_stuck_is_closed_as_too_slow() {
 }
 
 #[tokio::test]
+async fn a_viewer_that_lagged_is_told_once_it_has_drawn_all_though_nothing_more_is_shown() {
+    let site = Site::with(|config| config.limits.outbox_age = Duration::from_millis(500)).await;
+    let Engagement { mut publisher, mut viewer, visitor: _visitor, agent: _agent, .. } =
+        site.engage("C-1", json!({})).await;
+    let mut picture = Picture::new();
+    for drawn in [true, false] {
+        let key = picture.key(10);
+        let sequence = header(&key).sequence;
+        publisher.send_frame(key).await;
+        viewer.expect_frame().await;
+        if drawn {
+            viewer.send(json!({"type": "ack", "seq": sequence})).await;
+            continue;
+        }
+        assert_eq!(viewer.expect("lagging").await["stream"], 0);
+        publisher.expect_where("feedback", |news| news["lagging"] == 1).await;
+        viewer.send(json!({"type": "ack", "seq": sequence})).await;
+        assert_eq!(viewer.expect("caughtUp").await["stream"], 0);
+        publisher.expect_where("feedback", |news| news["lagging"] == 0).await;
+    }
+    viewer.expect_nothing().await;
+}
+
+#[tokio::test]
 async fn the_publisher_is_told_how_many_watch() {
     let site = Site::start().await;
     let Engagement { mut publisher, mut viewer, visitor: _visitor, mut agent, .. } =

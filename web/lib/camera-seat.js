@@ -14,6 +14,7 @@ import { decodeFrame, FrameError, Stream } from "./frame.js";
  * @property {Socket} socket of the session
  * @property {Record<string, string>} [strings]
  * @property {string} [nonce]
+ * @property {boolean} [returns] it comes back into a session: no camera starts by itself
  * @property {(name: "camera" | "error", detail: any) => void} [onEvent] `camera`: somebody shows one, or nobody any more;
  *   `error`: one that was to start by itself did not
  */
@@ -39,6 +40,7 @@ export class CameraSeat {
   /** @param {CameraSeatOptions} options */
   constructor(options) {
     this.#options = options;
+    this.#wasHere = !!options.returns;
   }
 
   /** Whether this page shows its own camera, or is about to. */
@@ -119,6 +121,7 @@ export class CameraSeat {
         if (message.stream === Stream.CAMERA) this.#camera?.publisher.feedback(/** @type {any} */ (message));
         return message.stream === Stream.CAMERA;
       case "lagging":
+      case "caughtUp":
         return message.stream === Stream.CAMERA;
       case "participant":
         this.#names.set(message.participant.participantId, message.participant.name);

@@ -66,6 +66,9 @@ export function fakeWebSockets() {
     say(message) {
       this.onmessage?.({ data: typeof message === "string" ? message : JSON.stringify(message) });
     }
+    show(frame) {
+      this.onmessage?.({ data: frame });
+    }
     drop(code = 1006) {
       this.closed = true;
       this.onclose?.({ code });

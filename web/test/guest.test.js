@@ -9,7 +9,7 @@ import { addressOf, caretAfter, digitsOf, inviteOf } from "../pages/join/key.js"
 import { keepSeat, takeSeat } from "../pages/join/store.js";
 import { doorWords, ending, refusal } from "../pages/join/words.js";
 import { takeKept } from "../share.js";
-import { letGo } from "../share/kept.js";
+import { letGo } from "../lib/kept.js";
 
 const SERVER = "https://help.example";
 

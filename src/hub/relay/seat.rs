@@ -88,11 +88,25 @@ impl Seat {
         look
     }
 
-    /// The viewer has drawn a frame.
-    pub fn ack(&mut self, stream: u32, sequence: u32, now: Tick) {
-        if let Some((_, cursor)) = self.cursors.iter_mut().find(|(id, _)| *id == stream) {
+    /// The viewer has drawn a frame; true when it lagged and does no more.
+    pub fn ack(&mut self, stream: u32, sequence: u32, now: Tick) -> bool {
+        if let Some(cursor) = self.cursor(stream) {
             cursor.ack(sequence, now);
         }
+        self.catches_up(stream, false)
+    }
+
+    /// Whether the viewer lagged and does no more; see [`Cursor::catches_up`].
+    pub fn catches_up(&mut self, stream: u32, drained: bool) -> bool {
+        let caught_up = self.cursor(stream).is_some_and(|cursor| cursor.catches_up(drained));
+        if caught_up {
+            self.set_lagging(false);
+        }
+        caught_up
+    }
+
+    fn cursor(&mut self, stream: u32) -> Option<&mut Cursor> {
+        self.cursors.iter_mut().find_map(|(id, cursor)| (*id == stream).then_some(cursor))
     }
 
     /// Since when the viewer was sent frames and drew nothing new, over all streams.
@@ -100,8 +114,11 @@ impl Seat {
         self.cursors.iter().filter_map(|(_, cursor)| cursor.stalled_since()).min()
     }
 
-    /// Notes that the viewer loses frames; true when that is new.
-    pub fn mark_lagging(&self) -> bool {
+    /// Notes that the viewer loses frames of a stream, or takes none; true when that is new.
+    pub fn mark_lagging(&mut self, stream: u32) -> bool {
+        if let Some(cursor) = self.cursor(stream) {
+            cursor.lag();
+        }
         self.set_lagging(true)
     }
 
@@ -147,11 +164,20 @@ impl Watching {
         look
     }
 
-    /// The viewer has drawn a frame.
-    pub fn ack(&mut self, stream: u32, sequence: u32, now: Tick) {
+    /// The viewer has drawn a frame; true when it lagged and does no more.
+    pub fn ack(&mut self, stream: u32, sequence: u32, now: Tick) -> bool {
+        self.seat(stream).is_some_and(|seat| seat.ack(stream, sequence, now))
+    }
+
+    /// Whether the viewer lagged and does no more; see [`Cursor::catches_up`].
+    pub fn catches_up(&mut self, stream: u32, drained: bool) -> bool {
+        self.seat(stream).is_some_and(|seat| seat.catches_up(stream, drained))
+    }
+
+    fn seat(&mut self, stream: u32) -> Option<&mut Seat> {
         match Source::of(stream) {
-            Source::Screen => self.screen.iter_mut().for_each(|screen| screen.ack(stream, sequence, now)),
-            Source::Camera => self.camera.ack(stream, sequence, now),
+            Source::Screen => self.screen.as_mut(),
+            Source::Camera => Some(&mut self.camera),
         }
     }
 
@@ -160,11 +186,8 @@ impl Watching {
         self.screen.as_ref().and_then(Seat::stalled_since)
     }
 
-    /// Notes that the viewer loses frames of a stream; true when that is new.
-    pub fn mark_lagging(&self, stream: u32) -> bool {
-        match Source::of(stream) {
-            Source::Screen => self.screen.as_ref().is_some_and(Seat::mark_lagging),
-            Source::Camera => self.camera.mark_lagging(),
-        }
+    /// Notes that the viewer loses frames of a stream, or takes none; true when that is new.
+    pub fn mark_lagging(&mut self, stream: u32) -> bool {
+        self.seat(stream).is_some_and(|seat| seat.mark_lagging(stream))
     }
 }

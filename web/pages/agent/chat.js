@@ -14,7 +14,7 @@ export class Chat {
   #text = h("input", {
     class: "input",
     name: "chat",
-    placeholder: "Write to everyone in the session",
+    placeholder: "Message to everyone",
     autocomplete: "off",
     maxlength: 2000,
     "aria-label": "Message",

@@ -12,14 +12,16 @@ import { icon, lantern } from "./icons.js";
 import { RecordForm } from "./record-form.js";
 import { RecordPanel } from "./record.js";
 import { isPending } from "./request.js";
+import { isOver, noteOf, takeSeat } from "./seat.js";
 import { SessionPanel } from "./session.js";
 import { Showing } from "./show.js";
 import { Toasts } from "./toasts.js";
 import { VisitorTable } from "./visitors.js";
 import { Viewing } from "./viewing.js";
-import { endReason, REQUEST, signInEnds } from "./words.js";
+import { BACK, endReason, REQUEST, signInEnds } from "./words.js";
 
 /** @import { Pane } from "./frame.js" */
+/** @import { Seat } from "./seat.js" */
 /** @import { AgentClient, AgentClientState } from "../../agent.js" */
 /** @import { JoinInput, JoinRequest, OpenRecord, Ready, RecordInput } from "../../lib/wire.js" */
 
@@ -56,6 +58,8 @@ export class Console {
   #request = null;
   /** @type {SessionPanel | null} */
   #session = null;
+  /** Taking the seat again that the page before had. @type {Promise<void> | null} */
+  #back = null;
   /** @type {any} */
   #clock = null;
   #agent = h("span", { class: "agent truncate", "data-test": "agent-name" });
@@ -121,6 +125,7 @@ export class Console {
       h(
         "main",
         { class: "panes" },
+        h("h1", { class: "visually-hidden" }, "Agent console"),
         this.#table.element,
         h(
           "div",
@@ -166,7 +171,8 @@ export class Console {
         set(link, "hidden", !agent.permissions?.includes("admin"));
       }
       this.#resumeRequest();
-      this.#viewing.resume();
+      this.#back ??= this.#comeBack();
+      this.#back.then(() => this.#viewing.resume());
       this.#feed.refresh();
     });
     client.on("live", (page) => this.#table.replace(page));
@@ -314,11 +320,23 @@ export class Console {
   #ready(ready) {
     // A second ticket for the seat this page already has.
     if (ready.role !== "viewer" || this.#watching(ready.sessionId) || this.#handover.takes(ready)) return;
+    this.#takeSeat(ready);
+  }
+
+  /** Goes on in the session that the page before in this tab showed: as the same participant, and without a click. */
+  async #comeBack() {
+    const seat = await takeSeat(this.#client.welcome);
+    if (seat && !this.#session) await this.#takeSeat(seat).seated;
+  }
+
+  /** @param {Seat} ready */
+  #takeSeat(ready) {
     this.#closeSession();
     // The group wants the session's record opened. A tab that opens by itself would cover the screen that is watched.
     const opens = ready.openRecord && !this.#history.hidden;
     const panel = new SessionPanel({
       ready,
+      note: noteOf(ready, this.#client.welcome),
       record: opens ? recordLink(ready.sessionId) : null,
       onEnd: () => this.#endSession(ready.sessionId),
       onInvite: (agentId) => this.#client.invite({ sessionId: ready.sessionId, agentId }),
@@ -334,6 +352,7 @@ export class Console {
     set(this.element, "data-session", "open");
     this.#showPane("session");
     panel.open();
+    return panel;
   }
 
   /** True while the session on screen is this one and has not ended. @param {string | undefined} sessionId */
@@ -351,7 +370,10 @@ export class Console {
   #panelEnded(panel, reason) {
     set(this.element, "data-session", "ended");
     if (this.#request?.sessionId === panel.sessionId) this.#setRequest(null);
-    if (reason === "left") queueMicrotask(() => this.#session === panel && this.#closeSession());
+    // After a lost connection the session's socket alone says so.
+    if (isOver(reason)) this.#viewing.ended({ sessionId: panel.sessionId, reason });
+    if (panel.isRefused) this.#toasts.show(BACK.title, { text: isOver(reason) ? endReason(reason) : BACK.tooLate });
+    if (reason === "left" || panel.isRefused) queueMicrotask(() => this.#session === panel && this.#closeSession());
   }
 
   #closeSession() {

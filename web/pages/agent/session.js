@@ -10,9 +10,11 @@ import { Chat } from "./chat.js";
 import { fill, h, set, write } from "./dom.js";
 import { icon } from "./icons.js";
 import { Inviting } from "./inviting.js";
+import { KEPT_SEAT } from "./seat.js";
 import { CONTROL_LIMITS, endReason, HELD, initials, USES_COMPUTER } from "./words.js";
 
-/** @import { Participant, Ready } from "../../lib/wire.js" */
+/** @import { Participant } from "../../lib/wire.js" */
+/** @import { Seat } from "./seat.js" */
 /** @import { ViewerStateChange } from "../../view/events.js" */
 
 /** How often the figures are read: faster than a person compares them. */
@@ -42,7 +44,8 @@ const STATES = {
 
 /**
  * @typedef {object} SessionPanelOptions
- * @property {Ready} ready
+ * @property {Seat} ready
+ * @property {unknown} [note] what the next page of the tab has to know to take the seat again
  * @property {HTMLElement | null} [record] the way to the session's record, if this page is to open it
  * @property {() => Promise<void>} onEnd ends the session for everyone
  * @property {(agentId: string) => Promise<{ link: string }>} onInvite a colleague
@@ -117,10 +120,11 @@ export class SessionPanel {
   /** @param {SessionPanelOptions} options */
   constructor(options) {
     this.#options = options;
-    const { ready, onError, onInvite } = options;
-    this.sessionId = ready.sessionId;
+    const { ready, note, onError, onInvite } = options;
+    const { ticket, resumeToken, sessionId } = ready;
+    this.sessionId = sessionId;
     const stageBox = h("div", { class: "stage" }, this.#canvas);
-    this.#viewer = new Viewer({ canvas: this.#canvas, ticket: ready.ticket });
+    this.#viewer = new Viewer({ canvas: this.#canvas, ticket, resumeToken, sessionId, keepAs: KEPT_SEAT, note });
     this.#chat = new Chat({ send: (text) => this.#viewer.chat(text), onError });
     this.#inviting = new Inviting({ invite: onInvite, onError });
     this.#fit = tool("fit", "Fit", () => this.#viewer.stage.fit());
@@ -154,7 +158,7 @@ export class SessionPanel {
         "aria-label": "Session",
         "data-test": "viewer",
         "data-state": "idle",
-        "data-session-id": ready.sessionId,
+        "data-session-id": sessionId,
       },
       this.#toolbar(),
       h("div", { class: "screen" }, h("div", { class: "picture" }, stageBox, this.#veil, this.#stats, this.#inviting.element), this.#chat.element),
@@ -169,6 +173,19 @@ export class SessionPanel {
 
   get viewer() {
     return this.#viewer;
+  }
+
+  /** True where the seat of the page before could not be taken again. */
+  get isRefused() {
+    return this.#viewer.state === "ended" && !!this.#options.ready.resumeToken && !this.#viewer.attached;
+  }
+
+  /** Resolves when the seat is taken, or can't be. @returns {Promise<void>} */
+  get seated() {
+    return new Promise((resolve) => {
+      this.#viewer.on("attached", () => resolve());
+      this.#viewer.on("state", ({ state }) => state === "ended" && resolve());
+    });
   }
 
   /** Leaves without a word to the host. */
@@ -386,6 +403,8 @@ export class SessionPanel {
     set(this.#limits, "hidden", !this.#isInBrowser || !(asked || controlling));
     if (control.state !== "granted") this.#drawHeld();
     this.#viewer.stage.interactive = !controlling;
+    // A picture to look at, until what is pressed in it goes to the guest.
+    set(this.#canvas, "role", controlling ? "application" : "img");
     this.#input.enabled = controlling;
     // Who has control moves the guest's own pointer.
     this.#pointing.enabled = this.#wantsToPoint && !controlling;

@@ -123,7 +123,8 @@ export class Viewing {
   /** Goes on with the View of the page before in this tab, and after a lost connection. */
   async resume() {
     const kept = this.#handed ?? takeKept();
-    if (!kept || this.#options.isWatched(kept.sessionId)) return;
+    if (!kept) return;
+    if (this.#options.isWatched(kept.sessionId)) return this.#handed ? undefined : this.#begin(kept, "active");
     try {
       const request = await this.#options.client.join({ sessionId: kept.sessionId });
       this.#begin({ ...kept, requestId: request.requestId }, request.state, request.steps);

@@ -76,6 +76,12 @@ export const CONTROL_LIMITS = Object.freeze({
     "Control reaches this page of the visitor’s browser, and no other window. Lists do not open (the arrow keys change them), files cannot be chosen, pages of other sites in frames are out of reach, and so is what a browser does on a person’s own click only. Passwords and whatever is hidden from you are the visitor’s.",
 });
 
+/** A page that was loaded again, or opened again with its browser, too late for its session. */
+export const BACK = Object.freeze({
+  title: "You are not in the session any more",
+  tooLate: "It is over, or you were away for more than a minute. If it still runs, join it again.",
+});
+
 /** @param {string} reason */
 export function endReason(reason) {
   return END[reason] ?? `The session is over (${reason.replaceAll("_", " ")}).`;

@@ -7,12 +7,14 @@ import { fill, h, set, write } from "../agent/dom.js";
 import { Handover } from "../agent/handover.js";
 import { icon, lantern } from "../agent/icons.js";
 import { isPending } from "../agent/request.js";
+import { isOver, noteOf, takeSeat } from "../agent/seat.js";
 import { SessionPanel } from "../agent/session.js";
 import { Toasts } from "../agent/toasts.js";
 import { REQUEST, signInEnds } from "../agent/words.js";
 
 /** @import { AgentClient } from "../../agent.js" */
 /** @import { JoinRequest, Ready } from "../../lib/wire.js" */
+/** @import { Seat } from "../agent/seat.js" */
 
 /** The signed-in page. */
 export class SessionPage {
@@ -24,6 +26,8 @@ export class SessionPage {
   #panel = null;
   /** The agent wants in: at first, and by their own wish once they left. Asked again after a lost connection. */
   #wanted = true;
+  /** Taking the seat again that this page had before it was loaded again. @type {Promise<void> | null} */
+  #back = null;
   #agent = h("span", { class: "agent truncate", "data-test": "agent-name" });
   #stage = h("main", { class: "session-slot", "data-test": "session-page" });
   element;
@@ -54,7 +58,10 @@ export class SessionPage {
     const client = this.#client;
     client.on("connected", ({ agent }) => {
       write(this.#agent, agent.name);
-      if (this.#wanted) this.#join();
+      this.#back ??= this.#comeBack();
+      this.#back.then(() => {
+        if (this.#wanted) this.#join();
+      });
     });
     client.on("request", (request) => this.#requestChanged(request));
     client.on("ready", (ready) => this.#ready(ready));
@@ -75,6 +82,12 @@ export class SessionPage {
   close() {
     this.#panel?.close();
     this.#client.close();
+  }
+
+  /** Goes on as the same participant, where the page before in this tab was in the session. */
+  async #comeBack() {
+    const seat = await takeSeat(this.#client.welcome, this.#options.sessionId);
+    if (seat && !this.#panel) await this.#takeSeat(seat).seated;
   }
 
   async #join() {
@@ -106,19 +119,36 @@ export class SessionPage {
   #ready(ready) {
     if (ready.sessionId !== this.#options.sessionId || ready.role !== "viewer") return;
     this.#wanted = false;
-    if (this.#handover.takes(ready)) return;
+    if (!this.#handover.takes(ready)) this.#takeSeat(ready);
+  }
+
+  /** @param {Seat} ready */
+  #takeSeat(ready) {
+    this.#wanted = false;
     this.#panel?.close();
     const panel = new SessionPanel({
       ready,
+      note: noteOf(ready, this.#client.welcome),
       onEnd: () => this.#client.endSession(ready.sessionId),
       onInvite: (agentId) => this.#client.invite({ sessionId: ready.sessionId, agentId }),
-      onEnded: (reason) => reason === "left" && queueMicrotask(() => this.#leave(panel)),
+      onEnded: (reason) => this.#ended(panel, reason),
       onClose: () => this.#leave(panel),
       onError: (title, error) => this.#toasts.error(title, error),
     });
     this.#panel = panel;
     fill(this.#stage, panel.element);
     panel.open();
+    return panel;
+  }
+
+  /** @param {SessionPanel} panel @param {string} reason */
+  #ended(panel, reason) {
+    if (panel.isRefused && !isOver(reason)) {
+      // It may go on without this agent, who opened this page to be in it.
+      this.#wanted = true;
+      this.#panel = null;
+      panel.close();
+    } else if (reason === "left") queueMicrotask(() => this.#leave(panel));
   }
 
   /** @param {SessionPanel} panel */
