@@ -208,8 +208,11 @@ pub(super) trait Near: Send + Sync + 'static {
     /// The groups of which somebody wants to hear anything.
     fn wanted(&self) -> BTreeSet<GroupId>;
 
-    /// Another node speaks for a visitor: this one forgets it without a word, since it has not gone.
-    fn displaced(self: &Arc<Self>, key: VisitorKey);
+    /// Whether the node is on its way out and has nothing of a visitor but its tabs, which may go before their turn.
+    fn is_leaving(&self, key: &VisitorKey) -> bool;
+
+    /// Forgets a visitor of this node without a word, since it has not gone: its tabs are to come back elsewhere.
+    fn forget(self: &Arc<Self>, key: &VisitorKey);
 
     /// Tells whoever wants to hear of a visitor.
     fn tell_here(self: &Arc<Self>, word: &Arc<Snapshot>);
@@ -224,14 +227,36 @@ pub(super) trait Near: Send + Sync + 'static {
 /// Another node told of a visitor.
 pub(super) fn hear<N: Near>(near: &Arc<N>, word: &Arc<Snapshot>) {
     let key = word.key();
-    // Who has a tab here as well is told of by this node's own machine.
-    if near.is_here(key) || !near.is_watched(key) {
+    if keeps(near, word) || !near.is_watched(key) {
         return;
     }
     if near.elsewhere().hear(word) {
         near.tell_here(word);
     } else if near.elsewhere().get(key).is_some_and(|known| contradicts(word, &known)) {
         look_again(near, key.clone());
+    }
+}
+
+/// Whether this node's own machine tells of a visitor of whom another node says this. Who is here is told of by it, but
+/// who has moved from a node that drains is forgotten there at once: agents would hear nothing of it before its turn.
+fn keeps<N: Near>(near: &Arc<N>, word: &Snapshot) -> bool {
+    let key = word.key();
+    if !near.is_here(key) {
+        return false;
+    }
+    let is_newer = || near.own(key).is_some_and(|own| own.version() < word.version());
+    let has_moved = is_there(word) && near.is_leaving(key) && is_newer();
+    if has_moved {
+        near.forget(key);
+    }
+    !has_moved
+}
+
+/// Another node speaks for a visitor.
+pub(super) fn displaced<N: Near>(near: &Arc<N>, key: VisitorKey) {
+    near.forget(&key);
+    if near.is_watched(&key) {
+        look_again(near, key);
     }
 }
 
@@ -261,7 +286,7 @@ pub(super) async fn let_go<N: Near>(near: &Arc<N>, keys: Vec<VisitorKey>) -> Res
             let sight = near.directory().lookup(near.node(), &group, visitors).await?;
             let found = visitors.iter().zip(sight.visitors);
             for (visitor, _) in found.filter(|(_, word)| word.as_deref().is_some_and(is_there)) {
-                near.displaced(VisitorKey { group: group.clone(), visitor: visitor.clone() });
+                displaced(near, VisitorKey { group: group.clone(), visitor: visitor.clone() });
             }
         }
     }
@@ -284,7 +309,7 @@ pub(super) async fn lookup<N: Near>(
 ) -> Vec<Arc<Snapshot>> {
     let key = |visitor: &VisitorId| VisitorKey { group: group.clone(), visitor: visitor.clone() };
     let missing: Vec<VisitorId> =
-        visitors.iter().filter(|visitor| !near.is_here(&key(visitor))).cloned().collect();
+        visitors.iter().filter(|visitor| may_be_elsewhere(&**near, &key(visitor))).cloned().collect();
     let mut elsewhere = HashMap::new();
     if !missing.is_empty() {
         let began = near.elsewhere().moment();
@@ -296,6 +321,9 @@ pub(super) async fn lookup<N: Near>(
         let mut told = Vec::new();
         for (at, visitor) in missing.iter().enumerate() {
             let word = word(near, &key(visitor), &sight, at);
+            if keeps(near, &word) {
+                continue;
+            }
             elsewhere.insert(visitor.clone(), take_read(near, began, word, &mut told));
         }
         near.directory().outbid(group, told);
@@ -307,6 +335,11 @@ pub(super) async fn lookup<N: Near>(
             .unwrap_or_else(|| Arc::new(super::Hub::absent(&key, near.wall())))
     };
     visitors.iter().map(find).collect()
+}
+
+/// Whether other nodes are to be asked of a visitor: it is not here, or may have left a node that drains.
+fn may_be_elsewhere<N: Near>(near: &N, key: &VisitorKey) -> bool {
+    !near.is_here(key) || near.is_leaving(key)
 }
 
 /// Every visitor of a group that is on other nodes only.
@@ -321,7 +354,7 @@ async fn list_elsewhere<N: Near>(
         .visitors
         .iter()
         .flatten()
-        .filter(|word| !near.is_here(word.key()))
+        .filter(|word| !keeps(near, word))
         .map(|word| take_read(near, began, Arc::clone(word), &mut told))
         .collect();
     near.directory().outbid(group, told);

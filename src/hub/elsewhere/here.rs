@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::Hub;
 use super::super::tracker::Forgotten;
 use super::reread::{is_read, reread, reread_all};
-use super::{Elsewhere, Near, look_again};
+use super::{Elsewhere, Near};
 use crate::clock::Wall;
 use crate::cluster::{Directory, DirectoryError, Hint, NodeId, PresenceSource};
 use crate::ids::{GroupId, VisitorId, VisitorKey};
@@ -69,8 +69,12 @@ impl Near for Hub {
         groups
     }
 
-    fn displaced(self: &Arc<Self>, key: VisitorKey) {
-        Self::displaced(self, key);
+    fn is_leaving(&self, key: &VisitorKey) -> bool {
+        self.is_draining() && self.sessions.of_visitor(key).is_none()
+    }
+
+    fn forget(self: &Arc<Self>, key: &VisitorKey) {
+        Self::forget(self, key);
     }
 
     fn tell_here(self: &Arc<Self>, word: &Arc<Snapshot>) {
@@ -94,7 +98,7 @@ impl Hub {
             Hint::Visitor(word) => super::hear(self, &word),
             Hint::Reread(Some(group)) => reread(self, [group]),
             Hint::Reread(None) | Hint::Back => reread_all(self),
-            Hint::Displaced(key) => self.displaced(key),
+            Hint::Displaced(key) => super::displaced(self, key),
             Hint::Raise(key, above) => {
                 self.presence(&key, Input::Raised { above });
             }
@@ -164,24 +168,21 @@ impl Hub {
 
     /// Another node speaks for a visitor: its tabs here come back through the claim, and this node forgets it
     /// without a word, since it has not gone.
-    pub(in crate::hub) fn displaced(self: &Arc<Self>, key: VisitorKey) {
-        if let Some(Forgotten { last, connections, held }) = self.tracker.forget(&key) {
+    fn forget(self: &Arc<Self>, key: &VisitorKey) {
+        if let Some(Forgotten { last, connections, held }) = self.tracker.forget(key) {
             tracing::info!(group = %key.group, "a visitor has its home on another node");
             let reconnect = Text::of(&ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() });
             for tab in connections.into_iter().filter_map(|connection| self.registry.get(connection)) {
                 tab.outbox.push(reconnect.clone());
                 tab.outbox.close(Close::new(CloseCode::Drain, "this visitor is served elsewhere"));
             }
-            self.forget_code(&key);
-            if self.is_watched(&key) {
+            self.forget_code(key);
+            if self.is_watched(key) {
                 self.elsewhere.note(&Arc::new(last));
             }
             if !held.is_empty() {
                 self.forwards.spawn_on(Arc::clone(self).forward(key.clone(), held), &self.runtime);
             }
-        }
-        if self.is_watched(&key) {
-            look_again(self, key);
         }
     }
 }

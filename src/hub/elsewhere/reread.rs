@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Near, take_read, word};
+use super::{Near, keeps, may_be_elsewhere, take_read, word};
 use crate::cluster::DirectoryError;
 use crate::ids::{GroupId, VisitorId, VisitorKey};
 use crate::limits;
@@ -98,7 +98,7 @@ async fn reread_group<N: Near>(near: &Arc<N>, group: &GroupId) -> Result<(), Dir
     if near.has_whole(group) {
         let began = near.elsewhere().moment();
         let sight = near.directory().list(near.node(), group).await?;
-        for word in sight.visitors.iter().flatten().filter(|word| !near.is_here(word.key())) {
+        for word in sight.visitors.iter().flatten().filter(|word| !keeps(near, word)) {
             wanted.remove(&word.key().visitor);
             let is_new = near.elsewhere().get(word.key()).is_none();
             let held = take_read(near, began, Arc::clone(word), &mut told);
@@ -108,14 +108,15 @@ async fn reread_group<N: Near>(near: &Arc<N>, group: &GroupId) -> Result<(), Dir
         }
     }
     // Whoever is not found is read by name: it may have come meanwhile.
-    let wanted: Vec<VisitorId> = wanted.into_iter().filter(|visitor| !near.is_here(&key(visitor))).collect();
+    let wanted: Vec<VisitorId> =
+        wanted.into_iter().filter(|visitor| may_be_elsewhere(&**near, &key(visitor))).collect();
     for visitors in wanted.chunks(limits::DIRECTORY_BATCH) {
         let began = near.elsewhere().moment();
         let sight = Ok(near.directory().lookup(near.node(), group, visitors).await?);
         for (at, visitor) in visitors.iter().enumerate() {
-            let key = key(visitor);
-            if !near.is_here(&key) {
-                take_read(near, began, word(near, &key, &sight, at), &mut told);
+            let word = word(near, &key(visitor), &sight, at);
+            if !keeps(near, &word) {
+                take_read(near, began, word, &mut told);
             }
         }
     }

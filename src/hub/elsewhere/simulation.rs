@@ -179,6 +179,9 @@ mod times {
     /// confirmation was lost is given up after 5 s, made again after another 2 s, and then what was missed is read, after
     /// a second once more if the first try was too early.
     pub(super) const TRUE: Duration = Duration::from_millis(8_500);
+    /// While all is well, and has been for as long as above, what a home says is told at once, though nodes drain: a hint,
+    /// or the beat that tells who a node is that was not known yet, and a reading.
+    pub(super) const PROMPT: Duration = Duration::from_millis(500);
     /// Trouble.
     pub(super) const LIFE: Duration = Duration::from_secs(60);
     /// And no more trouble.

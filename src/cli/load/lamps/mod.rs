@@ -85,6 +85,8 @@ pub(super) struct LampsReport {
     lit_latency: Percentiles,
     /// From the planned moment of the change to the agents.
     pub(super) change_latency: Percentiles,
+    /// The same from when visitor and agent both had a connection: what is left is the server's doing.
+    connected_latency: Percentiles,
     /// From the planned moment of `leave` to the agents.
     dark_latency: Percentiles,
     /// How late the generator itself was; contained in the latencies.
@@ -98,6 +100,8 @@ pub(super) struct LampsReport {
 struct History {
     /// When each change was due, by its number; number 0 is the arrival.
     due: Vec<Instant>,
+    /// When the visitor began to connect last.
+    back: Option<Instant>,
     /// Whether the last number is the departure.
     left: bool,
 }
@@ -107,6 +111,7 @@ struct Lamps {
     histories: Box<[Mutex<History>]>,
     lit: Latency,
     changed: Latency,
+    connected: Latency,
     dark: Latency,
     lag: Latency,
     received: AtomicU64,
@@ -182,6 +187,7 @@ impl LampsArgs {
             reconnect_latency: lamps.comebacks.took().percentiles(),
             lit_latency: lamps.lit.percentiles(),
             change_latency: lamps.changed.percentiles(),
+            connected_latency: lamps.connected.percentiles(),
             dark_latency: lamps.dark.percentiles(),
             own_lag: lamps.lag.percentiles(),
             errors: lamps.take_errors(),
@@ -240,6 +246,14 @@ impl LampsArgs {
     }
 }
 
+/// When an agent heard of a visitor.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    now: Instant,
+    /// Since when it had a connection.
+    since: Instant,
+}
+
 /// What one agent knows of one visitor.
 #[derive(Debug, Clone, Copy, Default)]
 struct Known {
@@ -251,6 +265,7 @@ struct Known {
 impl History {
     /// The number that a new connection begins with: that of the last change, and of the arrival if there is none.
     fn arrive(&mut self) -> u64 {
+        self.back = Some(Instant::now());
         match self.due.len() {
             0 => self.note(Instant::now()),
             known => u64::try_from(known - 1).expect("a length"),
@@ -292,6 +307,7 @@ impl Lamps {
             histories: (0..visitors).map(|_| Mutex::default()).collect(),
             lit: Latency::default(),
             changed: Latency::default(),
+            connected: Latency::default(),
             dark: Latency::default(),
             lag: Latency::default(),
             received: AtomicU64::new(0),
@@ -309,7 +325,7 @@ impl Lamps {
     }
 
     /// An agent heard about a visitor.
-    fn push(&self, n: usize, known: &mut Known, visitor: &SeenVisitor, now: Instant) {
+    fn push(&self, n: usize, known: &mut Known, visitor: &SeenVisitor, at: Moment) {
         if visitor.version.is_some_and(|version| version < known.version) {
             self.stale.fetch_add(1, Ordering::AcqRel);
             return;
@@ -325,13 +341,18 @@ impl Lamps {
             return;
         };
         let dark = history.left && number + 1 == history.due.len();
+        let took = |from: Instant| at.now.saturating_duration_since(from);
+        let connected = history.back.map_or(at.since, |back| back.max(at.since));
         for earlier in known.numbers..=number {
-            let latency = match earlier {
-                0 => &self.lit,
-                _ if dark && earlier == number => &self.dark,
-                _ => &self.changed,
-            };
-            latency.record(now.saturating_duration_since(history.due[earlier]));
+            let due = history.due[earlier];
+            match earlier {
+                0 => self.lit.record(took(due)),
+                _ if dark && earlier == number => self.dark.record(took(due)),
+                _ => {
+                    self.changed.record(took(due));
+                    self.connected.record(took(due.max(connected)));
+                }
+            }
         }
         drop(history);
         let news = number + 1 - known.numbers;
@@ -405,6 +426,7 @@ impl Report for LampsReport {
             row("reconnects", &self.reconnects),
             row("lit latency", self.lit_latency),
             row("change latency", self.change_latency),
+            row("– while connected", self.connected_latency),
             row("dark latency", self.dark_latency),
             row("generator's own lag", self.own_lag),
             row("errors", &self.errors),
@@ -445,6 +467,31 @@ mod tests {
         assert_eq!((report.stale, report.errors.total()), (0, 0));
         assert_eq!(report.lit_latency.count + report.dark_latency.count, 2 * 10 * 3);
         assert_eq!(report.change_latency.count, report.changes * 3);
+        assert_eq!(report.connected_latency.count, report.change_latency.count);
+    }
+
+    #[test]
+    fn the_time_that_somebody_was_away_is_not_the_servers() {
+        let begun = Instant::now();
+        let second = |n: u64| begun + Duration::from_secs(n);
+        let heard_after = |visitor: u64, agent: u64| {
+            let lamps = Lamps::new(1);
+            *lamps.histories[0].lock() =
+                History { due: vec![second(0), second(1)], back: Some(second(visitor)), left: false };
+            let seen = SeenVisitor {
+                visitor_id: visitor_id(0),
+                state: "hidden".to_owned(),
+                version: Some(1),
+                data: Some(SeenData { n: Some(1.0) }),
+            };
+            let at = Moment { now: second(9), since: second(agent) };
+            lamps.push(0, &mut Known::default(), &seen, at);
+            [&lamps.changed, &lamps.connected]
+                .map(|latency| (latency.percentiles().max_us + 500_000) / 1_000_000)
+        };
+        assert_eq!(heard_after(0, 0), [8, 8]);
+        assert_eq!(heard_after(5, 0), [8, 4]);
+        assert_eq!(heard_after(5, 7), [8, 2]);
     }
 
     #[test]
@@ -460,22 +507,23 @@ mod tests {
             lamps.histories[0].lock().note(Instant::now());
         }
         let mut known = Known::default();
-        lamps.push(0, &mut known, &seen("present", Some(0.0), 1), Instant::now());
-        lamps.push(0, &mut known, &seen("hidden", Some(3.0), 4), Instant::now());
-        lamps.push(0, &mut known, &seen("present", Some(2.0), 3), Instant::now());
-        lamps.push(0, &mut known, &seen("hidden", Some(3.0), 5), Instant::now());
+        let at = Moment { now: Instant::now(), since: Instant::now() };
+        lamps.push(0, &mut known, &seen("present", Some(0.0), 1), at);
+        lamps.push(0, &mut known, &seen("hidden", Some(3.0), 4), at);
+        lamps.push(0, &mut known, &seen("present", Some(2.0), 3), at);
+        lamps.push(0, &mut known, &seen("hidden", Some(3.0), 5), at);
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         assert_eq!((read(&lamps.received), read(&lamps.merged)), (4, 2));
         assert_eq!((read(&lamps.stale), read(&lamps.repeated)), (1, 1));
         // A dark lamp that nobody asked for is no departure.
-        lamps.push(0, &mut known, &seen("absent", None, 6), Instant::now());
+        lamps.push(0, &mut known, &seen("absent", None, 6), at);
         assert_eq!((lamps.known_dark.load(Ordering::Relaxed), read(&lamps.flickers)), (0, 1));
         {
             let mut history = lamps.histories[0].lock();
             history.note(Instant::now());
             history.left = true;
         }
-        lamps.push(0, &mut known, &seen("absent", None, 7), Instant::now());
+        lamps.push(0, &mut known, &seen("absent", None, 7), at);
         assert_eq!((lamps.known_dark.load(Ordering::Relaxed), lamps.dark.percentiles().count), (1, 1));
         assert_eq!(read(&lamps.flickers), 1);
     }

@@ -18,7 +18,7 @@ use crate::cli::load::socket::{
 use crate::cli::load::target::Target;
 use crate::cli::load::visitors::connected;
 
-use super::{Known, Lamps};
+use super::{Known, Lamps, Moment};
 
 /// Visitors that connect at the same time before the measurement; not part of any latency.
 const CONNECTING: usize = 16;
@@ -190,14 +190,15 @@ async fn read_agent<F>(
 {
     let mut known = vec![Known::default(); numbers.len()];
     let mut told = None;
-    let mut take = |visitor: &SeenVisitor, now| {
+    let mut take = |visitor: &SeenVisitor, since| {
         if let Some(&n) = numbers.get(&visitor.visitor_id) {
-            lamps.push(n, &mut known[n], visitor, now);
+            lamps.push(n, &mut known[n], visitor, Moment { now: Instant::now(), since });
         }
     };
+    let mut since = Instant::now();
     loop {
         match hear::<AgentHears>(&mut socket).await {
-            Ok(Heard::Text(AgentHears::Presence { visitor })) => take(&visitor, Instant::now()),
+            Ok(Heard::Text(AgentHears::Presence { visitor })) => take(&visitor, since),
             Ok(Heard::Text(AgentHears::Error { code, .. })) => lamps.errors.add(format!("error {code}")),
             Ok(Heard::Text(AgentHears::Reconnect { after_ms })) => {
                 told = Some(Duration::from_millis(after_ms))
@@ -206,8 +207,8 @@ async fn read_agent<F>(
             Err(fault) if lamps.over.load(Ordering::Acquire) => return lamps.ended("agent", &fault),
             Err(fault) => match lamps.comebacks.back("agent", fault, told.take(), &again).await {
                 Ok((back, visitors)) => {
-                    let now = Instant::now();
-                    visitors.iter().for_each(|visitor| take(visitor, now));
+                    since = Instant::now();
+                    visitors.iter().for_each(|visitor| take(visitor, since));
                     socket = back;
                 }
                 Err(fault) => return lamps.ended("agent", &fault),

@@ -15,10 +15,11 @@ use crate::ids::VisitorKey;
 use crate::model::visitor::State;
 use crate::redis::played::net::Phase;
 
-/// Where a visitor is, and since when.
+/// Where a visitor is, who said so last, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     homes: Vec<(NodeId, State)>,
+    said: Option<NodeId>,
     since: Instant,
 }
 
@@ -39,10 +40,11 @@ impl Laws {
                     Some((node.id, state))
                 })
                 .collect();
-            let place = self.places.entry(key.clone()).or_insert(Place { homes: Vec::new(), since: now });
+            let place =
+                self.places.entry(key.clone()).or_insert(Place { homes: Vec::new(), said: None, since: now });
             let said = world.diary.said.lock().get(&key).copied();
-            if place.homes != homes || said.is_some_and(|said| said > place.since) {
-                *place = Place { homes, since: now };
+            if place.homes != homes || said.is_some_and(|(_, at)| at > place.since) {
+                *place = Place { homes, said: said.map(|(node, _)| node), since: now };
             }
         }
         let redis = (world.server.phase() == Phase::Up).then(|| *world.well.lock());
@@ -92,13 +94,20 @@ impl Laws {
                 world.diary.broken(format_args!("{visitor} is gone, and {name} says {:?}", told.state));
             }
             // Who is at one node that is well.
-            let [(home, state)] = place.homes[..] else { continue };
-            let Some(home) = up.iter().find(|other| other.id == home) else { continue };
+            let Some((home, state)) = spoken_for(place, up) else { continue };
             let Some(well_there) = well(home) else { continue };
+            let all_well = well_here.max(well_there);
+            if for_long(all_well, times::TRUE) && for_long(place.since, times::PROMPT) && told.state != state
+            {
+                let (home, told) = (name_of(home.id), told.state);
+                world
+                    .diary
+                    .broken(format_args!("{visitor} is {state:?} on {home}, and {name} still says {told:?}"));
+            }
             if home.is_draining() {
                 continue;
             }
-            let since = well_here.max(well_there).max(place.since);
+            let since = all_well.max(place.since);
             if for_long(since, times::SETTLED) && told_absent.contains(&(node.id, key.clone())) {
                 let home = name_of(home.id);
                 world.diary.broken(format_args!("{visitor} is on {home}, and {name} told that it is absent"));
@@ -136,6 +145,20 @@ impl Laws {
                 world.diary.broken(format_args!("{} is at home on {homes:?}", key.visitor));
             }
         }
+    }
+}
+
+/// The node that speaks for a visitor, where there is no doubt of that, and how the visitor is there. A node that drains
+/// may still hold one who has moved, and nobody else one who has moved and gone.
+fn spoken_for<'a>(place: &Place, up: &'a [Arc<Node>]) -> Option<(&'a Arc<Node>, State)> {
+    let find = |home: NodeId| up.iter().find(|node| node.id == home);
+    let homes: Vec<_> =
+        place.homes.iter().filter_map(|(home, state)| find(*home).map(|node| (node, *state))).collect();
+    let staying: Vec<_> = homes.iter().copied().filter(|(node, _)| !node.is_draining()).collect();
+    match (&staying[..], &homes[..]) {
+        ([one], _) => Some(*one),
+        ([], [one]) if place.said == Some(one.0.id) => Some(*one),
+        _ => None,
     }
 }
 

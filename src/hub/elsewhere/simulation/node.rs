@@ -207,7 +207,7 @@ impl Node {
 
     fn changed(self: &Arc<Self>, word: &Arc<Snapshot>) {
         let key = word.key();
-        self.diary.said.lock().insert(key.clone(), Instant::now());
+        self.diary.said.lock().insert(key.clone(), (self.id, Instant::now()));
         self.note(format_args!("says {} {:?} {}", key.visitor, word.state(), word.version()));
         if Near::is_watched(&**self, key) {
             super::super::tell_own(self, word, self.is_draining());
@@ -308,7 +308,7 @@ impl Node {
             Hint::Visitor(word) => super::super::hear(self, &word),
             Hint::Reread(Some(group)) => reread(self, [group]),
             Hint::Reread(None) | Hint::Back => reread_all(self),
-            Hint::Displaced(key) => self.displaced(key),
+            Hint::Displaced(key) => super::super::displaced(self, key),
             Hint::Raise(key, above) => self.presence(0, &key, Input::Raised { above }),
             Hint::ToldAs(key, version) => self.presence(0, &key, Input::ToldAs { version }),
             Hint::NodeGone(edge) => self.lost(|tab| tab.edge == edge),

@@ -56,8 +56,8 @@ pub(super) struct Diary {
     written: Mutex<Written>,
     /// Who was told just now that a visitor is absent.
     pub(super) told_absent: Mutex<Vec<(NodeId, VisitorKey)>>,
-    /// When a visitor's home said something last.
-    pub(super) said: Mutex<BTreeMap<VisitorKey, Instant>>,
+    /// Who said something of a visitor last, and when.
+    pub(super) said: Mutex<BTreeMap<VisitorKey, (NodeId, Instant)>>,
 }
 
 #[derive(Default)]
@@ -198,6 +198,8 @@ impl World {
                 0..7 => self.visit(),
                 7..9 => self.ask(),
                 _ if self.chance().below(10) < troubled => self.harm(),
+                // To replace a node is no trouble.
+                _ if self.chance().once_in(10) => self.drain(&self.any()),
                 _ => {}
             }
             self.mend(false);
@@ -341,7 +343,9 @@ impl World {
     // ── Agents ─────────────────────────────────────────────────────────────────────────────────
 
     fn ask(&self) {
-        let (node, everybody) = (self.any(), everybody());
+        // Agents ask on nodes that drain, too, until they are sent away.
+        let (up, everybody) = (self.up(), everybody());
+        let node = Arc::clone(self.chance().of(&up).expect("one is up"));
         let key = self.chance().of(&everybody).expect("there are some").clone();
         match self.chance().below(8) {
             0..3 => {

@@ -8,7 +8,7 @@ use super::super::world::{GROUPS, group, name_of};
 use super::{Ledger, Node};
 use crate::clock::Wall;
 use crate::cluster::{Directory, NodeFacts, NodeId, PresenceSource};
-use crate::hub::elsewhere::{Elsewhere, Near, look_again};
+use crate::hub::elsewhere::{Elsewhere, Near};
 use crate::hub::tracker::Forgotten;
 use crate::ids::{GroupId, VisitorId, VisitorKey};
 use crate::model::visitor::{Snapshot, State};
@@ -66,16 +66,17 @@ impl Near for Node {
         wishes.named.iter().map(|key| key.group.clone()).chain(wishes.whole.iter().cloned()).collect()
     }
 
-    fn displaced(self: &Arc<Self>, key: VisitorKey) {
-        if let Some(Forgotten { last, connections, .. }) = self.tracker.forget(&key) {
-            self.tabs.lock().remove(&key);
+    fn is_leaving(&self, _: &VisitorKey) -> bool {
+        self.is_draining()
+    }
+
+    fn forget(self: &Arc<Self>, key: &VisitorKey) {
+        if let Some(Forgotten { last, connections, .. }) = self.tracker.forget(key) {
+            self.tabs.lock().remove(key);
             self.homeless.lock().extend(connections);
-            if Near::is_watched(&**self, &key) {
+            if Near::is_watched(&**self, key) {
                 self.elsewhere.note(&Arc::new(last));
             }
-        }
-        if Near::is_watched(&**self, &key) {
-            look_again(self, key);
         }
     }
 

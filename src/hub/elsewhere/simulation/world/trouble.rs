@@ -105,7 +105,8 @@ impl World {
         }
     }
 
-    fn drain(self: &Arc<Self>, node: &Arc<Node>) {
+    /// Replaces a node: its tabs go one by one, some quickly, some in the time that a drain with many takes.
+    pub(super) fn drain(self: &Arc<Self>, node: &Arc<Node>) {
         if self.up().iter().filter(|node| !node.is_draining()).count() < 3 {
             return;
         }
@@ -118,8 +119,9 @@ impl World {
                 let on_it = |page: &Page| page.edge == node.id || page.home == Some(node.id);
                 pages.iter().filter(|(_, page)| on_it(page)).map(|(tab, page)| (*tab, page.clone())).collect()
             };
+            let pause = if world.chance().once_in(2) { 200 } else { 3_000 };
             for (tab, page) in pages {
-                sleep(world.chance().millis(200)).await;
+                sleep(world.chance().millis(pause)).await;
                 world.comes_back(tab, page.clone());
                 sleep(world.chance().millis(200)).await;
                 if let Some(home) = page.home.and_then(|home| world.find(home)) {
