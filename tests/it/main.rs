@@ -45,6 +45,7 @@ mod kill_events;
 mod kinds_across_nodes;
 mod leads;
 mod lease;
+mod load_tls;
 mod log_levels;
 mod matrix_admin;
 mod matrix_messages;
