@@ -49,6 +49,8 @@ mod load_tls;
 mod log_levels;
 mod matrix_admin;
 mod matrix_messages;
+#[cfg(target_os = "linux")]
+mod memory;
 mod migrate;
 mod minting;
 mod mixed_versions;
