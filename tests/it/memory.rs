@@ -13,7 +13,7 @@ use crate::common::{Value, http, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a node may hold of its own, beside its program. Four passwords that are checked at once take 76 MiB more.
-const BOUND: u64 = 48 << 20;
+const BOUND: u64 = 64 << 20;
 
 struct Trial(Child, tempfile::TempDir);
 

@@ -89,12 +89,6 @@ impl Way {
         open.wait_for(|open| *open == 0).await.unwrap();
     }
 
-    /// Waits until it carries so many connections at once.
-    pub async fn carries_at_once(&self, connections: usize) {
-        let mut open = self.open.subscribe();
-        open.wait_for(|open| *open >= connections).await.unwrap();
-    }
-
     /// Waits until it carries.
     pub async fn carries(&self) {
         self.state.subscribe().wait_for(|network| *network == Network::Up).await.unwrap();
