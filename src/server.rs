@@ -275,6 +275,7 @@ impl Server {
             },
             Arc::clone(&meters),
             Syncing { store: Arc::clone(&stores.sync), door: sync },
+            traces.clone(),
         );
         let public = Listener {
             socket: public,

@@ -11,11 +11,12 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request};
 
 use super::status::AdminError;
+use super::traced::CallTrace;
 use crate::hub::accounts::{Accounts, AdminCaller, AdminRefused};
 use crate::ids::GroupId;
 use crate::limits;
 use crate::pb::v1;
-use crate::telemetry::Meters;
+use crate::telemetry::{Meters, Parent};
 
 /// Somebody whose credential is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,7 @@ impl Operator {
 pub(super) struct Within {
     caller: Caller,
     group: GroupId,
+    trace: Option<Parent>,
 }
 
 impl Within {
@@ -52,6 +54,11 @@ impl Within {
 
     pub(super) fn group(&self) -> &GroupId {
         &self.group
+    }
+
+    /// The span of the call.
+    pub(super) fn trace(&self) -> Option<Parent> {
+        self.trace
     }
 }
 
@@ -116,13 +123,22 @@ pub(super) struct Gate {
 impl Gate {
     /// Passes whoever has a good credential.
     pub(super) fn caller<R>(&self, request: Request<R>) -> Result<(Caller, R), AdminError> {
-        let (metadata, _, request): (MetadataMap, Extensions, R) = request.into_parts();
+        let (caller, trace, request) = self.known(request)?;
+        if let Some(trace) = trace {
+            trace.passed();
+        }
+        Ok((caller, request))
+    }
+
+    /// The caller and the trace of its call, whose span has not begun.
+    fn known<R>(&self, request: Request<R>) -> Result<(Caller, Option<CallTrace>, R), AdminError> {
+        let (metadata, mut extensions, request): (MetadataMap, Extensions, R) = request.into_parts();
         let verified = match bearer(&metadata) {
             Some(credential) => self.accounts.verify_admin(credential),
             None => Err(AdminRefused::Unknown),
         };
         match verified {
-            Ok(caller) => Ok((Caller(caller), request)),
+            Ok(caller) => Ok((Caller(caller), extensions.remove(), request)),
             Err(refused) => {
                 self.meters.refusal("admin_key");
                 Err(match refused {
@@ -135,11 +151,15 @@ impl Gate {
 
     /// Passes whoever reaches the group that the request names.
     pub(super) fn group<R: ConcernsGroup>(&self, request: Request<R>) -> Result<(Within, R), AdminError> {
-        let (caller, request) = self.caller(request)?;
+        let (caller, call, request) = self.known(request)?;
+        let trace = call.as_ref().and_then(CallTrace::passed);
         let group = group_of(caller.who(), request.named_group())?;
         // A group's own credential always finds its group: it was read from there.
         self.accounts.group(&group).ok_or(AdminError::NotFound)?;
-        Ok((Within { caller, group }, request))
+        if let Some(call) = call {
+            call.within(&group);
+        }
+        Ok((Within { caller, group, trace }, request))
     }
 
     /// Passes operators only.

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Request, StatusCode};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
@@ -22,6 +22,7 @@ use tower::ServiceExt as _;
 use super::AdminService;
 use super::gate::credential;
 use super::status::{AdminError, Details, details_of};
+use super::traced::{Door, TRACEPARENT};
 use crate::hub::accounts::{AdminCaller, AdminRefused};
 use crate::limits;
 use crate::model::settings::Audience;
@@ -105,8 +106,7 @@ async fn answer(
         Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "bad_message", "the body is too large or broken")
     })?;
     let message = message_of(&method, &body.to_bytes())?;
-    let authorization = head.headers.get(AUTHORIZATION).cloned();
-    let answer = through(service, &method, &message, authorization).await?;
+    let answer = through(service, &method, &message, &head.headers).await?;
     Ok(pb::dynamic_json(&answer))
 }
 
@@ -136,16 +136,18 @@ async fn through(
     service: &AdminService,
     method: &MethodDescriptor,
     message: &DynamicMessage,
-    authorization: Option<HeaderValue>,
+    headers: &HeaderMap,
 ) -> Result<DynamicMessage, Refused> {
     let mut request = Request::post(format!("/{SERVICE}/{}", method.name()))
         .header(CONTENT_TYPE, "application/grpc")
         .body(Full::new(framed(message)))
         .expect("names of calls are paths");
-    if let Some(authorization) = authorization {
-        request.headers_mut().insert(AUTHORIZATION, authorization);
+    for name in [AUTHORIZATION, HeaderName::from_static(TRACEPARENT)] {
+        if let Some(value) = headers.get(&name) {
+            request.headers_mut().insert(name, value.clone());
+        }
     }
-    let Ok(response) = service.grpc().oneshot(request).await;
+    let Ok(response) = service.grpc(Door::Json).oneshot(request).await;
     let (head, body) = response.into_parts();
     let body = body.collect().await.map_err(|status| Refused::from(&status))?;
     let status =

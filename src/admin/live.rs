@@ -21,7 +21,7 @@ use crate::model::feed::{Item, Place};
 use crate::model::session::View;
 use crate::model::visitor::Snapshot;
 use crate::store::feed::{LeadRow, Posts, PostsQuery};
-use crate::telemetry::{LogControl, LogError};
+use crate::telemetry::{LogControl, LogError, Parent};
 use crate::wire::agent::{Delivery, RequestState};
 use crate::wire::error::ErrorCode;
 use crate::wire::message::Raw;
@@ -69,8 +69,13 @@ impl AdminHub for Operated {
         Ok(views.into_iter().map(session_row).collect())
     }
 
-    async fn end_session(&self, group: &GroupId, session: SessionId) -> Result<Ended, AdminError> {
-        let ended = self.hub.end_anywhere(group, session).await;
+    async fn end_session(
+        &self,
+        group: &GroupId,
+        session: SessionId,
+        trace: Option<Parent>,
+    ) -> Result<Ended, AdminError> {
+        let ended = self.hub.end_anywhere(group, session, trace).await;
         let now = ended.map_err(|refusal| match refusal.code {
             ErrorCode::NotFound => AdminError::NotFound,
             _ => AdminError::Unavailable,

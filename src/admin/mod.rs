@@ -28,6 +28,7 @@ mod sessions;
 mod standing;
 mod status;
 mod sync;
+mod traced;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,7 @@ use crate::ids::{AgentId, EventId, GroupId, ParticipantId, SessionId, VisitorId}
 use crate::model::feed::{Item, Place};
 use crate::store::feed::{LeadRow, Posts, PostsQuery};
 use crate::store::{EventLog, ReceiptLog, SessionRecords};
+use crate::telemetry::Parent;
 use crate::wire::agent::{Delivery, PresenceState};
 use crate::wire::session::Role;
 use crate::wire::visitor::SessionKind;
@@ -94,7 +96,12 @@ pub trait AdminHub: Send + Sync + 'static {
     ) -> Result<Vec<SessionRow>, AdminError>;
 
     /// Ends a session with reason `operator_ended`.
-    async fn end_session(&self, group: &GroupId, session: SessionId) -> Result<Ended, AdminError>;
+    async fn end_session(
+        &self,
+        group: &GroupId,
+        session: SessionId,
+        trace: Option<Parent>,
+    ) -> Result<Ended, AdminError>;
 
     /// The presence of these visitors, or without any of all who are not absent; then each again whenever
     /// it changes, as it then is. One that left is told as absent, once.

@@ -14,6 +14,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
 use super::service::{AdminService, Service};
+use super::traced::Door;
 use crate::arrivals::{Arrival, Arrivals};
 use crate::limits;
 use crate::pb::DESCRIPTORS;
@@ -49,7 +50,7 @@ impl AdminListener {
         force: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
         let Self { socket, service, tls, reflection, meters } = self;
-        let service = service.grpc();
+        let service = service.grpc(Door::Grpc);
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<AdminServer<Service>>().await;
         // In both editions of the protocol: grpcurl and others have long known only the first.
@@ -223,6 +224,7 @@ mod tests {
     use crate::pb::v1::admin_client::AdminClient;
     use crate::store::feed::{LeadRow, Posts, PostsQuery};
     use crate::store::sqlite::SqliteStore;
+    use crate::telemetry::{Parent, Traces};
     use crate::wire::agent::{Delivery, PresenceState};
     use crate::wire::visitor::SessionKind;
     use futures_util::StreamExt as _;
@@ -268,7 +270,12 @@ mod tests {
             Ok(Vec::new())
         }
 
-        async fn end_session(&self, _group: &GroupId, session: SessionId) -> Result<Ended, AdminError> {
+        async fn end_session(
+            &self,
+            _group: &GroupId,
+            session: SessionId,
+            _trace: Option<Parent>,
+        ) -> Result<Ended, AdminError> {
             if session == SESSION { Ok(Ended::Now) } else { Err(AdminError::NotFound) }
         }
 
@@ -411,7 +418,8 @@ mod tests {
         let addr = socket.local_addr().unwrap();
         let meters = Meters::new().0;
         let hub = Arc::new(Sample::default());
-        let service = AdminService::new(hub, accounts, archive, Arc::clone(&meters), syncing);
+        let service =
+            AdminService::new(hub, accounts, archive, Arc::clone(&meters), syncing, Traces::default());
         let listener = AdminListener { socket, service, tls: None, reflection: true, meters };
         tokio::spawn(listener.run(CancellationToken::new(), CancellationToken::new()));
         (AdminClient::connect(format!("http://{addr}")).await.unwrap(), keys)

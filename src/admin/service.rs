@@ -15,6 +15,7 @@ use super::readers::Readers;
 use super::standing::Standing;
 use super::status::AdminError;
 use super::sync::Syncing;
+use super::traced::{Door, Traced};
 use super::{
     AdminHub, Archive, agents, events, feed, groups, keys, nodes, presence, receipts, records, sessions, sync,
 };
@@ -22,7 +23,7 @@ use crate::hub::accounts::Accounts;
 use crate::limits;
 use crate::pb::v1;
 use crate::pb::v1::admin_server::{Admin, AdminServer};
-use crate::telemetry::Meters;
+use crate::telemetry::{Meters, Traces};
 
 /// The service over a hub.
 #[derive(Clone)]
@@ -37,7 +38,7 @@ pub(super) struct Service {
 
 /// The service, for every door it is reached by; a clone is the same one.
 #[derive(Clone)]
-pub struct AdminService(Service);
+pub struct AdminService(Service, Traces);
 
 impl std::fmt::Debug for AdminService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -53,15 +54,17 @@ impl AdminService {
         archive: Archive,
         meters: Arc<Meters>,
         syncing: Syncing,
+        traces: Traces,
     ) -> Self {
         let readers = Readers::new(Arc::clone(&meters));
         let gate = Gate { accounts: Arc::clone(&accounts), meters };
-        Self(Service { gate, accounts, hub, archive, readers, syncing })
+        Self(Service { gate, accounts, hub, archive, readers, syncing }, traces)
     }
 
-    /// As gRPC.
-    pub(super) fn grpc(&self) -> AdminServer<Service> {
-        AdminServer::new(self.0.clone()).max_decoding_message_size(limits::ADMIN_MESSAGE)
+    /// As gRPC, for calls that come by a door.
+    pub(super) fn grpc(&self, door: Door) -> Traced {
+        let service = AdminServer::new(self.0.clone()).max_decoding_message_size(limits::ADMIN_MESSAGE);
+        Traced { service, traces: self.1.clone(), door }
     }
 
     pub(super) fn accounts(&self) -> &Accounts {

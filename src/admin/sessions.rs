@@ -34,7 +34,8 @@ pub(super) async fn end_session(
     within: &Within,
     request: v1::EndSessionRequest,
 ) -> Result<v1::EndSessionResponse, AdminError> {
-    let ended = service.hub.end_session(within.group(), session_id(&request.session_id)?).await?;
+    let session = session_id(&request.session_id)?;
+    let ended = service.hub.end_session(within.group(), session, within.trace()).await?;
     Ok(v1::EndSessionResponse { ended_now: ended == Ended::Now })
 }
 

@@ -223,7 +223,6 @@ impl Accounts {
             clock,
         };
         let accounts = Self { inner: Arc::new(inner) };
-        let warmed = tokio::task::spawn_blocking(auth::password::warm_up);
         // Before anything is read: what is changed after it is heard.
         let heard = accounts.inner.store.news();
         accounts.reload().await?;
@@ -231,8 +230,6 @@ impl Accounts {
         let doors = tokio::spawn(doors::listen(weak.clone(), accounts.inner.store.door_news()));
         let listening = [doors, tokio::spawn(news::listen(weak, heard))].map(AbortOnDropHandle::new);
         accounts.inner.listening.set(listening).expect("nobody else has these accounts yet");
-        // A panic in there would come again at the first check, and is told then.
-        let _ = warmed.await;
         Ok(accounts)
     }
 

@@ -45,9 +45,12 @@ mod kill_events;
 mod kinds_across_nodes;
 mod leads;
 mod lease;
+mod load_tls;
 mod log_levels;
 mod matrix_admin;
 mod matrix_messages;
+#[cfg(target_os = "linux")]
+mod memory;
 mod migrate;
 mod minting;
 mod mixed_versions;

@@ -1,5 +1,8 @@
 //! Traces: a collector hears what an agent waited for, in the trace that its page began, and nothing of who it was.
 
+mod calls;
+mod ends;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,6 +18,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use parking_lot::Mutex;
 use porchlight::config::{Config, Secret};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -28,7 +32,7 @@ const QUIET: &str = "00-33333333333333333333333333333333-4444444444444444-00";
 
 /// A collector that keeps all it is sent.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>, watch::Sender<()>);
 
 #[tonic::async_trait]
 impl TraceService for Collector {
@@ -37,6 +41,7 @@ impl TraceService for Collector {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         self.0.lock().push(request.into_inner());
+        self.1.send_replace(());
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
@@ -57,6 +62,23 @@ impl Collector {
         let told = self.0.lock();
         let resources = told.iter().flat_map(|request| &request.resource_spans);
         resources.flat_map(|of| &of.scope_spans).flat_map(|scope| scope.spans.clone()).collect()
+    }
+
+    /// Waits until so many spans of a name have come.
+    async fn hears(&self, name: &str, count: usize) -> Vec<Span> {
+        let mut news = self.1.subscribe();
+        let heard = async {
+            loop {
+                news.mark_unchanged();
+                let found: Vec<Span> = self.spans().into_iter().filter(|span| span.name == name).collect();
+                if found.len() >= count {
+                    assert_eq!(found.len(), count, "{found:#?}");
+                    return found;
+                }
+                news.changed().await.unwrap();
+            }
+        };
+        within(&format!("{count} spans {name}"), heard).await
     }
 
     /// The nodes and spans of a name.

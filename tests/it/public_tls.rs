@@ -29,8 +29,14 @@ pub struct Pair {
 
 impl Pair {
     pub fn new() -> Self {
+        Self::of(&["localhost"])
+    }
+
+    /// For these names and addresses.
+    pub fn of(names: &[&str]) -> Self {
         let key = KeyPair::generate().unwrap();
-        let cert = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let cert = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
         Self { cert: cert.pem(), key: key.serialize_pem() }
     }
 

@@ -42,6 +42,9 @@ pub(super) struct ClusterArgs {
     /// How long each load of a round goes on
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
     duration: Duration,
+    /// Authority that vouches for nodes with TLS (PEM) [default: those that this system trusts]
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Print one JSON object instead of progress and a table
     #[arg(long)]
     json: bool,
@@ -75,7 +78,7 @@ impl ClusterArgs {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let mut report = ClusterReport::default();
         let agents = self.target(1).resolve().await?;
-        let across = format!("ws://{}{}", agents.authority, agents.prefix);
+        let across = agents.url("");
         for round in 0..self.rounds {
             for elsewhere in [None, Some(across.clone())] {
                 let name = if elsewhere.is_some() { "across nodes" } else { "within a node" };
@@ -92,6 +95,7 @@ impl ClusterArgs {
         TargetArgs {
             dev_json: Some(self.nodes[node].clone()),
             server_pid: self.pids.clone(),
+            ca_file: self.ca_file.clone(),
             json: true,
             sources: 1,
             ..TargetArgs::default()
@@ -200,6 +204,7 @@ mod tests {
             viewers: 2,
             fps: 50.0,
             duration: Duration::from_millis(100),
+            ca_file: None,
             json: true,
         };
         args.run().await.unwrap();

@@ -20,6 +20,7 @@ mod socket;
 mod target;
 #[cfg(test)]
 mod testserver;
+mod tls;
 mod visitors;
 
 pub use process::Usage;

@@ -1,5 +1,6 @@
 //! Opening the three kinds of WebSocket and signing agents in, with every way to fail told apart.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -18,11 +20,17 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::target::{Account, Target};
+use super::tls::TlsFault;
 use crate::limits;
 use crate::wire::close::CloseCode;
 
+/// A connection, in clear or not.
+pub(super) trait Stream: AsyncRead + AsyncWrite + fmt::Debug + Send + Sync + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + fmt::Debug + Send + Sync + Unpin> Stream for S {}
+
 /// A WebSocket of the load generator.
-pub(super) type Socket = WebSocketStream<TcpStream>;
+pub(super) type Socket = WebSocketStream<Box<dyn Stream>>;
 
 const SUBPROTOCOL: &str = "porchlight.v1";
 
@@ -72,6 +80,8 @@ pub(super) enum Fault {
     SourcePorts,
     #[error("tcp: {0}")]
     Tcp(io::Error),
+    #[error(transparent)]
+    Tls(TlsFault),
     #[error("http {0}")]
     Http(u16),
     #[error("closed with {code} {reason}")]
@@ -112,7 +122,10 @@ impl Fault {
             Self::Http(status) => matches!(status, 502..=504),
             Self::Told { code, .. } => code == "unavailable",
             Self::Tcp(_) | Self::Lost | Self::Silent => true,
-            Self::SourcePorts | Self::Offer(_) | Self::Request(_) | Self::Unexpected(_) => false,
+            // What a certificate and a protocol are now, they are at the next try.
+            Self::SourcePorts | Self::Tls(_) | Self::Offer(_) | Self::Request(_) | Self::Unexpected(_) => {
+                false
+            }
         }
     }
 }
@@ -125,6 +138,15 @@ impl From<io::Error> for Fault {
                 Self::Lost
             }
             _ => Self::Tcp(error),
+        }
+    }
+}
+
+impl From<TlsFault> for Fault {
+    fn from(fault: TlsFault) -> Self {
+        match fault {
+            TlsFault::Connection(error) => error.into(),
+            refused => Self::Tls(refused),
         }
     }
 }
@@ -150,7 +172,7 @@ pub(super) async fn patiently<T>(step: impl Future<Output = Result<T, Fault>>) -
     tokio::time::timeout(PATIENCE, step).await.unwrap_or(Err(Fault::Silent))
 }
 
-async fn tcp(target: &Target, n: usize) -> Result<TcpStream, Fault> {
+async fn connect(target: &Target, n: usize) -> Result<Box<dyn Stream>, Fault> {
     let stream = match target.source(n) {
         None => TcpStream::connect(target.address).await?,
         Some(source) => {
@@ -160,14 +182,16 @@ async fn tcp(target: &Target, n: usize) -> Result<TcpStream, Fault> {
         }
     };
     stream.set_nodelay(true)?;
-    Ok(stream)
+    match &target.tls {
+        None => Ok(Box::new(stream)),
+        Some(tls) => Ok(Box::new(tls.secure(stream).await?)),
+    }
 }
 
 /// Opens the nth WebSocket, up to the end of the HTTP upgrade.
 pub(super) async fn open(target: &Target, audience: Audience, n: usize) -> Result<Socket, Fault> {
-    let stream = tcp(target, n).await?;
-    let url = format!("ws://{}{}{}", target.authority, target.prefix, audience.path());
-    let mut request = url.into_client_request()?;
+    let stream = connect(target, n).await?;
+    let mut request = target.url(audience.path()).into_client_request()?;
     let origin = HeaderValue::from_str(&target.origin)
         .map_err(|_| Fault::Unexpected("origin is not a header value".to_owned()))?;
     request.headers_mut().insert(ORIGIN, origin);
@@ -243,7 +267,7 @@ struct RefusedError {
 /// Exchanges an agent's password for a token.
 pub(super) async fn sign_in(target: &Target, account: &Account) -> Result<SecretString, Fault> {
     let unexpected = |error: &dyn std::fmt::Display| Fault::Unexpected(error.to_string());
-    let stream = tcp(target, 0).await?;
+    let stream = connect(target, 0).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| unexpected(&error))?;

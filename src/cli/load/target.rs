@@ -1,6 +1,7 @@
 //! Whom to load and as whom: the arguments that all commands share, checked once.
 //!
-//! Refuses a machine that the caller does not vouch for. Opens nothing but files and name look-ups.
+//! Refuses a machine that the caller does not vouch for, and a server whose certificate nobody vouches for. Opens nothing
+//! but files, name look-ups and, over TLS, one connection that looks at the certificate.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,10 @@ use anyhow::{Context, bail, ensure};
 use hyper::Uri;
 use secrecy::SecretString;
 use serde::Deserialize;
+use tokio::net::TcpStream;
+
+use super::socket::PATIENCE;
+use super::tls::{Tls, TlsFault};
 
 const DEFAULT_URL: &str = "ws://127.0.0.1:7400";
 const PASSWORD_VARIABLE: &str = "PORCHLIGHT_AGENT_PASSWORD";
@@ -16,9 +21,13 @@ const PASSWORD_VARIABLE: &str = "PORCHLIGHT_AGENT_PASSWORD";
 /// Arguments of every load command.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct TargetArgs {
-    /// Public listener, `ws://host:port` [default: the one in --dev-json, else ws://127.0.0.1:7400]
+    /// Public listener, `ws://host:port`, or `wss://` over TLS [default: the one in --dev-json, else
+    /// ws://127.0.0.1:7400]
     #[arg(long)]
     pub(super) url: Option<String>,
+    /// Authority that vouches for a server with TLS (PEM) [default: those that this system trusts]
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca_file: Option<PathBuf>,
     /// Group of the visitors and agents [default: the one in --dev-json, else demo]
     #[arg(long)]
     pub(super) group: Option<String>,
@@ -66,6 +75,8 @@ pub(super) struct Target {
     pub(super) address: SocketAddr,
     /// `host:port` as the Host header says it.
     pub(super) authority: String,
+    /// What secures the connections; none speak plain text.
+    pub(super) tls: Option<Tls>,
     /// Path in front of `/v1/…`, without a slash at its end.
     pub(super) prefix: String,
     pub(super) origin: String,
@@ -81,6 +92,15 @@ struct DevFile {
     group: String,
     #[serde(default)]
     agents: Vec<DevAgent>,
+    #[serde(default)]
+    urls: DevUrls,
+}
+
+/// Its pages say whether the listener speaks TLS.
+#[derive(Default, Deserialize)]
+struct DevUrls {
+    #[serde(default)]
+    site: String,
 }
 
 #[derive(Deserialize)]
@@ -95,10 +115,12 @@ impl TargetArgs {
         let dev = self.dev_json.as_deref().map(read_dev).transpose()?;
         let url = match (&self.url, &dev) {
             (Some(url), _) => url.clone(),
-            (None, Some(dev)) => websocket_url(&dev.public),
+            (None, Some(dev)) => dev.url(),
             (None, None) => DEFAULT_URL.to_owned(),
         };
-        let (host, port, prefix) = split_url(&url)?;
+        let (secure, host, port, prefix) = split_url(&url)?;
+        ensure!(secure || self.ca_file.is_none(), "{url} is not wss://, so --ca-file would protect nothing");
+        let tls = if secure { Some(Tls::open(&host, self.ca_file.as_deref())?) } else { None };
         let authority = format!("{host}:{port}");
         let address = tokio::net::lookup_host(authority.as_str())
             .await
@@ -116,8 +138,12 @@ impl TargetArgs {
             None => dev.iter().flat_map(|dev| &dev.agents).map(DevAgent::account).collect(),
         };
         let group = self.group.clone().or(dev.map(|dev| dev.group)).unwrap_or_else(|| "demo".to_owned());
-        let origin = self.origin.clone().unwrap_or_else(|| format!("http://{authority}"));
-        Ok(Target { address, authority, prefix, origin, group, sources: self.sources, accounts })
+        let scheme = if secure { "https" } else { "http" };
+        let origin = self.origin.clone().unwrap_or_else(|| format!("{scheme}://{authority}"));
+        if let Some(tls) = &tls {
+            look(tls, address).await.with_context(|| format!("{url} can't be loaded"))?;
+        }
+        Ok(Target { address, authority, tls, prefix, origin, group, sources: self.sources, accounts })
     }
 
     /// Where agents and viewers connect.
@@ -138,6 +164,15 @@ impl TargetArgs {
     }
 }
 
+impl DevFile {
+    fn url(&self) -> String {
+        if !self.public.contains("://") && self.urls.site.starts_with("https://") {
+            return format!("wss://{}", self.public);
+        }
+        websocket_url(&self.public)
+    }
+}
+
 impl DevAgent {
     fn account(&self) -> Account {
         Account { address: self.address.clone(), password: self.password.clone() }
@@ -152,6 +187,12 @@ impl Target {
         }
         let last = u8::try_from(n % usize::from(self.sources)).expect("below the number of sources") + 1;
         Some(SocketAddr::from(([127, 0, 0, last], 0)))
+    }
+
+    /// The URL of a path of the contract.
+    pub(super) fn url(&self, path: &str) -> String {
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{}{}{path}", self.authority, self.prefix)
     }
 
     /// The account of the nth agent connection: accounts take turns.
@@ -178,16 +219,28 @@ fn websocket_url(public: &str) -> String {
     }
 }
 
-fn split_url(url: &str) -> anyhow::Result<(String, u16, String)> {
+/// Whether TLS, the host, its port and what stands before the paths of the contract.
+fn split_url(url: &str) -> anyhow::Result<(bool, String, u16, String)> {
     let uri: Uri = url.parse().with_context(|| format!("{url} is not a URL"))?;
-    match uri.scheme_str() {
-        Some("ws") => {}
-        Some("wss") => bail!("load speaks plain ws://; point it at a listener without TLS, not {url}"),
-        _ => bail!("{url} does not begin with ws://"),
-    }
+    let secure = match uri.scheme_str() {
+        Some("ws" | "http") => false,
+        Some("wss" | "https") => true,
+        _ => bail!("{url} begins neither with ws:// nor with wss://"),
+    };
     let host = uri.host().with_context(|| format!("{url} names no host"))?;
     let prefix = uri.path().trim_end_matches('/').to_owned();
-    Ok((host.to_owned(), uri.port_u16().unwrap_or(80), prefix))
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    Ok((secure, host.to_owned(), port, prefix))
+}
+
+/// Looks at the server's certificate once, so that a bad one is told before anybody is counted. A server that does not
+/// answer is none of its business: that is what a load is there to count.
+async fn look(tls: &Tls, address: SocketAddr) -> Result<(), TlsFault> {
+    let looking = async { tls.secure(TcpStream::connect(address).await?).await };
+    match tokio::time::timeout(PATIENCE, looking).await {
+        Err(_) | Ok(Ok(_) | Err(TlsFault::Connection(_))) => Ok(()),
+        Ok(Err(refused)) => Err(refused),
+    }
 }
 
 #[cfg(test)]
@@ -197,15 +250,17 @@ mod tests {
     #[test]
     fn urls_split() {
         for (url, want) in [
-            ("ws://127.0.0.1:7400", ("127.0.0.1", 7400, "")),
-            ("ws://127.0.0.1:7400/", ("127.0.0.1", 7400, "")),
-            ("ws://[::1]:9/live/", ("[::1]", 9, "/live")),
-            ("ws://relay.example", ("relay.example", 80, "")),
+            ("ws://127.0.0.1:7400", (false, "127.0.0.1", 7400, "")),
+            ("ws://127.0.0.1:7400/", (false, "127.0.0.1", 7400, "")),
+            ("ws://[::1]:9/live/", (false, "[::1]", 9, "/live")),
+            ("http://relay.example", (false, "relay.example", 80, "")),
+            ("wss://relay.example", (true, "relay.example", 443, "")),
+            ("https://relay.example:8443/live", (true, "relay.example", 8443, "/live")),
         ] {
-            let (host, port, prefix) = split_url(url).unwrap();
-            assert_eq!((host.as_str(), port, prefix.as_str()), want, "{url}");
+            let (secure, host, port, prefix) = split_url(url).unwrap();
+            assert_eq!((secure, host.as_str(), port, prefix.as_str()), want, "{url}");
         }
-        for bad in ["wss://127.0.0.1", "http://127.0.0.1", "127.0.0.1:7400", ""] {
+        for bad in ["ftp://127.0.0.1", "127.0.0.1:7400", "wss://", ""] {
             assert!(split_url(bad).is_err(), "{bad}");
         }
     }
@@ -216,6 +271,22 @@ mod tests {
         assert_eq!(websocket_url("http://127.0.0.1:1"), "ws://127.0.0.1:1");
         assert_eq!(websocket_url("https://h"), "wss://h");
         assert_eq!(websocket_url("ws://h"), "ws://h");
+        let dev = |public: &str, site: &str| DevFile {
+            public: public.to_owned(),
+            group: "demo".to_owned(),
+            agents: Vec::new(),
+            urls: DevUrls { site: site.to_owned() },
+        };
+        assert_eq!(dev("127.0.0.1:1", "https://127.0.0.1:1/demo/site").url(), "wss://127.0.0.1:1");
+        assert_eq!(dev("127.0.0.1:1", "http://127.0.0.1:1/demo/site").url(), "ws://127.0.0.1:1");
+        assert_eq!(dev("127.0.0.1:1", "").url(), "ws://127.0.0.1:1");
+    }
+
+    #[tokio::test]
+    async fn an_authority_is_of_no_use_without_tls() {
+        let (url, ca_file) = (Some("ws://127.0.0.1:1".to_owned()), Some("ca.pem".into()));
+        let args = TargetArgs { url, ca_file, sources: 1, ..TargetArgs::default() };
+        assert!(args.resolve().await.unwrap_err().to_string().contains("--ca-file"));
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use crate::ids::{GroupId, ParticipantId, RequestId, SessionId, VisitorId, Visito
 use crate::limits;
 use crate::model::lead::Guest;
 use crate::model::session::{Asks, EndReason};
+use crate::telemetry::Parent;
 use crate::wire::agent::Delivery;
 use crate::wire::close::{Close, CloseCode};
 use crate::wire::error::{ErrorCode, Refusal};
@@ -30,7 +31,13 @@ use crate::wire::visitor::{SessionKind, TermsAnswer, TermsShown};
 #[serde(rename_all = "camelCase")]
 pub(in crate::hub) enum Question {
     /// An operator ends a session.
-    End { group: GroupId, session: SessionId },
+    End {
+        group: GroupId,
+        session: SessionId,
+        /// The span of the operator's call, as `traceparent` writes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<Box<str>>,
+    },
     /// An operator's signal.
     Signal { group: GroupId, visitor: VisitorId, name: Box<str>, data: Option<Raw>, from: String },
     /// An operator ends a visitor's presence.
@@ -150,10 +157,12 @@ impl Hub {
 
     async fn reply(self: &Arc<Self>, question: Question) -> Reply {
         match question {
-            Question::End { group, session } => match self.end_here(&group, session) {
-                Some(now) => Reply::Ended { now },
-                None => Reply::NotFound,
-            },
+            Question::End { group, session, trace } => {
+                match self.end_here(&group, session, trace.as_deref().and_then(Parent::parse)) {
+                    Some(now) => Reply::Ended { now },
+                    None => Reply::NotFound,
+                }
+            }
             Question::Signal { group, visitor, name, data, from } => {
                 match self.signal_visitor(&VisitorKey { group, visitor }, name, data.as_ref(), &from) {
                     Ok(delivery) => Reply::Signalled { held: delivery == Delivery::Held },
@@ -213,10 +222,16 @@ impl Hub {
     }
 
     /// Ends a session of this node for an operator. Whether it had not ended before; none where there is none.
-    fn end_here(self: &Arc<Self>, group: &GroupId, session: SessionId) -> Option<bool> {
+    fn end_here(
+        self: &Arc<Self>,
+        group: &GroupId,
+        session: SessionId,
+        trace: Option<Parent>,
+    ) -> Option<bool> {
         let session = self.sessions.get(group, session)?;
         let now = session.view().ended.is_none();
         if now {
+            session.called(trace);
             self.end_session(&session, EndReason::OperatorEnded);
         }
         Some(now)
@@ -227,19 +242,21 @@ impl Hub {
         self: &Arc<Self>,
         group: &GroupId,
         session: SessionId,
+        trace: Option<Parent>,
     ) -> Result<bool, Refusal> {
         let not_found = || Refusal::not_found("session");
-        if let Some(now) = self.end_here(group, session) {
+        if let Some(now) = self.end_here(group, session, trace) {
             return Ok(now);
         }
         let node = match self.whereabouts(session).await {
             // Its node is gone, and this one goes on with it to end it.
-            Ok(Whereabouts::Here(_)) => return self.end_here(group, session).ok_or_else(not_found),
+            Ok(Whereabouts::Here(_)) => return self.end_here(group, session, trace).ok_or_else(not_found),
             Ok(Whereabouts::There(node)) => node,
             Err(Close { code: CloseCode::NotFound, .. }) => return Err(not_found()),
             Err(_) => return Err(silent()),
         };
-        match self.ask_node(node, &Question::End { group: group.clone(), session }).await {
+        let trace = trace.map(|trace| trace.to_string().into());
+        match self.ask_node(node, &Question::End { group: group.clone(), session, trace }).await {
             Reply::Ended { now } => Ok(now),
             Reply::NotFound => Err(not_found()),
             _ => Err(silent()),

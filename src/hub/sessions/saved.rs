@@ -331,6 +331,7 @@ impl Hub {
         self.sessions.close(session);
         self.sessions.forget(session.id);
         self.session_keys.lock().free(session.id);
+        session.course.lock().leave();
         let reconnect = ToVisitor::Reconnect { after_ms: 0, reason: CloseCode::Drain.name() };
         for connection in session.seats().into_iter().filter_map(|seat| self.registry.get(seat)) {
             connection.outbox.push(Text::of(&reconnect));

@@ -87,6 +87,13 @@ impl Course {
         }
     }
 
+    /// A call does something to the session, in this span of a trace of its own.
+    fn called(&mut self, call: Parent) {
+        if let Some(open) = self.session.as_mut().or(self.request.as_mut()) {
+            open.link(call);
+        }
+    }
+
     /// The consent's receipt is kept.
     pub(in crate::hub) fn proven(&mut self) {
         self.receipt = None;
@@ -100,8 +107,8 @@ impl Course {
         }
     }
 
-    /// The node goes away; whatever becomes of the session is told by others.
-    fn leave(&mut self) {
+    /// The node goes away or the session does; whatever becomes of it is told by others.
+    pub(super) fn leave(&mut self) {
         if let Some(open) = self.session.as_mut().or(self.request.as_mut()) {
             open.note("left");
         }
@@ -145,6 +152,15 @@ impl Course {
             if let EndReason::Failed | EndReason::NodeLost = reason {
                 open.fail("the session failed");
             }
+        }
+    }
+}
+
+impl LiveSession {
+    /// An operator does something to it; the trace of the session leads to the call.
+    pub(in crate::hub) fn called(&self, call: Option<Parent>) {
+        if let Some(call) = call {
+            self.course.lock().called(call);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Traces over OTLP, by gRPC: the library's queue and its thread, behind a bound on everything that may wait.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::time::Instant;
@@ -74,8 +75,13 @@ impl Traces {
         Ok(Self(Some(Arc::new(Open { provider, tracer }))))
     }
 
+    /// Whether there is a collector.
+    pub fn are_sent(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The first span of a trace here, which goes on where its parent is.
-    pub fn begin(&self, name: &'static str, parent: Option<Parent>) -> Span {
+    pub fn begin(&self, name: impl Into<Cow<'static, str>>, parent: Option<Parent>) -> Span {
         let Some(open) = &self.0 else { return Span::default() };
         let context = parent.map_or_else(Context::new, |parent| {
             Context::new().with_remote_span_context(parent.context(true))

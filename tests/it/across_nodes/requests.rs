@@ -199,10 +199,10 @@ async fn operators_reach_every_node(world: World) {
     assert_eq!(met.visitor.expect("signal").await["agent"]["name"], "Ops");
     let no_name = far.signal_anywhere(&key, "".into(), None, "Ops").await.unwrap_err();
     assert_eq!(no_name.code, ErrorCode::BadValue);
-    assert_eq!(far.end_anywhere(&other, session).await.unwrap_err().code, ErrorCode::NotFound);
-    assert!(far.end_anywhere(&group, session).await.unwrap());
+    assert_eq!(far.end_anywhere(&other, session, None).await.unwrap_err().code, ErrorCode::NotFound);
+    assert!(far.end_anywhere(&group, session, None).await.unwrap());
     met.expect_end("operator_ended").await;
-    assert!(!far.end_anywhere(&group, session).await.unwrap(), "it has ended before");
+    assert!(!far.end_anywhere(&group, session, None).await.unwrap(), "it has ended before");
     assert_eq!(far.disconnect_anywhere(&key).await.unwrap(), 1);
     met.visitor.expect_close(4409).await;
     assert_eq!(here.visitors(), 0);
