@@ -396,6 +396,8 @@ impl Out {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::hub::registry::Registry;
     use crate::telemetry::{Meters, SocketKind};
@@ -450,6 +452,103 @@ mod tests {
         assert_eq!(relay.relayed(), Relayed::default(), "the node of the publisher counts");
         relay.set_paused(true);
         assert_eq!(relay.publish_far(stamp(10), frame(7, 3, true)), Taken::Dropped);
+    }
+
+    /// What may come in any order.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Publisher(Option<u64>),
+        /// Of a connection: whether it is a key frame.
+        Frame(u64, bool),
+        /// Of another node, under this term.
+        FarFrame(u64, bool),
+        Term(Option<u64>),
+        Paused(bool),
+        /// Somebody comes to watch.
+        Watch,
+        /// What a session does with both of its sources when it is over.
+        End,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            2 => proptest::option::weighted(0.9, 1..3_u64).prop_map(Step::Publisher),
+            9 => (1..3_u64, proptest::bool::weighted(0.4)).prop_map(|(from, key)| Step::Frame(from, key)),
+            5 => (1..3_u64, proptest::bool::weighted(0.4)).prop_map(|(term, key)| Step::FarFrame(term, key)),
+            2 => proptest::option::weighted(0.9, 1..3_u64).prop_map(Step::Term),
+            2 => any::<bool>().prop_map(Step::Paused),
+            2 => Just(Step::Watch),
+            1 => Just(Step::End),
+        ];
+        proptest::collection::vec(step, 1..60)
+    }
+
+    proptest! {
+        /// Of a screen and of a camera: nobody is sent a picture while it is paused, or after the end, not even who comes
+        /// then; and nobody's but the publisher's, or those of the node that has it.
+        #[test]
+        fn nothing_is_shown_while_paused_or_after_the_end(
+            source in proptest::sample::select(Source::ALL.to_vec()),
+            steps in steps(),
+        ) {
+            let relay = Arc::new(Relay::new(source, Arc::default()));
+            relay.set_paused(false);
+            let registry = Arc::new(Registry::new(Arc::default()));
+            let mut seats = Vec::new();
+            let (mut publisher, mut term, mut paused, mut over) = (None, None, false, false);
+            let mut allowed = std::collections::HashSet::new();
+            for (sequence, step) in (0..).zip(steps) {
+                let shown = |key| Frame {
+                    header: FrameHeader { stream: source.stream(), ..frame(sequence, sequence, key).header },
+                    ..frame(sequence, sequence, key)
+                };
+                match step {
+                    Step::Publisher(by) => {
+                        publisher = by;
+                        match by {
+                            Some(by) => relay.set_publisher(ConnectionId(by)),
+                            None => relay.no_publisher(),
+                        }
+                    }
+                    Step::Frame(from, key) => {
+                        let may = publisher == Some(from) && !paused;
+                        let taken = relay.publish(ConnectionId(from), shown(key));
+                        prop_assert!(may || taken == Taken::Dropped);
+                        allowed.extend(may.then_some(sequence));
+                    }
+                    Step::FarFrame(of, key) => {
+                        let may = term == Some(of) && !paused;
+                        let stamp = Stamp { term: of, number: sequence.into() };
+                        let taken = relay.publish_far(stamp, shown(key));
+                        prop_assert!(may || taken == Taken::Dropped);
+                        allowed.extend(may.then_some(sequence));
+                    }
+                    Step::Term(now) => {
+                        term = now;
+                        relay.set_far(now);
+                    }
+                    Step::Paused(now) => {
+                        paused = now || over;
+                        relay.set_paused(paused);
+                    }
+                    Step::Watch => {
+                        let viewer = registry.admit(SocketKind::Session, Tick(0));
+                        seats.push((relay.watch(Arc::clone(&viewer), Meters::new().0), viewer));
+                    }
+                    Step::End => {
+                        (paused, over) = (true, true);
+                        relay.set_paused(true);
+                    }
+                }
+                prop_assert!(!paused || (relay.kept_bytes() == 0 && relay.live_edges().is_empty()));
+                for (seat, _) in &mut seats {
+                    for frame in seat.look(Tick(0), 1_000).frames {
+                        prop_assert!(!paused, "a picture while nothing may be shown");
+                        prop_assert!(allowed.contains(&frame.header.sequence));
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use proptest::sample::{Index, select};
 use super::camera::starts;
 use super::plan::{Guest, Plan};
 use super::*;
+use crate::wire::session::Point;
+use crate::wire::visitor::SessionKind::{self, Cobrowse, Screen, View};
 
 const TABS: [ConnectionId; 3] = [TAB, TAB2, ConnectionId(3)];
 const AGENTS: [ConnectionId; 3] = [ALICE, BOB, CAROL];
@@ -63,6 +65,9 @@ enum Words {
     /// Under the newest epoch, or one beside it.
     Input(i64),
     Chat,
+    /// The agents that watch may.
+    Point(u16),
+    Shows(SessionKind),
     /// By the right of this agent.
     StartCamera(&'static str),
     StopCamera,
@@ -103,6 +108,8 @@ fn words() -> impl Strategy<Value = Words> {
         2 => Just(Words::Release),
         24 => prop_oneof![4 => Just(0), 1 => Just(-1), 1 => Just(1)].prop_map(Words::Input),
         1 => Just(Words::Chat),
+        8 => any::<u16>().prop_map(Words::Point),
+        8 => select(vec![Cobrowse, Screen, Cobrowse, Screen, View]).prop_map(Words::Shows),
         8 => select(vec!["alice", "bob"]).prop_map(Words::StartCamera),
         2 => Just(Words::StopCamera),
     ]
@@ -156,12 +163,13 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(required: bool, control: bool, focus: Option<ConnectionId>) -> Self {
+    fn new(kind: SessionKind, required: bool, control: bool, focus: Option<ConnectionId>) -> Self {
         let (now, mut chance, mut out) = (Now::default(), Count::default(), Vec::new());
-        let session = Session::start(setup(required, control, focus), now, &mut chance, &mut out);
+        let setup = Setup { kind, ..setup(required, control, focus) };
+        let session = Session::start(setup, now, &mut chance, &mut out);
         let mut trial = Self {
             session,
-            plan: Plan::new(required, control, focus),
+            plan: Plan::new(kind, required, control, focus),
             now,
             chance,
             sockets: 100,
@@ -228,9 +236,12 @@ impl Trial {
             Step::Say(pick, words) => {
                 let (publisher, plan) = (self.plan.publisher(), &self.plan);
                 let (participant, _) = choose(pick, &self.attached, |(id, _)| match words {
-                    Words::Pause | Words::Resume | Words::Grant(_) | Words::Reject(_) | Words::Revoke => {
-                        publisher == Some(*id)
-                    }
+                    Words::Pause
+                    | Words::Resume
+                    | Words::Shows(_)
+                    | Words::Grant(_)
+                    | Words::Reject(_)
+                    | Words::Revoke => publisher == Some(*id),
                     Words::Release | Words::Input(_) => plan.granted == Some(*id),
                     _ => plan.room.contains_key(id) && publisher != Some(*id),
                 })?;
@@ -250,6 +261,8 @@ impl Trial {
                         events: Vec::new(),
                     }),
                     Words::Chat => Say::Chat("hello".into()),
+                    Words::Point(x) => Say::Point(Point { x, y: 1 }),
+                    Words::Shows(kind) => Say::Shows(kind),
                     Words::StartCamera(agent) => starts(agent),
                     Words::StopCamera => Say::StopCamera,
                 };
@@ -328,7 +341,15 @@ impl Trial {
         }
         assert!(!ended || out.is_empty(), "after the end: {out:?}");
         let now = self.now.tick;
+        let showed = self.plan.shows;
         self.plan.takes(now, input);
+        let publisher = self.plan.publisher().and_then(|id| self.plan.room[&id].connection);
+        let points: Vec<_> = out.iter().filter_map(heard_point).collect();
+        let expected: Vec<_> =
+            publisher.filter(|_| self.plan.points).map(|to| vec![to]).into_iter().collect();
+        assert_eq!(points, expected, "{input:?}");
+        let told = out.iter().any(|output| matches!(output, Output::Happened(Happened::Shows(_))));
+        assert_eq!(told, showed != self.plan.shows);
         match input {
             Input::Attach { secret, connection, .. } => {
                 let opens = self.plan.opens_door(now, secret);
@@ -343,10 +364,13 @@ impl Trial {
             Input::Say { participant, what: Say::Input(input) } => {
                 let passes = self.plan.granted == Some(*participant) && self.plan.epoch == input.epoch;
                 assert_eq!(answer.is_ok(), passes, "{answer:?} {:?}", self.plan);
-                let publisher = self.plan.publisher().and_then(|id| self.plan.room[&id].connection);
                 let to: Vec<_> = out.iter().filter_map(heard_input).collect();
                 let expected: Vec<_> = if passes { vec![vec![publisher.unwrap()]] } else { Vec::new() };
                 assert_eq!(to, expected);
+            }
+            Input::Say { participant, what: Say::Point(_) } => {
+                assert_eq!(answer.is_ok(), self.plan.may_point(*participant), "{answer:?} {:?}", self.plan);
+                assert!(out.iter().all(|output| heard_input(output).is_none()), "pointing touches nothing");
             }
             Input::Guest(_) => {
                 assert!(answer.is_err() && out.iter().all(|output| heard_input(output).is_none()))
@@ -373,9 +397,12 @@ impl Trial {
         let (Some((id, role, message)), Some((known, publisher))) = (entered, opens) else { return };
         assert_eq!(role == Role::Publisher, publisher);
         assert!(known.is_none_or(|known| known == id));
-        let ToParticipant::Attached { resume_token, paused, control, participants, .. } = *message else {
+        let ToParticipant::Attached { resume_token, paused, control, participants, kind, shows, .. } =
+            *message
+        else {
             panic!("{message:?}")
         };
+        assert_eq!(shows.unwrap_or(kind), self.plan.shows);
         // Replaced before its loss was noticed, it is away for a moment all the same.
         if self.plan.room.get(&id).is_some_and(|guest| guest.connection.is_some()) {
             self.plan.frees_control(id);
@@ -443,6 +470,7 @@ impl Trial {
         }
         let view = self.session.view();
         let plan = &self.plan;
+        assert_eq!(self.session.shown_kind(), plan.shows, "{plan:?}");
         assert_eq!(self.session.question().is_some(), plan.asking(), "{plan:?}");
         assert_eq!(self.session.is_ended(), plan.over, "{plan:?}");
         assert_eq!(self.session.next_deadline(), plan.next(), "{plan:?}");
@@ -520,6 +548,13 @@ pub(super) fn heard_input(output: &Output) -> Option<Vec<ConnectionId>> {
     }
 }
 
+fn heard_point(output: &Output) -> Option<Vec<ConnectionId>> {
+    match output {
+        Output::Tell { to, message: ToParticipant::Point { .. } } => Some(to.clone()),
+        _ => None,
+    }
+}
+
 /// Whether taking this input once more must change nothing. Words and input count each time; an agent
 /// that joins an open session again gets a new ticket for its old one.
 fn counts_once(input: &Input, open: bool) -> bool {
@@ -536,13 +571,14 @@ proptest! {
     /// Laws 1, 2 and 4 of a session, and all that the book-keeper knows.
     #[test]
     fn a_session_does_what_its_book_keeper_says(
+        kind in select(vec![Cobrowse, Screen]),
         required in proptest::bool::weighted(0.8),
         control in proptest::bool::weighted(0.9),
         focus in proptest::option::weighted(0.8, Just(TAB)),
         straight in proptest::bool::weighted(0.7),
         steps in steps(),
     ) {
-        let mut trial = Trial::new(required, control, focus);
+        let mut trial = Trial::new(kind, required, control, focus);
         // Most runs begin with a running session, or few would ever get far.
         let beginning = if straight {
             vec![

@@ -46,10 +46,16 @@ pub(super) struct Plan {
     pub(super) asks: Option<ParticipantId>,
     pub(super) granted: Option<ParticipantId>,
     pub(super) epoch: u64,
+    kind: SessionKind,
+    pub(super) shows: SessionKind,
+    /// When each agent last showed the guest a place.
+    pointed: BTreeMap<ParticipantId, Tick>,
+    /// Whether the input taken last shows one.
+    pub(super) points: bool,
 }
 
 impl Plan {
-    pub(super) fn new(required: bool, allowed: bool, focus: Option<ConnectionId>) -> Self {
+    pub(super) fn new(kind: SessionKind, required: bool, allowed: bool, focus: Option<ConnectionId>) -> Self {
         let mut plan = Self {
             required,
             allowed,
@@ -69,6 +75,10 @@ impl Plan {
             asks: None,
             granted: None,
             epoch: 0,
+            kind,
+            shows: kind,
+            pointed: BTreeMap::new(),
+            points: false,
         };
         plan.looks_at(Tick::default(), focus);
         plan
@@ -114,6 +124,7 @@ impl Plan {
         self.asks = None;
         self.granted = None;
         self.epoch += 1 << 20;
+        self.pointed.clear();
         for guest in self.room.values_mut() {
             guest.connection = None;
             guest.away_until = Some(back_until);
@@ -220,6 +231,19 @@ impl Plan {
                 self.paused = true;
             }
             Say::Resume if publishes => self.paused = false,
+            Say::Shows(now @ (SessionKind::Cobrowse | SessionKind::Screen))
+                if publishes && self.kind == SessionKind::Cobrowse && self.shows != *now =>
+            {
+                self.frees_control(who);
+                self.shows = *now;
+            }
+            Say::Point(_) if self.may_point(who) && !self.paused => {
+                let last = self.pointed.get(&who);
+                self.points = last.is_none_or(|last| now >= last.after(limits::POINT_SPACING));
+                if self.points {
+                    self.pointed.insert(who, now);
+                }
+            }
             Say::RequestControl if !publishes && self.allowed && self.granted.is_none() => {
                 self.asks.get_or_insert(who);
             }
@@ -239,7 +263,14 @@ impl Plan {
         }
     }
 
+    /// Whoever is there and does not publish is an agent that watches.
+    pub(super) fn may_point(&self, who: ParticipantId) -> bool {
+        let here = self.room.get(&who).is_some_and(|guest| guest.connection.is_some());
+        here && !self.over && self.publisher() != Some(who)
+    }
+
     pub(super) fn takes(&mut self, now: Tick, input: &Input) {
+        self.points = false;
         self.time(now);
         if self.over {
             return;
