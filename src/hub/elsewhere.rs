@@ -432,9 +432,12 @@ fn take_read<N: Near>(
         // It is being claimed: nobody is told that it is gone.
         return known;
     }
+    let is_first = near.elsewhere().get(word.key()).is_none();
     let taken = near.elsewhere().read(began, word);
     told.extend(taken.ahead.map(|ahead| (taken.word.key().visitor.clone(), ahead)));
-    if taken.is_news && !near.is_here(taken.word.key()) {
+    // Whoever hears of a whole group has asked for nobody by name: the first word on somebody is news, whoever read it.
+    let is_found = || taken.word.state() != State::Absent && near.has_whole(&taken.word.key().group);
+    if (taken.is_news || is_first && is_found()) && !near.is_here(taken.word.key()) {
         near.tell_here(&taken.word);
     }
     taken.word

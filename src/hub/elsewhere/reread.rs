@@ -100,11 +100,7 @@ async fn reread_group<N: Near>(near: &Arc<N>, group: &GroupId) -> Result<(), Dir
         let sight = near.directory().list(near.node(), group).await?;
         for word in sight.visitors.iter().flatten().filter(|word| !keeps(near, word)) {
             wanted.remove(&word.key().visitor);
-            let is_new = near.elsewhere().get(word.key()).is_none();
-            let held = take_read(near, began, Arc::clone(word), &mut told);
-            if is_new && held.state() != State::Absent {
-                near.tell_here(&held);
-            }
+            take_read(near, began, Arc::clone(word), &mut told);
         }
     }
     // Whoever is not found is read by name: it may have come meanwhile.
