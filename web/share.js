@@ -151,7 +151,7 @@ export class Share {
       this.#publisher = this.#page = new PagePublisher({ ...this.#line, onFailure: (why) => this.#failed(why) });
     } else {
       // The browser's own "stop sharing" ends it.
-      this.#screen = new Screen({ ...options, ...this.#line, onStopped: () => this.stop() });
+      this.#screen = new Screen({ ...options, ...this.#line, onStopped: () => this.stop(), onChanged: this.#moved });
       this.#publisher = this.#screen.publisher;
     }
     addEventListener("pagehide", this.#pageHides);
@@ -215,7 +215,8 @@ export class Share {
   /** Shows a screen instead of the page, of the visitor's choice. Call it on a click, as the browser's picker wants one. */
   async showScreen() {
     if (!this.#page || this.#screen || this.state !== "sharing") return;
-    const screen = (this.#screen = new Screen({ ...this.#options, ...this.#line, onStopped: () => this.showPage() }));
+    const ways = { ...this.#line, onStopped: () => this.showPage(), onChanged: this.#moved };
+    const screen = (this.#screen = new Screen({ ...this.#options, ...ways }));
     try {
       await screen.choose();
     } catch (error) {
@@ -260,6 +261,11 @@ export class Share {
   get #isHere() {
     return this.#shown === "cobrowse" || !!this.#screen?.isThisPage;
   }
+
+  /** Control was given for this page, and the visitor lets the browser show another tab. */
+  #moved = () => {
+    if (this.#hands && !this.#isHere) this.revokeControl();
+  };
 
   /** Frames are of something else from now on; the server is told before the first of them. @param {PagePublisher | Publisher} publisher */
   #change(publisher) {

@@ -398,8 +398,17 @@ scene("control of a screen is the visitor's to give where it is this tab, and la
   const elsewhere = await page.evaluateHandle(() => {
     const { prototype } = /** @type {any} */ (window).BrowserCaptureMediaStreamTrack ?? MediaStreamTrack;
     const { getCaptureHandle } = prototype;
-    prototype.getCaptureHandle = () => null;
-    return { ends: () => (prototype.getCaptureHandle = getCaptureHandle) };
+    /** @type {any} */
+    let track;
+    const begins = () => {
+      prototype.getCaptureHandle = function () {
+        track = this;
+        return null;
+      };
+    };
+    begins();
+    const ends = () => (prototype.getCaptureHandle = getCaptureHandle);
+    return { ends, switches: () => (begins(), track.dispatchEvent(new Event("capturehandlechange"))) };
   });
   await control.click();
   await until("the refusal", async () => (await states()).includes("rejected"));
@@ -435,6 +444,15 @@ scene("control of a screen is the visitor's to give where it is this tab, and la
   assert.equal(await page.locator("#code").inputValue(), "");
   await visitor.barButton("takeBack").click();
   await alice.page.locator("[data-test=viewer][data-control=revoked]").waitFor();
+
+  // Another tab is shown instead: control was not given for that.
+  await control.click();
+  await visitor.button("control").click();
+  await alice.page.locator("[data-test=viewer][data-control=granted]").waitFor();
+  await elsewhere.evaluate(({ switches }) => void switches());
+  await alice.page.locator("[data-test=viewer][data-control=revoked]").waitFor();
+  await visitor.bar.getByText("Alice clicks and types on this page").waitFor({ state: "hidden" });
+  await elsewhere.evaluate(({ ends }) => void ends());
 
   // A page that wants to answer is asked, and what it grants is what the agent gets.
   await visitor.page.evaluate(() => {

@@ -18,6 +18,7 @@ const QUITS_MS = 500;
  * @property {(frame: Uint8Array<ArrayBuffer>) => void} send
  * @property {() => number} buffered bytes that wait in the socket
  * @property {() => void} onStopped the browser's own "stop sharing" was pressed
+ * @property {() => void} onChanged another tab may be shown instead, by the browser's own bar
  * @property {import("./capture.js").CaptureWish} [capture]
  * @property {boolean} [av1]
  * @property {string} [nonce]
@@ -52,6 +53,7 @@ export class Screen {
     if (this.#closed) return track.stop();
     this.#track = track;
     track.onended = () => setTimeout(() => this.#closed || this.#options.onStopped(), QUITS_MS);
+    /** @type {any} */ (track).oncapturehandlechange = () => this.#options.onChanged();
     await painted();
     if (this.#closed) return;
     this.#reader = readPictures(track, (picture) => this.publisher.picture(picture));
