@@ -102,6 +102,8 @@ export class Share {
   #dialog;
   /** Asks for control. @type {import("./terms.js").TermsDialog | null} */
   #wish = null;
+  /** What the system said of seeing the screen. @type {"denied" | "not_needed" | undefined} */
+  #device;
   /** Of the agent that has control of this page. @type {Hands | null} */
   #hands = null;
   /** Whose they are. */
@@ -306,6 +308,7 @@ export class Share {
     if ((message.kind === "cobrowse") !== (this.#options.kind === "cobrowse")) return this.stop("failed");
     hold(message.sessionId);
     this.#settle();
+    this.#allows();
     this.#keep();
     this.#alive ??= setInterval(() => this.#keep(), ALIVE_MS);
     this.#codecs = message.codecs;
@@ -440,6 +443,8 @@ export class Share {
       }
       try {
         await this.#screen?.choose();
+        // Seen is seen: a browser that was let in while it runs need not be started anew, as an app had to.
+        if (this.#device) this.#allows("not_needed");
         return this.#begin();
       } catch (error) {
         const code = /** @type {import("./share/capture.js").CaptureError} */ (error).code;
@@ -452,12 +457,18 @@ export class Share {
         if (code === undefined) throw error;
         // What the system refuses no choice helps with: everybody hears what the guest has to do first.
         if (isSystemRefusal(/** @type {Error} */ (error).cause)) {
-          this.#socket.send({ type: "permission", name: "screen_recording", state: "denied" });
+          this.#allows("denied");
         }
         if (code === "failed") console.warn("Porchlight: screen capture failed", error);
         step = code === "gesture" ? (returning ? "continue" : "choose") : "again";
       }
     }
+  }
+
+  /** Tells whether the system lets this browser see the screen; who is not in the session yet tells it then. @param {"denied" | "not_needed"} [state] */
+  #allows(state = this.#device) {
+    this.#device = state;
+    if (state) this.#socket.send({ type: "permission", name: "screen_recording", state });
   }
 
   /** @param {import("./terms.js").Step} step */

@@ -144,13 +144,7 @@ impl Film {
 
     fn frame(&mut self, picture: &Picture, still: bool) -> Result<Bytes, PlatformError> {
         let quality = if still { limits::GUEST_QUALITY_STILL } else { limits::GUEST_QUALITY };
-        let mut image = jpeg(picture, quality)?;
-        if HEADER + image.len() > limits::FRAME {
-            image = jpeg(picture, limits::GUEST_QUALITY_LOW)?;
-        }
-        if HEADER + image.len() > limits::FRAME {
-            return Err(PlatformError::new("a picture of this screen exceeds what a frame may hold"));
-        }
+        let (width, height, image) = fitting(picture, quality, limits::FRAME - HEADER)?;
         self.group = self.group.wrapping_add(1);
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let header = FrameHeader {
@@ -161,8 +155,8 @@ impl Film {
             sequence: self.sequence,
             group: self.group,
             captured_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
-            width: picture.width,
-            height: picture.height,
+            width,
+            height,
             config_len: 0,
         };
         self.sequence = self.sequence.wrapping_add(1);
@@ -170,6 +164,25 @@ impl Film {
         header.encode(&mut frame);
         frame.put_slice(&image);
         Ok(frame.freeze())
+    }
+}
+
+/// A JPEG that has so much room, and its size: at this quality, else at the lowest, else of half the width and height until
+/// it fits.
+fn fitting(picture: &Picture, quality: u8, room: usize) -> Result<(u16, u16, Vec<u8>), PlatformError> {
+    let mut smaller = None;
+    let mut quality = quality;
+    loop {
+        let picture = smaller.as_ref().unwrap_or(picture);
+        let image = jpeg(picture, quality)?;
+        if image.len() <= room || picture.width.max(picture.height) == 1 {
+            return Ok((picture.width, picture.height, image));
+        }
+        if quality > limits::GUEST_QUALITY_LOW {
+            quality = limits::GUEST_QUALITY_LOW;
+        } else {
+            smaller = Some(picture.halved());
+        }
     }
 }
 
@@ -207,6 +220,29 @@ mod tests {
         let header = frame::parse(&frame).unwrap();
         assert_eq!(&frame[HEADER..HEADER + 3], [0xff, 0xd8, 0xff], "a JPEG");
         header
+    }
+
+    #[test]
+    fn what_is_too_large_for_a_frame_is_shown_coarser_and_then_smaller() {
+        // Noise, which no encoder makes small.
+        let mut noise = 1_u32;
+        let mut next = || {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (noise >> 24) as u8
+        };
+        let bytes = (0..601 * 403 * 4).map(|_| next()).collect();
+        let picture = Picture { width: 601, height: 403, bytes };
+        let whole = fitting(&picture, limits::GUEST_QUALITY, usize::MAX).unwrap();
+        let coarse = fitting(&picture, limits::GUEST_QUALITY, whole.2.len() - 1).unwrap();
+        let half = fitting(&picture, limits::GUEST_QUALITY, coarse.2.len() - 1).unwrap();
+        let size = |(width, height, _): &(u16, u16, Vec<u8>)| (*width, *height);
+        assert_eq!([size(&whole), size(&coarse), size(&half)], [(601, 403), (601, 403), (301, 202)]);
+        let tiny = fitting(&picture, limits::GUEST_QUALITY, 1_500).unwrap();
+        assert!(tiny.2.len() <= 1_500 && tiny.0 > 1, "{:?}", size(&tiny));
+        // Four pixels become one; at an odd edge two do, or one.
+        let bytes = [0, 40, 80].into_iter().flat_map(|grey| [grey; 4]).collect();
+        let halved = Picture { width: 3, height: 1, bytes }.halved();
+        assert_eq!((halved.width, halved.height, halved.bytes), (2, 1, [[20; 4], [80; 4]].concat()));
     }
 
     #[tokio::test]

@@ -40,6 +40,23 @@ pub struct Picture {
 }
 
 impl Picture {
+    /// Half as wide and half as high, each pixel the mean of four.
+    pub(super) fn halved(&self) -> Self {
+        let (width, height) = (usize::from(self.width), usize::from(self.height));
+        let mut bytes = Vec::with_capacity(width.div_ceil(2) * height.div_ceil(2) * 4);
+        for y in (0..height).step_by(2) {
+            for x in (0..width).step_by(2) {
+                let (right, below) = ((x + 1).min(width - 1), (y + 1).min(height - 1));
+                let four = [(x, y), (right, y), (x, below), (right, below)].map(|(x, y)| (y * width + x) * 4);
+                for channel in 0..4 {
+                    let sum: u16 = four.iter().map(|at| u16::from(self.bytes[at + channel])).sum();
+                    bytes.push(u8::try_from(sum / 4).unwrap_or(u8::MAX));
+                }
+            }
+        }
+        Self { width: self.width.div_ceil(2), height: self.height.div_ceil(2), bytes }
+    }
+
     /// Takes rows of `per_row` bytes, of which the last are a gap.
     ///
     /// # Errors
