@@ -46,8 +46,8 @@ export class RedisServer {
   }
 }
 
-/** @returns {Promise<number>} */
-function freePort() {
+/** A port that nobody listens at. @returns {Promise<number>} */
+export function freePort() {
   return new Promise((resolve, reject) => {
     const probe = net.createServer().once("error", reject);
     probe.listen(0, "127.0.0.1", () => {

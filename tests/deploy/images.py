@@ -17,9 +17,13 @@ import tempfile
 
 from stage import BIN, DEPLOY, ROOT, Place, good, run
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
 CARGO = """#!/bin/sh
 set -e
 test "$*" = "build --release --locked --bin porchlight"
+# What build.rs tells as the version (test_release).
+test "$PORCHLIGHT_COMMIT" = "@COMMIT@"
 for needed in Cargo.toml Cargo.lock build.rs src/main.rs src/lib.rs proto/porchlight/v1/admin.proto web/porchlight.js benches; do
   test -e "$needed"
 done
@@ -88,7 +92,7 @@ class Images:
     def like_rust(self, tree):
         bring(tree, self.server, "built")
         program(tree / "usr/bin/apt-get", "#!/bin/sh\n")
-        program(tree / "usr/bin/cargo", CARGO)
+        program(tree / "usr/bin/cargo", CARGO.replace("@COMMIT@", COMMIT))
 
     def like_debian(self, tree):
         bring(tree, self.server, "porchlight")
@@ -99,7 +103,7 @@ class Images:
         # Docker finds the list of what is left out by itself.
         ignored = DEPLOY / "Dockerfile.dockerignore"
         self.buildah("bud", "--format=docker", "--layers=false", "--pull-never", "--isolation=chroot", f"--ignorefile={ignored}",
-                     "-f", DEPLOY / "Dockerfile", "-t", "porchlight", ROOT)  # fmt: skip
+                     f"--build-arg=PORCHLIGHT_COMMIT={COMMIT}", "-f", DEPLOY / "Dockerfile", "-t", "porchlight", ROOT)  # fmt: skip
 
     def close(self):
         """Containers of root leave files of root."""

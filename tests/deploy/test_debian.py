@@ -1,14 +1,19 @@
-"""The Debian package: made twice, looked through, and unpacked."""
+"""The Debian package: made twice, looked through, installed, upgraded, removed and purged by dpkg, and its unit's commands run
+with a socket where the service manager's would be."""
 
 import hashlib
 import pathlib
 import re
+import shlex
+import shutil
+import signal
+import socket
 import stat
 import subprocess
 import tempfile
 import unittest
 
-from stage import BIN, DEPLOY, clean_environment, good
+from stage import BIN, DEADLINE, DEPLOY, Place, clean_environment, free_port, good
 
 
 class Debian(unittest.TestCase):
@@ -125,18 +130,120 @@ class Debian(unittest.TestCase):
         for path in re.findall(r"^Exec\w+=(/usr/bin/\S+)", unit, re.M):
             self.assertIn(path, files)
 
-    def test_dpkg_takes_it(self):
-        """dpkg itself unpacks it, into a root of its own."""
-        root = self.at / "root"
+    # ── Installed ────────────────────────────────────────────────────────────────────────────────
+
+    def next_version(self):
+        """The package as a later version has it, with other settings than the one before came with."""
+        tree = self.at / "next"
+        good("dpkg-deb", "-R", self.package, tree)
+        control = tree / "DEBIAN/control"
+        control.write_text(re.sub(r"(?m)^Version: .*$", "Version: 99.0.0-1", control.read_text()))
+        with (tree / "etc/porchlight/porchlight.toml").open("a") as settings:
+            settings.write("# What came with a later version.\n")
+        package = self.at / "next.deb"
+        good("dpkg-deb", "-z1", "-Zgzip", "--root-owner-group", "--build", tree, package)
+        return package
+
+    def test_from_the_installation_to_the_purge(self):
+        """dpkg itself, in a root of its own: what an operator changed and what the server kept outlive all but what they may not."""
+        place = Place()
+        self.addCleanup(place.close)
+        root = place.dir / "root"
         admin = root / "var/lib/dpkg"
         for folder in [admin / "info", admin / "updates", admin / "triggers", root / "var/log"]:
             folder.mkdir(parents=True)
         (admin / "status").touch()
         (admin / "available").touch()
-        # What it depends on is not in this root, and no script of it runs when it is only unpacked.
-        good("dpkg", f"--root={root}", "--force-depends", "--force-not-root", "--unpack", self.package)
-        status = good("dpkg-query", f"--admindir={admin}", "-W", "-f", "${Status}", "porchlight")
-        self.assertEqual(status, "install ok unpacked")
-        self.assertEqual(
-            (root / "usr/bin/porchlight").read_bytes(), self.files()["/usr/bin/porchlight"].read_bytes()
-        )
+        binary, settings = root / "usr/bin/porchlight", root / "etc/porchlight/porchlight.toml"
+        unit, data = root / "usr/lib/systemd/system/porchlight.service", root / "var/lib/private/porchlight"
+        started = root / "etc/systemd/system/multi-user.target.wants/porchlight.service"
+
+        def dpkg(*words):
+            # Its scripts run, with this machine's programs: that root has none. Nor has it what the package depends on.
+            forced = ["--force-script-chrootless", "--force-depends", "--force-not-root"]
+            return good("dpkg", f"--root={root}", *forced, *words, stdin=subprocess.DEVNULL)
+
+        def status():
+            return good("dpkg-query", f"--admindir={admin}", "-W", "-f", "${Status} ${Version}", "porchlight").split()
+
+        dpkg("--install", self.package)
+        self.assertEqual(status(), ["install", "ok", "installed", self.field("Version")])
+        self.assertEqual(binary.read_bytes(), self.files()["/usr/bin/porchlight"].read_bytes())
+        self.assertEqual(pathlib.Path(started.readlink()), pathlib.Path("/") / unit.relative_to(root), "it starts with the machine")
+
+        # The operator's own settings.
+        shipped = settings.read_text()
+        ports = {7400: free_port(), 7401: free_port(), 7402: free_port()}
+        own = re.sub(r"127\.0\.0\.1:(740\d)", lambda found: f"127.0.0.1:{ports[int(found[1])]}", shipped)
+        own = own.replace("/var/lib/porchlight", str(data))
+        self.assertNotEqual(own, shipped)
+        settings.write_text(own)
+        data.mkdir(parents=True, mode=0o700)
+        key = place.dir / "admin-key"
+        asked = ["--addr", f"127.0.0.1:{ports[7402]}", "--key-file", key]
+        with Service(place, "first", root) as service:
+            key.write_text(good(binary, "token", "admin-key", "--data-dir", data))
+            good(binary, "admin", "create-group", "acme", *asked)
+            service.reloads()
+
+        dpkg("--force-confdef", "--force-confold", "--install", self.next_version())
+        self.assertEqual(status(), ["install", "ok", "installed", "99.0.0-1"])
+        self.assertEqual(settings.read_text(), own, "what the operator changed stays")
+        self.assertIn("later version", settings.with_name("porchlight.toml.dpkg-dist").read_text())
+        self.assertTrue(started.is_symlink())
+        with Service(place, "second", root):
+            self.assertIn("acme", good(binary, "admin", "list-groups", *asked))
+
+        dpkg("--remove", "porchlight")
+        self.assertEqual(status()[:3], ["deinstall", "ok", "config-files"])
+        self.assertFalse(binary.exists() or unit.exists())
+        self.assertEqual(settings.read_text(), own, "a package that comes back finds its settings")
+
+        kept = sorted(path.name for path in data.iterdir())
+        self.assertIn("master.key", kept)
+        dpkg("--purge", "porchlight")
+        self.assertFalse((root / "etc/porchlight").exists())
+        self.assertFalse(started.is_symlink())
+        self.assertEqual(sorted(path.name for path in data.iterdir()), kept, "proofs of consent are not a package's to delete")
+        left = [path for path in (root / "etc").rglob("*") if not path.is_dir()]
+        self.assertEqual(left, [])
+        shutil.rmtree(root)
+
+
+class Service:
+    """The installed unit, started and stopped as far as the server sees of systemd: its commands, its signals, its socket."""
+
+    def __init__(self, place, name, root):
+        self.place, self.name, self.root = place, name, root
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.settimeout(DEADLINE)
+        self.address = place.dir / f"{name}.notify"
+        self.socket.bind(str(self.address))
+
+    def command(self, key):
+        unit = (self.root / "usr/lib/systemd/system/porchlight.service").read_text()
+        words = shlex.split(re.search(rf"(?m)^{key}=(.*)$", unit)[1])
+        return [f"{self.root}{word}" if word.startswith("/") else word for word in words]
+
+    def hears(self, state):
+        """Waits until the server says so; what it says between is not looked at."""
+        while state not in self.socket.recv(4096).decode().splitlines():
+            pass
+
+    def __enter__(self):
+        good(*self.command("ExecStartPre"))
+        self.process = self.place.start(self.name, *self.command("ExecStart"), NOTIFY_SOCKET=self.address)
+        self.hears("READY=1")
+        return self
+
+    def reloads(self):
+        self.process.send_signal(signal.SIGHUP)
+        self.hears("RELOADING=1")
+        self.hears("READY=1")
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        self.hears("STOPPING=1")
+        status = self.process.wait(DEADLINE)
+        assert status == 0, f"it ended with {status}: {self.place.log(self.name)}"
+        self.socket.close()

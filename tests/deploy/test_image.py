@@ -6,7 +6,7 @@ import subprocess
 import unittest
 
 from images import shared
-from stage import Place, free_port, good, wait_for
+from stage import BIN, Place, free_port, good, wait_for
 
 
 class Image(unittest.TestCase):
@@ -40,6 +40,7 @@ class Image(unittest.TestCase):
             return done.returncode == 0
 
         wait_for("the server in the image to be well", well)
+        self.assertEqual(good(*inside, "/usr/local/bin/porchlight", "--version"), good(BIN, "--version"))
         self.assertIn("uid=10001 gid=10001", good(*inside, "/bin/id"))
         secret = good(*inside, "/bin/stat", "-c", "%a %u", "/var/lib/porchlight/master.key")
         self.assertEqual(secret.split(), ["600", "10001"])

@@ -12,6 +12,8 @@ import unittest
 import urllib.parse
 import urllib.request
 
+import proxies
+from proxies import replaced
 from stage import BIN, DEADLINE, DEPLOY, Place, clean_environment, fetch, free_port, good, master_secret, metrics_in, run, wait_for
 from test_rules import alerts, dashboard_expressions, panels
 from visitor import Page, Visitor
@@ -29,13 +31,6 @@ def shorten(text, factor=SHORTER):
         return f"{match[1]}{max(1, round(int(match[2]) * units[match[3]] * 1000 * factor))}ms"
 
     return re.sub(r"(?m)^(\s*(?:timeout [\w-]+|proxy_\w+_timeout|grpc_\w+_timeout) )(\d+)([smh])", line, text)
-
-
-def replaced(text, pairs):
-    for old, new in pairs:
-        assert old in text, f"{old} is not there any more"
-        text = text.replace(old, str(new))
-    return text
 
 
 def frame(sequence, key, size=50_000):
@@ -107,64 +102,16 @@ class Live(unittest.TestCase):
 
     # ── Proxies ──────────────────────────────────────────────────────────────────────────────────
 
-    def nginx(self, name, change=lambda text: text):
+    def nginx(self, name, change=proxies.as_shipped):
         """nginx with a file of ours: the ports for browsers and for operators."""
-        public, admin = free_port(), free_port()
-        text = change(shorten((DEPLOY / "proxy" / f"nginx-{name}.conf").read_text()))
-        folder = self.place.dir
-        pairs = [
-            ("listen 443 ssl;", f"listen 127.0.0.1:{public} ssl;"),
-            ("listen 7443 ssl http2;", f"listen 127.0.0.1:{admin} ssl http2;"),
-            ("/etc/ssl/help.example.com.pem", folder / "own.pem"),
-            ("/etc/ssl/help.example.com.key", folder / "own.key"),
-        ]
-        if name == "one":
-            pairs += [("127.0.0.1:7400", self.facts_one["public"]), ("127.0.0.1:7402", self.facts_one["admin"])]
-        else:
-            pairs += [
-                ("10.0.0.11:7400", self.facts_a["public"]), ("10.0.0.12:7400", self.facts_b["public"]),
-                ("10.0.0.11:7402", self.facts_a["admin"]), ("10.0.0.12:7402", self.facts_b["admin"]),
-                ("/etc/ssl/porchlight-admin-ca.pem", folder / "ca.pem"),
-            ]  # fmt: skip
-        work = folder / f"nginx-{name}-{public}"
-        work.mkdir()
-        (work / "site.conf").write_text(replaced(text, pairs))
-        paths = "".join(f"  {kind}_temp_path {work}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        user = "user root;\n" if shutil.os.geteuid() == 0 else ""
-        (work / "nginx.conf").write_text(
-            f"{user}daemon off;\npid {work}/pid;\nerror_log stderr warn;\nworker_processes 1;\n"
-            f"events {{ worker_connections 512; }}\nhttp {{\n  access_log off;\n{paths}  include {work}/site.conf;\n}}\n"
-        )
-        good("nginx", "-t", "-q", "-p", work, "-c", work / "nginx.conf")
-        process = self.place.start(work.name, "nginx", "-p", work, "-c", work / "nginx.conf")
-        self.place.listening(work.name, process, public)
-        return public, admin
+        return proxies.nginx(self.place, *self.nodes(name), change=lambda text: change(shorten(text)))
 
-    def haproxy(self, name, change=lambda text: text, one=None):
-        """HAProxy with a file of ours: the ports for browsers and for operators."""
-        public, admin = free_port(), free_port()
-        file = self.place.dir / f"haproxy-{name}-{public}.cfg"
-        file.write_text(change(shorten((DEPLOY / "proxy" / f"haproxy-{name}.cfg").read_text())))
-        told = {
-            "PORCHLIGHT_LISTEN": f"127.0.0.1:{public}",
-            "PORCHLIGHT_ADMIN_LISTEN": f"127.0.0.1:{admin}",
-            "PORCHLIGHT_CERT": self.place.dir / "both.pem",
-            "PORCHLIGHT_NODE": (one or self.facts_one)["public"],
-            "PORCHLIGHT_NODE_ADMIN": (one or self.facts_one)["admin"],
-            "PORCHLIGHT_ADMIN_CA": self.place.dir / "ca.pem",
-            "PORCHLIGHT_ADMIN_NAME": "admin.example",
-        }
-        for letter, facts in (("A", self.facts_a), ("B", self.facts_b)):
-            told |= {
-                f"PORCHLIGHT_NODE_{letter}": facts["public"],
-                f"PORCHLIGHT_NODE_{letter}_OPS": facts["ops"].rsplit(":", 1)[1],
-                f"PORCHLIGHT_NODE_{letter}_ADMIN": facts["admin"],
-            }
-        env = clean_environment() | {key: str(value) for key, value in told.items()}
-        good("haproxy", "-c", "-q", "-f", file, env=env)
-        process = self.place.start(file.stem, "haproxy", "-f", file, **told)
-        self.place.listening(file.stem, process, public)
-        return public, admin
+    def haproxy(self, name, change=proxies.as_shipped, one=None):
+        """HAProxy likewise."""
+        return proxies.haproxy(self.place, *self.nodes(name, one), change=lambda text: change(shorten(text)))
+
+    def nodes(self, name, one=None):
+        return [one or self.facts_one] if name == "one" else [self.facts_a, self.facts_b]
 
     def admin(self, port, *words, facts):
         # The address of a name, so that the certificate's name is looked at.

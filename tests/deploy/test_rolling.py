@@ -1,4 +1,5 @@
-"""All nodes behind a HAProxy are replaced, one by one, under the load of `porchlight load`, whose ledger must be clean."""
+"""All nodes are replaced, one by one, under the load of `porchlight load`, whose ledger must be clean: behind the HAProxy and the
+nginx of deploy/proxy at once, which end TLS."""
 
 import json
 import os
@@ -7,12 +8,16 @@ import signal
 import sys
 import unittest
 
-from stage import BIN, DEPLOY, Place, fetch, free_port, master_secret, wait_for
+import proxies
+from stage import BIN, Place, fetch, free_port, good, master_secret, wait_for
 from visitor import Visitor
 
-VISITORS = 120
-SESSIONS = 3
+# Of each proxy.
+VISITORS = 60
+WATCHED = 15
+SESSIONS = 2
 VIEWERS = 2
+PASSWORD = "a password for tests"
 # Longer than both nodes take to be replaced, which is seen in the count of those who came back.
 LOADED = "30s"
 
@@ -30,16 +35,13 @@ class Rolling(unittest.TestCase):
         }
         self.ports = {name: {which: free_port() for which in ("public", "ops", "admin")} for name in "ab"}
         self.nodes = {name: self.start_node(name) for name in "ab"}
-        self.front = free_port()
-        told = {"PORCHLIGHT_LISTEN": f"127.0.0.1:{self.front}"}
-        for name, ports in self.ports.items():
-            told |= {
-                f"PORCHLIGHT_NODE_{name.upper()}": f"127.0.0.1:{ports['public']}",
-                f"PORCHLIGHT_NODE_{name.upper()}_OPS": ports["ops"],
-            }
-        proxy = self.place.start("haproxy", "haproxy", "-f", DEPLOY / "cluster/haproxy.cfg", **told)
-        self.place.listening("haproxy", proxy, self.front)
-        wait_for("the proxy to find a node", lambda: fetch(f"http://127.0.0.1:{self.front}/readyz") == (200, "ok"))
+        self.place.certificates()
+        nodes = [{which: f"127.0.0.1:{port}" for which, port in ports.items()} for ports in self.ports.values()]
+        self.fronts = {start.__name__: start(self.place, *nodes)[0] for start in (proxies.haproxy, proxies.nginx)}
+        for name, port in self.fronts.items():
+            ready = lambda port=port: fetch(f"https://localhost:{port}/readyz", self.place.trust()) == (200, "ok")
+            wait_for(f"{name} to find a node", ready)
+            self.make_group(name)
 
     def start_node(self, name):
         """A node where it was before, with what it kept."""
@@ -50,10 +52,21 @@ class Rolling(unittest.TestCase):
         wait_for(f"{name} to be ready", lambda: fetch(f"http://127.0.0.1:{ports['ops']}/readyz") == (200, "ok"))
         return node
 
-    def load(self, kind, *words):
-        """A load through the proxy, in a group that agents of the first node's file sign in to."""
-        where = ["--dev-json", self.place.dir / "data-a", "--url", f"ws://127.0.0.1:{self.front}", "--json"]
-        return self.place.start(f"load-{kind}", BIN, "load", kind, *where, *words)
+    def load(self, front, kind, *words):
+        """A load through a proxy, in the group of that proxy: loads of one kind play the same visitors."""
+        where = ["--group", front, "--agent-address", "alice", "--url", f"wss://localhost:{self.fronts[front]}", "--json"]
+        trusted = ["--ca-file", self.place.dir / "ca.pem"]
+        return self.place.start(f"{front}-{kind}", BIN, "load", kind, *where, *trusted, *words, PORCHLIGHT_AGENT_PASSWORD=PASSWORD)
+
+    def make_group(self, name):
+        """A group with an agent, whose visitors are taken at their word."""
+        ask = [BIN, "admin", "--data-dir", self.place.dir / "data-a"]
+        good(*ask, "create-group", name)
+        ask += ["--group", name]
+        good(*ask, "set", "presence_enabled=true", "visitor_identity=open", "loopback_origins=true", "show_terms=true",
+             "terms.version=1", "terms.text=An agent will see this.", 'profiles=[{ name = "Support", join = true }]')  # fmt: skip
+        good(*ask, "upsert-agent", "alice", "--address", "alice", "--profile", "Support", "--password-file", "-", input=PASSWORD)
+        good(*ask, "set-permissions", "alice", "user")
 
     def counted(self, metric):
         """The sum of a metric over both nodes."""
@@ -63,26 +76,28 @@ class Rolling(unittest.TestCase):
             total += sum(float(value) for value in re.findall(rf"(?m)^{metric}(?:{{[^}}]*}})? ([\d.]+)$", text))
         return total
 
-    def report(self, kind, process):
+    def report(self, name, process):
         """What a load says at its end, which must be a success."""
         process.wait(90)
-        told = self.place.log(f"load-{kind}")
-        self.assertEqual(process.returncode, 0, f"{kind}: {told}")
+        told = self.place.log(name)
+        self.assertEqual(process.returncode, 0, f"{name}: {told}")
         return json.loads(told.splitlines()[0])
 
     def test_nobody_notices_that_every_node_is_replaced(self):
-        loads = {
-            "visitors": self.load("visitors", "--count", VISITORS, "--rate", "100", "--hold", LOADED),
-            "lamps": self.load("lamps", "--visitors", "30", "--agents", "3", "--changes-per-second", "30", "--duration", LOADED),
-            "relay": self.load("relay", "--sessions", SESSIONS, "--viewers", VIEWERS, "--fps", "10", "--duration", LOADED),
+        kinds = {
+            "visitors": ["--count", VISITORS, "--rate", "100", "--hold", LOADED],
+            "lamps": ["--visitors", WATCHED, "--agents", "3", "--changes-per-second", "15", "--duration", LOADED],
+            "relay": ["--sessions", SESSIONS, "--viewers", VIEWERS, "--fps", "10", "--duration", LOADED],
         }
+        loads = {f"{front}-{kind}": self.load(front, kind, *words) for front in self.fronts for kind, words in kinds.items()}
 
         def everybody():
-            for kind, process in loads.items():
+            for name, process in loads.items():
                 if process.poll() is not None:
-                    raise SystemError(f"load {kind} ended: {self.place.log(f'load-{kind}')}")
+                    raise SystemError(f"load {name} ended: {self.place.log(name)}")
             present = self.counted("porchlight_visitors_present")
-            return present >= VISITORS + 30 + SESSIONS and self.counted("porchlight_sessions_active") >= SESSIONS
+            sessions = SESSIONS * len(self.fronts)
+            return present >= (VISITORS + WATCHED) * len(self.fronts) + sessions and self.counted("porchlight_sessions_active") >= sessions
 
         wait_for("all to be there", everybody)
         for name in "ab":
@@ -90,22 +105,27 @@ class Rolling(unittest.TestCase):
             os.kill(before.pid, signal.SIGTERM)
             self.assertEqual(before.wait(30), 0, self.place.log(name))
             self.nodes[name] = self.start_node(name)
-            # The proxy looks at a node each second; the other may go when this one takes part.
-            wait_for("the new node to be used", lambda: self.used(name))
+            # The proxies look at a node each second, or try it again after two; the other may go when this one takes part.
+            for front in self.fronts:
+                wait_for(f"{front} to use the new node", lambda front=front: self.used(name, front))
 
-        reports = {kind: self.report(kind, process) for kind, process in loads.items()}
-        visitors, lamps, relay = (reports[kind] for kind in ("visitors", "lamps", "relay"))
+        reports = {name: self.report(name, process) for name, process in loads.items()}
+        for front in self.fronts:
+            with self.subTest(front):
+                self.is_clean(front, *(reports[f"{front}-{kind}"] for kind in kinds))
+
+    def is_clean(self, front, visitors, lamps, relay):
         # Whoever was on a node had to leave it, so everybody came back at least once.
         self.assertGreaterEqual(sum(visitors["reconnects"].values()), VISITORS)
         self.assertEqual((visitors["stillConnected"], visitors["lost"], visitors["errors"]), (VISITORS, 0, {}))
         self.assertEqual((lamps["flickers"], lamps["missingFinal"], lamps["errors"]), (0, 0, {}))
-        self.assertGreaterEqual(sum(lamps["reconnects"].values()), 30)
+        self.assertGreaterEqual(sum(lamps["reconnects"].values()), WATCHED)
         heard = lamps["connectedLatency"]
         self.assertEqual(heard["count"], lamps["changeLatency"]["count"])
         self.assertGreater(heard["count"], 0)
         # How long that took depends on what else the machine does; the ledger says it, and asserts no time.
         millis = {name: heard[f"{name}Us"] // 1000 for name in ("p50", "p99", "max")}
-        print(f"changes heard late while visitor and agent were connected, in ms of {heard['count']}: {millis}", file=sys.stderr)
+        print(f"{front}: changes heard late while visitor and agent were connected, in ms of {heard['count']}: {millis}", file=sys.stderr)
         self.assertEqual((relay["sessionsLost"], relay["errors"]), (0, {}))
         self.assertGreaterEqual(sum(relay["reconnects"].values()), SESSIONS)
         self.assertEqual(len(relay["viewers"]), SESSIONS * VIEWERS)
@@ -113,11 +133,15 @@ class Rolling(unittest.TestCase):
             self.assertTrue(viewer["complete"], viewer)
             self.assertEqual((viewer["broken"], viewer["disordered"]), (0, 0), viewer)
 
-    def used(self, name):
-        """Whether the proxy sends newcomers to a node: nobody else is there, so one is enough to see."""
-        visitor = Visitor(f"ws://127.0.0.1:{self.front}/v1/visitor", None, "C-newcomer")
+    def connections(self, name):
+        _, text = fetch(f"http://127.0.0.1:{self.ports[name]['ops']}/metrics")
+        return sum(map(float, re.findall(r"(?m)^porchlight_connections(?:{[^}]*})? ([\d.]+)$", text)))
+
+    def used(self, name, front):
+        """Whether a proxy sends newcomers to a node, which has the fewest connections now that it is new."""
+        before = self.connections(name)
+        visitor = Visitor(f"wss://localhost:{self.fronts[front]}/v1/visitor", self.place.trust(), "C-newcomer")
         try:
-            _, text = fetch(f"http://127.0.0.1:{self.ports[name]['ops']}/metrics")
+            return self.connections(name) > before
         finally:
             visitor.close()
-        return sum(map(float, re.findall(r"(?m)^porchlight_connections(?:{[^}]*})? ([\d.]+)$", text))) > 0

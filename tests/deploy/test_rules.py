@@ -6,6 +6,9 @@ import re
 import unittest
 
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from stage import DEPLOY, ROOT, good, metric_names, metrics_in
 
@@ -25,6 +28,21 @@ def panels():
 
 def dashboard_expressions():
     return [target["expr"] for panel in panels() for target in panel["targets"]]
+
+
+def lost(given, understood, place="dashboard"):
+    """What was given and is not in what was understood of it."""
+    if isinstance(given, dict) and isinstance(understood, dict):
+        for key, value in given.items():
+            if key in understood:
+                yield from lost(value, understood[key], f"{place}.{key}")
+            else:
+                yield f"{place}.{key}"
+    elif isinstance(given, list) and isinstance(understood, list) and len(given) == len(understood):
+        for at, pair in enumerate(zip(given, understood)):
+            yield from lost(*pair, f"{place}[{at}]")
+    elif given != understood:
+        yield place
 
 
 class Rules(unittest.TestCase):
@@ -94,6 +112,37 @@ class Rules(unittest.TestCase):
                 self.assertLessEqual(used, variables, panel["title"])
         places = [(p["gridPos"]["y"], p["gridPos"]["x"]) for p in dashboard["panels"]]
         self.assertEqual(len(places), len(set(places)), "two panels in one place")
+
+    def test_grafana_knows_all_that_the_dashboard_says(self):
+        """Read and written by Grafana's own types, with those of its panels and of Prometheus: what they don't know they drop."""
+        register_default_plugins()
+
+        def unknown(text):
+            given = json.loads(text)
+            # What the editor shows of a variable's query; Grafana writes it, and its types leave it out.
+            for variable in given["templating"]["list"]:
+                variable.pop("definition", None)
+            return list(lost(given, json.loads(JSONEncoder().encode(Dashboard.from_json(given)))))
+
+        text = (DEPLOY / "grafana/dashboards/porchlight.json").read_text()
+        self.assertEqual(unknown(text), [])
+        for right, wrong in [('"fieldConfig"', '"fieldConfg"'), ('"expr"', '"exp"'), ('"gridPos"', '"gridpos"'), ('"colorMode"', '"colourMode"')]:
+            self.assertIn(right, text)
+            self.assertNotEqual(unknown(text.replace(right, wrong, 1)), [], wrong)
+
+    def test_the_dashboard_is_of_the_grafana_that_is_started(self):
+        """The types above are of the version that the compose file names, and every panel asks the source that the reader chose, of
+        the kind that is provisioned."""
+        image = yaml.safe_load((DEPLOY / "cluster/compose.yaml").read_text())["services"]["grafana"]["image"]
+        types = re.search(r"(?m)^grafana-foundation-sdk==\d+!(\d+\.\d+)\.", (HERE / "requirements.txt").read_text())[1]
+        self.assertIn(f"grafana/grafana:{types}.", image)
+        [source] = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/porchlight.yaml").read_text())["datasources"]
+        self.assertTrue(source["isDefault"])
+        chosen, *variables = json.loads((DEPLOY / "grafana/dashboards/porchlight.json").read_text())["templating"]["list"]
+        self.assertEqual((chosen["type"], chosen["query"]), ("datasource", source["type"]))
+        told = {"type": source["type"], "uid": f"${{{chosen['name']}}}"}
+        for asks in [*variables, *panels(), *(target for panel in panels() for target in panel["targets"])]:
+            self.assertEqual(asks["datasource"], told, asks)
 
     def test_every_alert_is_explained(self):
         text = (ROOT / "docs/troubleshooting.md").read_text()
