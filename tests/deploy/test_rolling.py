@@ -16,6 +16,7 @@ from visitor import Visitor
 VISITORS = 60
 WATCHED = 15
 SESSIONS = 2
+FPS = 10
 VIEWERS = 2
 PASSWORD = "a password for tests"
 # Longer than both nodes take to be replaced, which is seen in the count of those who came back.
@@ -68,12 +69,13 @@ class Rolling(unittest.TestCase):
         good(*ask, "upsert-agent", "alice", "--address", "alice", "--profile", "Support", "--password-file", "-", input=PASSWORD)
         good(*ask, "set-permissions", "alice", "user")
 
-    def counted(self, metric):
-        """The sum of a metric over both nodes."""
+    def counted(self, metric, label=""):
+        """The sum of a metric over both nodes, or of its rows with a label."""
         total = 0
         for ports in self.ports.values():
             _, text = fetch(f"http://127.0.0.1:{ports['ops']}/metrics")
-            total += sum(float(value) for value in re.findall(rf"(?m)^{metric}(?:{{[^}}]*}})? ([\d.]+)$", text))
+            rows = re.findall(rf"(?m)^{metric}(?:{{([^}}]*)}})? ([\d.]+)$", text)
+            total += sum(float(value) for labels, value in rows if label in labels)
         return total
 
     def report(self, name, process):
@@ -87,7 +89,7 @@ class Rolling(unittest.TestCase):
         kinds = {
             "visitors": ["--count", VISITORS, "--rate", "100", "--hold", LOADED],
             "lamps": ["--visitors", WATCHED, "--agents", "3", "--changes-per-second", "15", "--duration", LOADED],
-            "relay": ["--sessions", SESSIONS, "--viewers", VIEWERS, "--fps", "10", "--duration", LOADED],
+            "relay": ["--sessions", SESSIONS, "--viewers", VIEWERS, "--fps", FPS, "--duration", LOADED],
         }
         loads = {f"{front}-{kind}": self.load(front, kind, *words) for front in self.fronts for kind, words in kinds.items()}
 
@@ -95,11 +97,14 @@ class Rolling(unittest.TestCase):
             for name, process in loads.items():
                 if process.poll() is not None:
                     raise SystemError(f"load {name} ended: {self.place.log(name)}")
-            present = self.counted("porchlight_visitors_present")
-            sessions = SESSIONS * len(self.fronts)
-            return present >= (VISITORS + WATCHED) * len(self.fronts) + sessions and self.counted("porchlight_sessions_active") >= sessions
+            return self.counted("porchlight_visitors_present") >= present and self.counted("porchlight_connections", 'kind="session"') >= sockets
 
+        present = (VISITORS + WATCHED + SESSIONS) * len(self.fronts)
+        sockets = SESSIONS * (1 + VIEWERS) * len(self.fronts)
         wait_for("all to be there", everybody)
+        # A socket is counted before it is attached: the last one has the time of these pictures for that.
+        begun = self.counted("porchlight_frames_in_total")
+        wait_for("pictures", lambda: self.counted("porchlight_frames_in_total") >= begun + 2 * FPS * SESSIONS * len(self.fronts))
         for name in "ab":
             before = self.nodes[name]
             os.kill(before.pid, signal.SIGTERM)
