@@ -287,10 +287,14 @@ class Cluster(Containers):
         project.ask("node-b", *group, "set-permissions", "alice", "user")
         wait_for("the proxy to find a node", lambda: fetch(f"{self.site}/readyz") == (200, "ok"))
 
-        self.see_each_other()
-        self.one_is_killed()
-        self.killed_again()
-        self.scraped()
+        try:
+            self.see_each_other()
+            self.one_is_killed()
+            self.killed_again()
+            self.scraped()
+        except Exception as error:
+            error.add_note(project.logs())
+            raise
         project.compose("down", "--volumes", "--timeout=3")
         self.assertEqual(self.podman("volume", "ls", "--quiet").split(), [])
         self.assertNotIn("porchlight_default", self.podman("network", "ls"))
@@ -312,7 +316,10 @@ class Cluster(Containers):
         self.assertNotEqual(self.first, self.second)
         self.alice.send(json.dumps({"type": "watch", "id": 1, "visitorIds": ["C-1"]}))
         [seen] = self.hears(self.alice, lambda told: told["type"] == "watching")["visitors"]
-        self.assertEqual((seen["visitorId"], seen["state"]), ("C-1", "present"))
+        self.assertEqual(seen["visitorId"], "C-1")
+        # A Redis whose disk is busy may take the visitor's first word after it was read: then it follows.
+        while seen["state"] != "present":
+            seen = self.hears(self.alice, lambda told: told["type"] == "presence")["visitor"]
         # The agent asks, the visitor sees who does, and declines.
         self.alice.send(json.dumps({"type": "join", "id": 2, "visitorId": "C-1", "kind": "screen"}))
         asked = self.hears(self.alice, lambda told: told.get("id") == 2)
