@@ -74,6 +74,8 @@ scene("a visitor's and an agent's browser start again, both go on in the session
   await late.online();
   await until("the end of it", () => late.page.evaluate(() => sessionStorage.getItem("porchlight.share") === null && !(/** @type {any} */ (window).Porchlight.session)));
   assert.equal(await late.button("continue").count(), 0);
+  // The page that came back has no record open.
+  await back.opens(before.id);
   await back.light("lit");
 });
 
