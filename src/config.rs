@@ -5,6 +5,7 @@
 //! not here: they live in the store and change at run time. Read by the command line, handed to the
 //! server once; nobody below reads files or the environment.
 
+mod acme;
 mod check;
 mod load;
 mod redis;
@@ -20,12 +21,13 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+pub use acme::{Acme, HAS_ACME};
 pub use check::Violation;
 pub use load::{LoadError, Loaded, Sources, load};
 pub use redis::{Redis, RedisTls};
 pub use salesforce::{KeyError, SalesforceKey};
 pub use telemetry::{Otlp, Telemetry};
-pub use tls::{TlsError, TlsFiles, TlsPaths};
+pub use tls::{TlsError, TlsFiles, TlsPaths, authorities};
 
 use crate::limits::{self, Limits};
 use crate::telemetry::LogFormat;
@@ -78,6 +80,8 @@ pub struct Public {
     pub tls_cert: Option<PathBuf>,
     /// The file of its private key (PEM).
     pub tls_key: Option<PathBuf>,
+    /// The certificate that the listener gets for itself.
+    pub acme: Acme,
     /// Serves plain text beyond loopback. Only behind a proxy that terminates TLS.
     pub insecure: bool,
     /// Does not count connections from this machine against `limits.connections_per_ip`.
@@ -102,6 +106,7 @@ impl Default for Public {
             url: None,
             tls_cert: None,
             tls_key: None,
+            acme: Acme::default(),
             insecure: false,
             exempt_loopback: false,
             trusted_proxies: Vec::new(),

@@ -145,6 +145,8 @@ metrics_table! {
         "When Redis last answered, in seconds since 1970; the time since is how long nothing was heard.";
     CERTIFICATE_EXPIRES = "porchlight_certificate_expires_timestamp_seconds", Gauge, Seconds,
         "When the certificate of a listener that speaks TLS expires, in seconds since 1970.";
+    CERTIFICATE_ORDERS = "porchlight_certificate_orders_total", Counter, Count,
+        "Certificates that the public listener asked an authority for, by outcome.";
     CERTIFICATE_READS = "porchlight_certificate_reads_total", Counter, Count,
         "Changed certificates that were read, by listener and outcome; one that can't be used changes nothing.";
     TRACE_SPANS = "porchlight_trace_spans_total", Counter, Count,
@@ -505,6 +507,7 @@ mod tests {
         meters.accept_failed("public");
         meters.certificate_expires("public", 1_900_000_000);
         meters.certificate_read("public", "ok");
+        meters.certificate_ordered("got");
         meters.spans("sent", 1);
         let text = handle.render();
         for metric in METRICS {

@@ -4,7 +4,16 @@
 //! that can't be used any more changes nothing but the log and a counter, and connections that are open go on with what
 //! they began with. Does not read files itself, `config` does, nor what is said over a connection. Built by `server`,
 //! asked by the public and the admin listener.
+//!
+//! - `acme`: gets the certificate of the public listener from an authority, and renews it.
 
+#[cfg(feature = "acme")]
+mod acme;
+
+#[cfg(feature = "acme")]
+pub use acme::Acme;
+
+use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,8 +23,9 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::sign::SingleCertAndKey;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -52,6 +62,54 @@ pub enum HandshakeFailed {
     /// It took too long.
     #[error("the TLS handshake was not over after {:?}", limits::TLS_HANDSHAKE)]
     Late,
+    /// An authority looked for its challenge, and saw what is shown for it.
+    #[error("an authority looked for its challenge")]
+    Challenge,
+}
+
+/// What a client speaks who looks for the answer to a challenge (RFC 8737).
+const CHALLENGE: &[u8] = b"acme-tls/1";
+
+/// The answers to the challenges of an authority: by the name that it asks for, a certificate to show it.
+#[derive(Debug, Default)]
+pub struct Challenges(Mutex<HashMap<String, Arc<CertifiedKey>>>);
+
+impl Challenges {
+    /// Shows this to whoever looks for the challenge of a name.
+    pub fn show(&self, name: String, answer: Arc<CertifiedKey>) {
+        self.0.lock().insert(name, answer);
+    }
+
+    /// Shows nothing any more.
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
+
+    fn of(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        self.0.lock().get(name).cloned()
+    }
+}
+
+/// What a listener shows its clients.
+#[derive(Debug)]
+struct Shown {
+    /// None as long as none was got.
+    certified: Option<Arc<CertifiedKey>>,
+    /// Where an authority may look for its challenges.
+    challenges: Option<Arc<Challenges>>,
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // Whoever looks for a challenge speaks nothing else.
+        let looks = hello
+            .alpn()
+            .is_some_and(|mut spoken| spoken.next() == Some(CHALLENGE) && spoken.next().is_none());
+        match &self.challenges {
+            Some(challenges) if looks => challenges.of(hello.server_name()?),
+            _ => self.certified.clone(),
+        }
+    }
 }
 
 /// What came of a look at the files.
@@ -71,6 +129,7 @@ pub struct Certificates {
     listener: &'static str,
     speaks: Speaks,
     paths: TlsPaths,
+    challenges: Option<Arc<Challenges>>,
     meters: Arc<Meters>,
     current: ArcSwap<ServerConfig>,
     /// What the last look saw: the files, or why they can't be used.
@@ -97,16 +156,45 @@ impl Certificates {
             listener,
             speaks,
             paths,
+            challenges: None,
             meters,
             seen: Mutex::new(Ok(files.digest)),
-            current: ArcSwap::from_pointee(server_config(files, speaks)),
+            current: ArcSwap::from_pointee(server_config(Some(files), speaks, None)),
         }))
+    }
+
+    /// Files that are got from an authority, and may be still to come. Until then nobody comes in but the authority, which
+    /// looks for its challenges.
+    pub fn awaited(
+        listener: &'static str,
+        speaks: Speaks,
+        paths: TlsPaths,
+        meters: Arc<Meters>,
+    ) -> Arc<Self> {
+        let files = paths.read();
+        if let Ok(files) = &files {
+            meters.certificate_expires(listener, files.expires);
+        }
+        let seen = files.as_ref().map(|files| files.digest).map_err(ToString::to_string);
+        let challenges = Arc::new(Challenges::default());
+        let current = server_config(files.ok(), speaks, Some(Arc::clone(&challenges)));
+        Arc::new(Self {
+            listener,
+            speaks,
+            paths,
+            challenges: Some(challenges),
+            meters,
+            seen: Mutex::new(seen),
+            current: ArcSwap::from_pointee(current),
+        })
     }
 
     /// Looks at the files. What can't be used is told once, and again when it was `asked` for.
     pub fn look(&self, asked: bool) -> Look {
         let mut seen = self.seen.lock();
         let read = self.paths.read();
+        // Who awaits its files knows that they are still to come.
+        let asked = asked && (self.challenges.is_none() || self.paths.cert().exists());
         let found = read.as_ref().map(|files| files.digest).map_err(ToString::to_string);
         if found == *seen && (found.is_ok() || !asked) {
             return Look::Same;
@@ -114,7 +202,8 @@ impl Certificates {
         let look = match read {
             Ok(files) => {
                 self.meters.certificate_expires(self.listener, files.expires);
-                self.current.store(Arc::new(server_config(files, self.speaks)));
+                let config = server_config(Some(files), self.speaks, self.challenges.clone());
+                self.current.store(Arc::new(config));
                 tracing::info!(listener = self.listener, "took the certificate anew");
                 self.meters.certificate_read(self.listener, "ok");
                 Look::Taken
@@ -148,24 +237,37 @@ impl Certificates {
     pub async fn accept(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, HandshakeFailed> {
         let accepting = TlsAcceptor::from(self.current.load_full())
             .accept_with(stream, |session| session.set_buffer_limit(Some(limits::TLS_BUFFER)));
-        tokio::time::timeout(limits::TLS_HANDSHAKE, accepting)
-            .await
-            .map_err(|_| HandshakeFailed::Late)?
-            .map_err(HandshakeFailed::from)
+        let entering = async {
+            let mut stream = accepting.await?;
+            if stream.get_ref().1.alpn_protocol() == Some(CHALLENGE) {
+                // The handshake was all that it wanted.
+                stream.shutdown().await?;
+                return Err(HandshakeFailed::Challenge);
+            }
+            Ok(stream)
+        };
+        tokio::time::timeout(limits::TLS_HANDSHAKE, entering).await.map_err(|_| HandshakeFailed::Late)?
     }
 }
 
 /// TLS 1.2 or 1.3, whatever of it the library holds safe.
-fn server_config(files: TlsFiles, speaks: Speaks) -> ServerConfig {
+fn server_config(
+    files: Option<TlsFiles>,
+    speaks: Speaks,
+    challenges: Option<Arc<Challenges>>,
+) -> ServerConfig {
+    let (certified, clients) = files.map(|files| (files.certified, files.clients)).unzip();
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .expect("the provider has suites for both versions");
-    let config = match files.clients {
+    let config = match clients.flatten() {
         Some(verifier) => config.with_client_cert_verifier(verifier),
         None => config.with_no_client_auth(),
     };
-    let mut config = config.with_cert_resolver(Arc::new(SingleCertAndKey::from(files.certified)));
-    config.alpn_protocols = vec![speaks.alpn().to_vec()];
+    let spoken = challenges.is_some().then_some(CHALLENGE);
+    let shown = Shown { certified: certified.map(Arc::new), challenges };
+    let mut config = config.with_cert_resolver(Arc::new(shown));
+    config.alpn_protocols = std::iter::once(speaks.alpn()).chain(spoken).map(<[u8]>::to_vec).collect();
     config
 }
 

@@ -213,8 +213,14 @@ fn addresses(config: &Config, chart: &mut Chart) {
 
 /// For how long certificates hold. What can't be used of them the settings' own check has told.
 fn certificates(config: &Config, chart: &mut Chart) {
-    for (what, paths) in [("public.tls_cert", config.public.tls()), ("admin.tls_cert", config.admin.tls())] {
-        let Ok(Some(paths)) = paths else { continue };
+    let named =
+        [config.public.tls(), config.admin.tls()].into_iter().filter_map(|paths| paths.ok().flatten());
+    for paths in named.chain(config.got()) {
+        let what = paths.setting();
+        if !paths.cert().exists() {
+            chart.note(State::Look, what, "there is no certificate yet: a server that runs asks for one");
+            continue;
+        }
         let Ok(files) = paths.read() else { continue };
         let left = files.expires - i64::try_from(wall().unix_seconds()).unwrap_or(i64::MAX);
         let days = left / 86_400;

@@ -122,8 +122,8 @@ impl Config {
         let (public, admin) = (&self.public, &self.admin);
         findings.require(public.insecure || public.has_tls() || public.addr.ip().is_loopback(), "public.addr", || {
             format!(
-                "{} is reachable from other machines without TLS; name public.tls_cert and public.tls_key, \
-                 put a proxy that terminates TLS in front and say so with --insecure, or listen on 127.0.0.1",
+                "{} is reachable from other machines without TLS; name public.tls_cert and public.tls_key, or public.acme.names, put a \
+                 proxy that terminates TLS in front and say so with --insecure, or listen on 127.0.0.1",
                 public.addr
             )
         });
@@ -141,6 +141,7 @@ impl Config {
                 findings.0.push(Violation { key: error.key(), problem: error.to_string() });
             }
         }
+        findings.0.extend(super::acme::check(public));
         findings.require(public.url.as_deref().is_none_or(is_base), "public.url", || {
             "must be http:// or https://, a host and perhaps a port, and nothing after it".to_owned()
         });

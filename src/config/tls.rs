@@ -90,10 +90,10 @@ impl TlsError {
 impl Public {
     /// Whether the listener speaks TLS, and so never in clear.
     pub fn has_tls(&self) -> bool {
-        self.tls_cert.is_some()
+        self.tls_cert.is_some() || self.acme.is_wanted()
     }
 
-    /// Where the files of TLS are; none when it is not asked for.
+    /// Where the files of TLS are that somebody else renews; none when it is not asked for.
     pub fn tls(&self) -> Result<Option<TlsPaths>, TlsError> {
         let named = ["public.tls_cert", "public.tls_key"];
         TlsPaths::of(named, [&self.tls_cert, &self.tls_key], None)
@@ -115,6 +115,22 @@ impl Admin {
 }
 
 impl TlsPaths {
+    /// A certificate that the public listener got for itself, with its key, in one file.
+    pub fn got(path: PathBuf) -> Self {
+        let got = Named { setting: "public.acme.names", path };
+        Self { cert: got.clone(), key: got, clients: None }
+    }
+
+    /// Where the certificate is.
+    pub fn cert(&self) -> &Path {
+        &self.cert.path
+    }
+
+    /// The setting that tells it.
+    pub fn setting(&self) -> &'static str {
+        self.cert.setting
+    }
+
     fn of(
         named: [&'static str; 2],
         paths: [&Option<PathBuf>; 2],
@@ -170,13 +186,23 @@ impl Named {
     }
 }
 
-fn verifier(file: &Named, text: &str) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+/// The authorities in a file that a setting names.
+pub fn authorities(key: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
+    vouching(key, path, &read(key, path)?)
+}
+
+fn vouching(key: &'static str, path: &Path, text: &str) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(file.setting, &file.path, text)? {
-        roots
-            .add(certificate)
-            .map_err(|error| file.unusable(format!("holds a certificate that can't vouch: {error}")))?;
+    for certificate in certificates(key, path, text)? {
+        let added = roots.add(certificate);
+        added
+            .map_err(|error| unusable(key, path, format!("holds a certificate that can't vouch: {error}")))?;
     }
+    Ok(roots)
+}
+
+fn verifier(file: &Named, text: &str) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let roots = vouching(file.setting, &file.path, text)?;
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider()))
         .build()
         .map_err(|error| file.unusable(error.to_string()))

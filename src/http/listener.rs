@@ -34,7 +34,7 @@ use super::{ConnectionGuard, Peer, UpgradeHook};
 use crate::arrivals::{Arrival, Arrivals};
 use crate::limits;
 use crate::telemetry::{Meters, SocketKind};
-use crate::tls::{Certificates, Stream};
+use crate::tls::{Certificates, HandshakeFailed, Stream};
 
 /// A listener that can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -242,6 +242,10 @@ impl Shared {
         let Some(tls) = &self.tls else { return Some((Stream::Plain(tcp), peer)) };
         match tls.accept(tcp).await {
             Ok(stream) => Some((Stream::Secured(Box::new(stream)), peer)),
+            Err(error @ HandshakeFailed::Challenge) => {
+                tracing::debug!(%error, "a connection is over");
+                None
+            }
             Err(error) => {
                 // Ordinary on the open internet, as other early ends are.
                 self.meters.refusal("tls");

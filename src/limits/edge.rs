@@ -25,5 +25,28 @@ pub const TLS_BUFFER: usize = 32 * 1024;
 /// renews a certificate does not wait for seconds.
 pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
 
+/// Names in one certificate: no authority known to us gives more.
+pub const ACME_NAMES: usize = 100;
+
+/// Longest wait for a certificate once it is asked for. Authorities look within seconds; more is their trouble, and they are
+/// asked again later.
+pub const ACME_ORDER: Duration = Duration::from_secs(300);
+
+/// The first pause before an authority is asked what came of its look; each further one is twice as long.
+pub const ACME_ASK: Duration = Duration::from_millis(500);
+
+/// Longest pause before it is asked again.
+pub const ACME_ASK_MOST: Duration = Duration::from_secs(15);
+
+/// The first pause after a certificate was refused; each further one is twice as long. Let's Encrypt takes five failures
+/// for a name in an hour, and so many are made.
+pub const ACME_RETRY: Duration = Duration::from_secs(120);
+
+/// Longest pause before a certificate is asked for again.
+pub const ACME_RETRY_MOST: Duration = Duration::from_secs(6 * 3600);
+
+/// How often it is looked whether the certificate is to be renewed: wall clocks may be set, and sleep is no clock.
+pub const ACME_LOOK: Duration = Duration::from_secs(3600);
+
 /// Handshakes at once on the admin listener. Operators are few; whoever else comes waits, and holds no memory.
 pub const ADMIN_HANDSHAKES: usize = 64;

@@ -11,6 +11,8 @@ use crate::config::{Config, TlsError, TlsPaths};
 use crate::http::{ApiError, BindError, UpgradeHook, bind};
 use crate::limits;
 use crate::telemetry::Meters;
+#[cfg(feature = "acme")]
+use crate::tls::Acme;
 use crate::tls::{Certificates, Speaks};
 use crate::ws::Sockets;
 
@@ -19,6 +21,9 @@ use crate::ws::Sockets;
 pub(super) struct Proofs {
     pub public: Option<Arc<Certificates>>,
     pub admin: Option<Arc<Certificates>>,
+    /// Gets the public listener's.
+    #[cfg(feature = "acme")]
+    acme: Option<Arc<Acme>>,
 }
 
 impl Proofs {
@@ -28,16 +33,27 @@ impl Proofs {
             let opened = paths.map(|paths| Certificates::open(listener, speaks, paths, Arc::clone(meters)));
             opened.transpose().map_err(told)
         };
+        let admin = open("admin", Speaks::Http2, config.admin.tls())?;
+        #[cfg(feature = "acme")]
+        if let Some(acme) = Acme::open(config, meters).map(Arc::new) {
+            return Ok(Self { public: Some(Arc::clone(acme.certificates())), admin, acme: Some(acme) });
+        }
         Ok(Self {
             public: open("public", Speaks::Http1, config.public.tls())?,
-            admin: open("admin", Speaks::Http2, config.admin.tls())?,
+            admin,
+            #[cfg(feature = "acme")]
+            acme: None,
         })
     }
 
-    /// Looks at their files until `ended`.
+    /// Looks at their files, and renews what the server gets for itself, until `ended`.
     pub(super) fn watch(&self, ended: &CancellationToken) {
         for one in self.all() {
             tokio::spawn(one.watch(ended.clone()));
+        }
+        #[cfg(feature = "acme")]
+        if let Some(acme) = self.acme.clone() {
+            tokio::spawn(acme.run(ended.clone()));
         }
     }
 
@@ -46,6 +62,10 @@ impl Proofs {
         for one in self.all() {
             // It ends before it has looked only where the runtime ends.
             let _looked = tokio::task::spawn_blocking(move || one.look(true)).await;
+        }
+        #[cfg(feature = "acme")]
+        if let Some(acme) = &self.acme {
+            acme.hurry();
         }
     }
 

@@ -11,7 +11,9 @@ from stage import BIN, ROOT, good
 
 PAGE = ROOT / "docs/config.md"
 BEGIN, END = "<!-- made of the code from here -->\n", "<!-- to here -->\n"
-SOURCES = ["src/config.rs", "src/config/redis.rs", "src/config/salesforce.rs", "src/config/telemetry.rs", "src/limits/configured.rs"]
+SOURCES = [
+    "src/config.rs", "src/config/acme.rs", "src/config/redis.rs", "src/config/salesforce.rs", "src/config/telemetry.rs", "src/limits/configured.rs",
+]  # fmt: skip
 
 
 def structs():
