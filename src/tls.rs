@@ -240,8 +240,8 @@ impl Certificates {
         let entering = async {
             let mut stream = accepting.await?;
             if stream.get_ref().1.alpn_protocol() == Some(CHALLENGE) {
-                // The handshake was all that it wanted.
-                stream.shutdown().await?;
+                // The handshake was all that it wanted; it may have gone already.
+                let _gone = stream.shutdown().await;
                 return Err(HandshakeFailed::Challenge);
             }
             Ok(stream)
