@@ -100,6 +100,26 @@ impl Drop for Place {
     }
 }
 
+/// Tells a relay what its home said before and says now, and which connection here the publisher is.
+pub(super) fn direct(
+    relay: &Relay,
+    before: Option<StageFacts>,
+    facts: StageFacts,
+    publisher: Option<ConnectionId>,
+) {
+    if relay.source() == Source::Camera && before.is_some_and(|before| before.term != facts.term) {
+        relay.begin_anew();
+    }
+    relay.set_paused(facts.paused);
+    match publisher {
+        Some(publisher) => relay.set_publisher(publisher),
+        None => relay.no_publisher(),
+    }
+    let on = (!facts.paused).then_some(facts.term);
+    relay.set_wanted(on.filter(|_| facts.wanted));
+    relay.set_far(on.filter(|_| facts.publisher.is_none()));
+}
+
 impl Hub {
     /// A place for a participant at a source of another node's session.
     pub(in crate::hub) fn replica_place(
@@ -138,18 +158,8 @@ impl Hub {
         };
         let mut inner = replica.inner.lock();
         let before = inner.facts.replace(facts);
-        if source == Source::Camera && before.is_some_and(|before| before.term != facts.term) {
-            replica.relay.begin_anew();
-        }
-        replica.relay.set_paused(facts.paused);
         let publisher = facts.publisher.and_then(|wire| self.edge_wire(from, wire));
-        match publisher {
-            Some(publisher) => replica.relay.set_publisher(publisher.connection.id),
-            None => replica.relay.no_publisher(),
-        }
-        let on = (!facts.paused).then_some(facts.term);
-        replica.relay.set_wanted(on.filter(|_| facts.wanted));
-        replica.relay.set_far(on.filter(|_| facts.publisher.is_none()));
+        direct(&replica.relay, before, facts, publisher.map(|publisher| publisher.connection.id));
         self.replica_settles(&replica, &mut inner);
     }
 

@@ -4,6 +4,9 @@
 //! home decides; its letters carry a term that grows with each change, and frames carry the term, so that none
 //! of an earlier publisher, or from before a pause, is shown after its end.
 
+#[cfg(test)]
+mod laws;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -79,6 +82,40 @@ impl Stage {
         self.term = now.max(self.term + 1);
     }
 
+    /// This connection publishes from now on, or nobody does.
+    fn published_by(&mut self, by: Option<(ConnectionId, Place)>, relay: &Relay, now: u64) {
+        match by {
+            Some((by, _)) => relay.set_publisher(by),
+            None => relay.no_publisher(),
+        }
+        self.publisher = by.map(|(_, place)| place);
+        self.next_term(now);
+        if self.source == Source::Camera {
+            relay.begin_anew();
+            relay.set_paused(self.is_quiet());
+        }
+    }
+
+    /// The publisher pauses, goes on, or everything is over.
+    fn pauses(&mut self, paused: bool, relay: &Relay, now: u64) {
+        self.paused = paused;
+        relay.set_paused(self.is_quiet());
+        self.next_term(now);
+    }
+
+    /// Tells the relay here where frames come from and go to. True: those of other nodes are to be heard.
+    fn directs(&self, relay: &Relay) -> bool {
+        let on = !self.is_quiet();
+        let (here, there) = match self.publisher {
+            Some(Place::Here) => (on, false),
+            Some(Place::There(..)) => (false, on),
+            None => (false, false),
+        };
+        relay.set_wanted((here && self.elsewhere(None) > 0).then_some(self.term));
+        relay.set_far(there.then_some(self.term));
+        there && self.viewers > 0
+    }
+
     /// Viewers on other nodes than this one.
     fn elsewhere(&self, node: Option<NodeId>) -> usize {
         self.nodes.iter().filter(|(other, _)| Some(**other) != node).map(|(_, post)| post.viewers).sum()
@@ -118,16 +155,7 @@ impl Hub {
     ) {
         let relay = session.relay_of(source);
         let mut stage = session.stage_of(source).lock();
-        match by {
-            Some(by) => relay.set_publisher(by),
-            None => relay.no_publisher(),
-        }
-        stage.publisher = by.map(|by| self.place_of(by));
-        stage.next_term(self.clock.now().wall.0);
-        if source == Source::Camera {
-            relay.begin_anew();
-            relay.set_paused(stage.is_quiet());
-        }
+        stage.published_by(by.map(|by| (by, self.place_of(by))), relay, self.clock.now().wall.0);
         self.stage_settles(session, stage);
     }
 
@@ -135,9 +163,7 @@ impl Hub {
     pub(in crate::hub) fn stage_paused(self: &Arc<Self>, session: &Arc<LiveSession>, paused: bool) {
         for source in Source::ALL {
             let mut stage = session.stage_of(source).lock();
-            stage.paused = paused;
-            session.relay_of(source).set_paused(stage.is_quiet());
-            stage.next_term(self.clock.now().wall.0);
+            stage.pauses(paused, session.relay_of(source), self.clock.now().wall.0);
             self.stage_settles(session, stage);
         }
     }
@@ -193,33 +219,13 @@ impl Hub {
 
     /// Acts on how the stage is now: tells the nodes that were told otherwise.
     fn stage_settles(self: &Arc<Self>, session: &Arc<LiveSession>, mut stage: MutexGuard<'_, Stage>) {
-        let (source, term) = (stage.source, stage.term);
+        let source = stage.source;
         let relay = session.relay_of(source);
-        let on = !stage.is_quiet();
-        match stage.publisher {
-            None if source == Source::Screen => {}
-            None => {
-                relay.set_far(None);
-                relay.set_wanted(None);
-                stage.hearing = None;
-                relay.set_hearing(false);
-            }
-            Some(Place::Here) => {
-                relay.set_far(None);
-                relay.set_wanted((on && stage.elsewhere(None) > 0).then_some(term));
-                stage.hearing = None;
-                relay.set_hearing(false);
-            }
-            Some(Place::There(..)) => {
-                relay.set_wanted(None);
-                relay.set_far(on.then_some(term));
-                if !on || stage.viewers == 0 {
-                    stage.hearing = None;
-                    relay.set_hearing(false);
-                } else if stage.hearing.is_none() {
-                    stage.hearing = Some(self.hear_session(session, source));
-                }
-            }
+        if !stage.directs(relay) {
+            stage.hearing = None;
+            relay.set_hearing(false);
+        } else if stage.hearing.is_none() {
+            stage.hearing = Some(self.hear_session(session, source));
         }
         let nodes: Vec<NodeId> = stage.nodes.keys().copied().collect();
         for node in nodes {
