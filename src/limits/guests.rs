@@ -79,6 +79,10 @@ pub const GUEST_TILE: u16 = 64;
 /// Most tiles of one frame; web/lib/tiles.js draws no more. A screen of 7,680 × 4,320 whose every other square changed has as many.
 pub const GUEST_TILES: usize = 4_096;
 
+/// Longest payload of tiles; more is a whole picture. Half of [`super::OUTBOX_BYTES`]: a relay that holds back a longer delta
+/// gives it to nobody, while a key frame always fits.
+pub const GUEST_TILES_BYTES: usize = 1024 * 1024;
+
 /// Quality of a picture while the screen moves, when it stands still, and of one that was too large.
 pub const GUEST_QUALITY: u8 = 70;
 /// See [`GUEST_QUALITY`].

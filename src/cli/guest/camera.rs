@@ -45,9 +45,7 @@ impl Camera {
         let (orders, told) = mpsc::channel();
         let (failing, failed) = queue::channel(1);
         std::thread::Builder::new().name("camera".into()).spawn(move || {
-            let pace = Pace::new(clock.tick());
-            let film = Film { screen, clock, pace, shown: None, sequence: 0, group: 0 };
-            if let Err(error) = film.run(&told) {
+            if let Err(error) = Film::new(screen, clock, limits::GUEST_TILES_BYTES).run(&told) {
                 // Whoever dropped the handle does not want to know.
                 let _unheard = failing.blocking_send(error);
             }
@@ -74,11 +72,18 @@ struct Film {
     clock: Clock,
     pace: Pace,
     shown: Option<Shown>,
+    /// Longest payload of tiles.
+    room: usize,
     sequence: u32,
     group: u32,
 }
 
 impl Film {
+    fn new(screen: Box<dyn Screen>, clock: Clock, room: usize) -> Self {
+        let pace = Pace::new(clock.tick());
+        Self { screen, clock, pace, shown: None, room, sequence: 0, group: 0 }
+    }
+
     fn run(mut self, told: &mpsc::Receiver<Order>) -> Result<(), PlatformError> {
         let mut to: Option<queue::Sender<Bytes>> = None;
         let (mut again, mut rest) = (false, Duration::ZERO);
@@ -141,9 +146,10 @@ impl Film {
         let (tiles, sharp) = match shown.next(now, asked) {
             Next::Nothing => return Ok(None),
             Next::Whole { sharp } => (None, sharp),
-            // More than a frame takes is a whole picture, which is made to fit.
+            // Tiles that are too much are a whole picture, which is made to fit.
             Next::Parts { coarse, sharp } => {
-                (tiles(shown.picture(), &coarse, &sharp, ROOM)?, shown.mostly_stands(now))
+                let tiles = tiles(shown.picture(), &coarse, &sharp, self.room)?;
+                (tiles, shown.mostly_stands(now))
             }
         };
         let size = |picture: &Picture| (picture.width, picture.height);
@@ -152,7 +158,7 @@ impl Film {
             (FrameType::Tiles, 0, size(shown.picture()), tiles)
         } else {
             let quality = if sharp { limits::GUEST_QUALITY_STILL } else { limits::GUEST_QUALITY };
-            let (width, height, image) = fitting(shown.picture(), quality, ROOM)?;
+            let (width, height, image) = fitting(shown.picture(), quality, limits::FRAME - HEADER)?;
             shown.sends_whole(sharp, (width, height) == size(shown.picture()));
             self.group = self.group.wrapping_add(1);
             (FrameType::Image, flag::KEY, (width, height), image)
@@ -180,9 +186,6 @@ impl Film {
         Ok(Some(frame.freeze()))
     }
 }
-
-/// What a frame has for its picture.
-const ROOM: usize = limits::FRAME - HEADER;
 
 /// The payload of a frame of tiles: where each begins, its length and its JPEG. None if that is more than there is room for.
 fn tiles(
@@ -269,6 +272,16 @@ mod tests {
         assert_eq!(header.kind, FrameType::Image);
         assert_eq!(&frame[HEADER..HEADER + 3], [0xff, 0xd8, 0xff], "a JPEG");
         header
+    }
+
+    /// The next frame of a picture so wide.
+    async fn of_width(frames: &mut queue::Receiver<Bytes>, width: u16) -> frame::FrameHeader {
+        loop {
+            let header = frame::parse(&take(frames).await).unwrap();
+            if header.width == width {
+                return header;
+            }
+        }
     }
 
     /// A screen on which a test paints.
@@ -374,6 +387,22 @@ mod tests {
         assert_eq!(tiles(&picture, &many, &[right], usize::MAX).unwrap(), None);
     }
 
+    #[test]
+    fn what_is_too_much_for_tiles_is_a_whole_picture() {
+        let board = Board::new(320, 200);
+        let mut films =
+            [usize::MAX, 1_000].map(|room| Film::new(Box::new(board.clone()), Clock::start(), room));
+        let mut shoots = |at: usize| {
+            let frame = films[at].shoot(false).unwrap().expect("a frame");
+            let header = frame::parse(&frame).unwrap();
+            (header.kind, header.is_key(), header.group, header.sequence)
+        };
+        assert_eq!([shoots(0), shoots(1)], [(FrameType::Image, true, 1, 0); 2]);
+        board.inverts(100, 100);
+        assert_eq!(shoots(0), (FrameType::Tiles, false, 1, 1));
+        assert_eq!(shoots(1), (FrameType::Image, true, 2, 1));
+    }
+
     #[tokio::test]
     async fn what_changes_of_a_picture_is_sent_as_tiles_of_it() {
         let board = Board::new(320, 200);
@@ -404,12 +433,7 @@ mod tests {
         assert_eq!(tiles_of(&frame), [Area { x: 0, y: 0, width: 64, height: 64 }]);
         // Another size begins anew.
         *board.0.lock() = Board::new(200, 320).0.lock().clone();
-        let turned = loop {
-            let header = frame::parse(&take(&mut frames).await).unwrap();
-            if header.width == 200 {
-                break header;
-            }
-        };
+        let turned = of_width(&mut frames, 200).await;
         assert!(turned.is_key() && turned.height == 320);
     }
 }
