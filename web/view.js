@@ -6,8 +6,8 @@
 //
 // Decides: what state the picture is in, when to ask for a key frame, when to tell the relay what was drawn, and that
 // a joining viewer shows nothing older than the live edge. Does not decide which frame may be decoded (lib/gate.js),
-// how it is decoded (lib/decoder.js, view/page.js) or placed (lib/stage.js), nor whether control is granted: the server does, and
-// drops input without a grant whatever is sent here.
+// how it is decoded (lib/decoder.js, view/page.js), drawn (view/tiles.js) or placed (lib/stage.js), nor whether control is
+// granted: the server does, and drops input without a grant whatever is sent here.
 
 import { CameraSeat } from "./lib/camera-seat.js";
 import { decodableFamilies, PictureDecoder } from "./lib/decoder.js";
@@ -19,8 +19,10 @@ import { RESUME_MS } from "./lib/kept.js";
 import { serverUrl } from "./lib/post.js";
 import { RequestError, Socket } from "./lib/socket.js";
 import { Stage } from "./lib/stage.js";
+import { release } from "./lib/tiles.js";
 import { MOST_QUEUED, PageView } from "./view/page.js";
 import { keepSeat } from "./view/seat.js";
+import { draw, Held } from "./view/tiles.js";
 
 export { takeKept } from "./lib/kept.js";
 
@@ -44,6 +46,9 @@ const SETTLE_MS = 250;
  * that is never reached (the publisher counts anew) must not hide the picture.
  */
 const CATCH_UP_MS = 3_000;
+
+/** What there is a way to show of. @type {number[]} */
+const SHOWN = [FrameType.VIDEO, FrameType.IMAGE, FrameType.TILES, FrameType.DOM];
 
 /** @extends {Emitter<ViewerEvents>} */
 export class Viewer extends Emitter {
@@ -77,8 +82,8 @@ export class Viewer extends Emitter {
   #keyAskedAt = -Infinity;
   #heardAt = 0;
   #heartbeatMs = 0;
-  /** Decoded while catching up: shown if nothing newer comes. @type {Picture | null} */
-  #heldBack = null;
+  /** Decoded while catching up: shown if nothing newer comes. */
+  #held = new Held();
   /** @type {any} */
   #settleTimer = null;
   /** @type {any} */
@@ -322,7 +327,7 @@ export class Viewer extends Emitter {
     if (this.#shown.state === "ended") return;
     this.#endReason = reason;
     for (const timer of [this.#ackTimer, this.#settleTimer, this.#catchUpTimer, this.#watchTimer]) clearTimeout(timer);
-    this.#releaseHeld();
+    this.#held.release();
     this.camera.close();
     this.#decoder.close();
     this.#show();
@@ -389,7 +394,7 @@ export class Viewer extends Emitter {
       this.#gate.lose();
       return this.#askForKeyFrame();
     }
-    if (frame.encrypted || !agreed || !(page || frame.type === FrameType.VIDEO || frame.type === FrameType.IMAGE)) {
+    if (frame.encrypted || !agreed || !SHOWN.includes(frame.type)) {
       const why = frame.encrypted ? "the picture is end-to-end encrypted" : `frames of type ${frame.type} are no pictures`;
       return this.#cannotShow(why);
     }
@@ -440,37 +445,29 @@ export class Viewer extends Emitter {
 
   /** @param {Picture} picture */
   #pictureDecoded(picture) {
-    this.#releaseHeld();
     clearTimeout(this.#settleTimer);
-    if (picture.paint) {
-      this.#paint(picture);
-      return;
-    }
-    this.#heldBack = picture;
-    this.#settleTimer = setTimeout(() => this.#settle(), SETTLE_MS);
+    this.#held.add(picture);
+    if (picture.paint) this.#paint();
+    else this.#settleTimer = setTimeout(() => this.#settle(), SETTLE_MS);
   }
 
   /** Ends catching up and shows what was held back. */
   #settle() {
     this.#gate.settle();
-    const held = this.#heldBack;
-    this.#heldBack = null;
-    if (held) this.#paint(held);
+    this.#paint();
   }
 
-  /** @param {Picture} picture */
-  #paint({ image, width, height, frame }) {
-    if (this.#shows === "cobrowse") return image.close();
+  #paint() {
+    const picture = this.#held.take();
+    if (!picture) return;
+    const { width, height, frame } = picture;
     // Two decoders may finish out of order; an older picture never replaces a newer one.
-    if (this.#paused || (this.#drawnSeq !== null && isAfter(this.#drawnSeq, frame.sequence) && !frame.key)) {
-      image.close();
-      return;
-    }
+    const stale = this.#drawnSeq !== null && isAfter(this.#drawnSeq, frame.sequence) && !frame.key;
+    if (this.#shows === "cobrowse" || this.#paused || stale) return release(picture.parts);
     this.#page?.close();
     this.#page = null;
     this.#resize(width, height);
-    this.#context?.drawImage(image, 0, 0);
-    image.close();
+    draw(this.#context, picture);
     this.#drew(frame.key, frame.sequence, frame.time);
   }
 
@@ -538,15 +535,10 @@ export class Viewer extends Emitter {
     const { dropped, withheld } = this.#gate;
     this.#gate = Object.assign(new Gate(edge), { dropped, withheld });
     this.#decoder.reset();
-    this.#releaseHeld();
+    this.#held.release();
     clearTimeout(this.#settleTimer);
     clearTimeout(this.#catchUpTimer);
     this.#catchUpTimer = setTimeout(() => this.#settle(), CATCH_UP_MS);
-  }
-
-  #releaseHeld() {
-    this.#heldBack?.image.close();
-    this.#heldBack = null;
   }
 
   // --- State ---------------------------------------------------------------------------------------------------

@@ -69,8 +69,19 @@ pub const GUEST_FALL: Duration = Duration::from_secs(1);
 /// See [`GUEST_FALL`].
 pub const GUEST_RISE: Duration = Duration::from_secs(3);
 
-/// A guest's screen that stood still for so long is shown once more, sharper.
+/// What stood still of a guest's screen for so long is shown once more, sharper.
 pub const GUEST_STILL: Duration = Duration::from_millis(400);
+
+/// Side of the squares by which a guest's screen is compared: at half of it what each image says of itself outweighs what
+/// it shows, at double a blinking caret costs four times the picture that it changes.
+pub const GUEST_TILE: u16 = 64;
+
+/// Most tiles of one frame; web/lib/tiles.js draws no more. A screen of 7,680 × 4,320 whose every other square changed has as many.
+pub const GUEST_TILES: usize = 4_096;
+
+/// Longest payload of tiles; more is a whole picture. Half of [`super::OUTBOX_BYTES`]: a relay that holds back a longer delta
+/// gives it to nobody, while a key frame always fits.
+pub const GUEST_TILES_BYTES: usize = 1024 * 1024;
 
 /// Quality of a picture while the screen moves, when it stands still, and of one that was too large.
 pub const GUEST_QUALITY: u8 = 70;

@@ -493,8 +493,9 @@ mod tests {
 
     fn frame(sequence: u32, group: u32, key: bool, layer: u8, size: usize, at: u64) -> Frame {
         let flags = if key { flag::KEY } else { 0 };
+        let kind = if key { FrameType::Image } else { FrameType::Tiles };
         let header = FrameHeader {
-            kind: FrameType::Image,
+            kind,
             flags,
             layer,
             stream: 0,

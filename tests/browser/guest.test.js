@@ -1,5 +1,5 @@
 // `porchlight guest` shares a real X screen: an agent sees it, moves its pointer and types into a program on it, and does
-// neither where it may only look.
+// neither where it may only look. Of a screen only what changed is sent.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -65,7 +65,7 @@ class Desk {
     return new Desk(display, program, facts);
   }
 
-  /** @param {string} display @param {Program} program @param {{ width: number, height: number, field: [number, number] }} facts */
+  /** @param {string} display @param {Program} program @param {{ width: number, height: number, field: [number, number], patch: [number, number] }} facts */
   constructor(display, program, facts) {
     this.display = display;
     this.program = program;
@@ -104,6 +104,42 @@ async function onPage(agent, desk, [x, y]) {
   const box = await agent.page.locator("[data-test=viewer-canvas]").boundingBox();
   const { width, height } = desk.facts;
   return /** @type {[number, number]} */ ([box.x + (x * box.width) / width, box.y + (y * box.height) / height]);
+}
+
+/** The frames of a screen that a page is sent from now on. @param {any} page */
+function framesOf(page) {
+  /** @type {{ socket: any, whole: boolean, key: boolean, last: boolean, bytes: number }[]} */
+  const frames = [];
+  page.on("websocket", (/** @type {any} */ socket) => {
+    socket.on("framereceived", (/** @type {any} */ { payload }) => {
+      if (typeof payload === "string") return;
+      const [, type, flags] = payload;
+      assert.ok(type === 2 || type === 3, `a frame of type ${type}`);
+      frames.push({ socket, whole: type === 2, key: (flags & 1) !== 0, last: (flags & 8) !== 0, bytes: payload.length });
+    });
+  });
+  return frames;
+}
+
+/** @param {ReturnType<typeof framesOf>} frames */
+const kinds = (frames) => frames.map(({ whole }) => (whole ? "the picture" : "tiles")).join(", ");
+
+/** What an agent's picture has at a point, and a number that tells the whole of it. @param {any} agent @param {[number, number]} point */
+function pixels(agent, point) {
+  return agent.page.locator("[data-test=viewer-canvas]").evaluate((canvas, [x, y]) => {
+    const { width, height } = canvas;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+    const at = (y * width + x) * 4;
+    let sum = 0;
+    for (const byte of data) sum = (Math.imul(sum, 31) + byte) | 0;
+    const [red, , blue] = [...data.slice(at, at + 3)].map((part) => (part > 220 ? 1 : part < 35 ? 0 : NaN));
+    return { colour: red === blue ? "none" : red ? "red" : "blue", sum };
+  }, point);
+}
+
+/** Waits until an agent sees the patch in a colour. @param {any} agent @param {Desk} desk @param {string} colour */
+async function seesPatch(agent, desk, colour) {
+  await until(`${colour} on the agent's page`, async () => (await pixels(agent, desk.facts.patch)).colour === colour);
 }
 
 scene("an agent sees a real X screen, moves its pointer and types into a program on it", async (s) => {
@@ -208,5 +244,77 @@ scene("where an agent may only look, nothing of it reaches the screen", async (s
   assert.deepEqual(desk.told.filter(({ ready }) => !ready), [], "nothing happened to the program");
   await alice.page.locator("[data-test=end-session]").click();
   await guest.says(/The agent ended the session/);
+  assert.equal(await guest.exited, 0, guest.lines.join("\n"));
+});
+
+scene("of a screen that an agent sees only what changed is sent, and who comes later sees all of it", async (s) => {
+  const desk = await Desk.open(s);
+  const alice = await s.agent();
+  const frames = framesOf(alice.page);
+  await alice.page.locator("[data-test=view-guest]").click();
+  await alice.awaits("waiting");
+  const { key, link } = await alice.handsOut();
+  const guest = desk.guest(s, link);
+  await alice.sees("live");
+  assertMoving(await alice.readings(5), 5);
+  const [first] = frames;
+  assert.ok(first.whole && first.key, "the first is the whole picture");
+  await until("tiles of the barcode", () => frames.some(({ whole }) => !whole));
+
+  // The barcode stands, and what of it was coarse has come sharp.
+  desk.program.types("hold");
+  const { held } = await desk.happens("the barcode stands", (event) => event.held !== undefined);
+  await until("the last of it", async () => frames.at(-1)?.last && (await alice.readings(1))[0] === held);
+  const before = frames.length;
+  desk.program.types("paint red");
+  await seesPatch(alice, desk, "red");
+  await until("the patch sharp", () => frames.at(-1)?.last);
+  const change = frames.slice(before);
+  assert.ok(change.length > 0 && change.every(({ whole, key: isKey }) => !whole && !isKey), kinds(change));
+  const bytes = (/** @type {typeof frames} */ some) => some.reduce((sum, one) => sum + one.bytes, 0);
+  const picture = Math.max(...frames.filter(({ whole }) => whole).map((one) => one.bytes));
+  console.log(`a patch of 40 pixels: ${bytes(change)} bytes in ${change.length} frames of tiles; a whole picture: ${picture}`);
+  assert.ok(bytes(change) * 5 < picture, `${bytes(change)} of ${picture} bytes`);
+
+  const bob = await s.agent("bob");
+  const late = framesOf(bob.page);
+  await bob.simulates({ id: "nobody", situation: "missing" });
+  await bob.join.click();
+  await bob.page.locator("[data-test=key-form] [name=sessionKey]").fill(key);
+  await bob.page.locator("[data-test=key-form] button").click();
+  await bob.sees("live");
+  assert.ok(late[0].whole && late[0].key, "who comes later begins with the whole picture");
+  const alike = async () => {
+    const [one, other] = await Promise.all([alice, bob].map((agent) => pixels(agent, desk.facts.patch)));
+    return one.sum === other.sum;
+  };
+  await seesPatch(bob, desk, "red");
+  await until("both see the same", alike);
+  const now = [frames.length, late.length];
+  desk.program.types("paint blue");
+  for (const agent of [alice, bob]) await seesPatch(agent, desk, "blue");
+  await until("the patch sharp for both", () => frames.at(-1)?.last && late.at(-1)?.last);
+  for (const since of [frames.slice(now[0]), late.slice(now[1])]) assert.ok(since.some(({ whole }) => !whole), kinds(since));
+  await until("both see the same again", alike);
+
+  // Who comes back begins with what the relay kept, where that is new enough: the picture, and the tiles since.
+  let kept = [];
+  for (let times = 0; times < 10 && kept.every(({ whole }) => whole); times += 1) {
+    const colour = times % 2 ? "blue" : "red";
+    desk.program.types(`paint ${colour}`);
+    await seesPatch(alice, desk, colour);
+    await until("the patch sharp once more", () => frames.at(-1)?.last);
+    const left = late.at(-1)?.socket;
+    await bob.page.reload();
+    await bob.sees("live");
+    await seesPatch(bob, desk, colour);
+    await until("both see the same in the end", alike);
+    kept = late.filter(({ socket }) => socket === late.at(-1)?.socket);
+    assert.ok(kept[0].socket !== left && kept[0].whole && kept[0].key, "who comes back begins with the whole picture");
+  }
+  console.log(`who came back was sent ${kinds(kept)}`);
+  assert.ok(kept.some(({ whole }) => !whole), kinds(kept));
+  guest.types("end");
+  assert.equal(await alice.seesEnd(), "guest_ended");
   assert.equal(await guest.exited, 0, guest.lines.join("\n"));
 });

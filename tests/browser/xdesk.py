@@ -1,6 +1,6 @@
-"""A real X client with a barcode that counts, a field and a scrolled list; tells what happens to it as lines of JSON.
+"""A real X client with a barcode that counts, a field and a patch; tells what happens to it as lines of JSON.
 
-Its input says where its person moves the pointer. Run by guest.test.js on a display of its own, without a window manager.
+Its input says where its person moves the pointer, when the barcode stops, and of which colour the patch is. Run by guest.test.js on a display of its own, without a window manager.
 """
 
 import json
@@ -44,6 +44,8 @@ text = tkinter.StringVar()
 text.trace_add("write", lambda *_: tell(text=text.get()))
 field = tkinter.Entry(root, textvariable=text, font=("DejaVu Sans", 24))
 field.place(x=round(width / 4), y=round(height / 2), width=round(width / 2), height=60)
+patch = tkinter.Frame(root, width=40, height=40, background="white")
+patch.place(x=round(width / 2), y=round(height * 3 / 4))
 
 
 def pointer(kind):
@@ -55,8 +57,15 @@ def person(*_):
     if lines == [""]:
         root.deletefilehandler(sys.stdin)
         return
-    x, y = map(int, lines[-2].split())
-    root.event_generate("<Motion>", warp=True, x=x, y=y)
+    for line in lines[:-1]:
+        match line.split():
+            case ["hold"]:
+                root.after_cancel(counting.pop())
+                tell(held=shown.pop())
+            case ["paint", colour]:
+                patch.configure(background=colour)
+            case [x, y]:
+                root.event_generate("<Motion>", warp=True, x=int(x), y=int(y))
 
 
 root.createfilehandler(sys.stdin, tkinter.READABLE, person)
@@ -66,15 +75,25 @@ root.bind_all("<ButtonRelease>", pointer("up"))
 root.bind_all("<KeyPress>", lambda event: tell(kind="key", key=event.keysym))
 
 
+counting, shown = [], []
+
+
 def count(value):
+    shown[:] = [value]
     word = (value << 8) | checksum(value)
     for at, item in enumerate(cells):
         canvas.itemconfigure(item, fill="black" if (word >> (31 - at)) & 1 else "white")
-    root.after(STEP_MS, count, value + 1)
+    counting[:] = [root.after(STEP_MS, count, value + 1)]
 
 
 count(1)
 root.update()
 field.bind("<ButtonPress>", lambda _: field.focus_force())
-tell(ready=True, width=width, height=height, field=[field.winfo_rootx() + 40, field.winfo_rooty() + 30])
+tell(
+    ready=True,
+    width=width,
+    height=height,
+    field=[field.winfo_rootx() + 40, field.winfo_rooty() + 30],
+    patch=[patch.winfo_rootx() + 20, patch.winfo_rooty() + 20],
+)
 root.mainloop()

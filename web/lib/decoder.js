@@ -1,9 +1,10 @@
 // From admitted frames of one stream to pictures, in order.
 //
 // Decides how a codec is configured and what becomes of a decoder that fails. Does not decide which frame may be
-// decoded (gate.js) nor when a picture is shown (view.js). Whoever gets a picture closes its image.
+// decoded (gate.js) nor when a picture is shown (view.js). Whoever gets a picture frees its parts.
 
 import { FrameType } from "./frame.js";
+import { decodeTiles, release } from "./tiles.js";
 
 /** @import { Frame, FrameConfig } from "./frame.js" */
 
@@ -24,9 +25,11 @@ const FAMILIES = Object.freeze({
  */
 const MAX_FAILURES = 3;
 
+/** What is drawn, and where. @typedef {{ image: VideoFrame | ImageBitmap | HTMLCanvasElement, x: number, y: number }} Part */
+
 /**
  * @typedef {object} Picture
- * @property {VideoFrame | ImageBitmap} image
+ * @property {Part[]} parts the whole of it in one, or what changed on the picture before
  * @property {number} width
  * @property {number} height
  * @property {boolean} paint false while catching up with the live edge
@@ -54,7 +57,7 @@ export async function decodableFamilies() {
   return [...found.filter((family) => family !== null), "jpeg"];
 }
 
-/** Decodes video chunks and JPEG images of one stream. */
+/** Decodes video chunks, JPEG images and tiles of one stream. */
 export class PictureDecoder {
   #options;
   /** @type {VideoDecoder | null} */
@@ -72,6 +75,8 @@ export class PictureDecoder {
   /** @type {Promise<void>} */
   #imageChain = Promise.resolve();
   #failures = 0;
+  /** Size of the picture delivered last, which tiles are drawn onto. @type {{ width: number, height: number } | null} */
+  #size = null;
 
   /** @param {DecoderOptions} options */
   constructor(options) {
@@ -95,8 +100,8 @@ export class PictureDecoder {
    */
   decode(frame, { paint, restart }) {
     if (restart) this.reset();
-    if (frame.type === FrameType.IMAGE) this.#decodeImage(frame, paint);
-    else this.#decodeVideo(frame, paint);
+    if (frame.type === FrameType.VIDEO) this.#decodeVideo(frame, paint);
+    else this.#decodeImage(frame, paint);
   }
 
   /** Drops everything that is not yet a picture. */
@@ -146,7 +151,8 @@ export class PictureDecoder {
         const entry = this.#inside.get(image.timestamp);
         this.#inside.delete(image.timestamp);
         if (!entry || video !== this.#video) return image.close();
-        this.#deliver(image, image.displayWidth, image.displayHeight, entry.frame, entry.paint);
+        const { displayWidth: width, displayHeight: height } = image;
+        this.#deliver({ parts: [{ image, x: 0, y: 0 }], width, height, ...entry });
       },
       error: (error) => {
         if (video === this.#video) this.#failed(error);
@@ -159,13 +165,15 @@ export class PictureDecoder {
   #decodeImage(frame, paint) {
     const era = this.#era;
     this.#images += 1;
-    const decoded = createImageBitmap(new Blob([frame.payload], { type: "image/jpeg" }));
-    // Chained, because a small image may be ready before the large one sent first.
+    const whole = frame.type === FrameType.IMAGE && createImageBitmap(new Blob([frame.payload], { type: "image/jpeg" }));
+    // Chained, because a small image may be ready before the large one sent first, and tiles need what they are drawn onto.
     this.#imageChain = this.#imageChain.then(async () => {
       try {
-        const image = await decoded;
-        if (era === this.#era) this.#deliver(image, image.width, image.height, frame, paint);
-        else image.close();
+        const image = await whole;
+        const parts = image ? [{ image, x: 0, y: 0 }] : await decodeTiles(frame, this.#size);
+        const { width, height } = image || frame;
+        if (era === this.#era) this.#deliver({ parts, width, height, frame, paint });
+        else release(parts);
       } catch (error) {
         if (era === this.#era) this.#failed(error);
       } finally {
@@ -174,13 +182,11 @@ export class PictureDecoder {
     });
   }
 
-  /**
-   * @param {VideoFrame | ImageBitmap} image @param {number} width @param {number} height
-   * @param {Frame} frame @param {boolean} paint
-   */
-  #deliver(image, width, height, frame, paint) {
+  /** @param {Picture} picture */
+  #deliver(picture) {
     this.#failures = 0;
-    this.#options.onPicture({ image, width, height, frame, paint });
+    this.#size = { width: picture.width, height: picture.height };
+    this.#options.onPicture(picture);
   }
 
   /** @param {unknown} error */

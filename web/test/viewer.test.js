@@ -14,7 +14,7 @@ const KEY = "crm.session";
 /** Lets promises, images and the work behind them settle. */
 const settled = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
 
-const image = (sequence) =>
+const image = (sequence, more = {}, payload = [1]) =>
   encodeFrame(
     {
       type: FrameType.IMAGE,
@@ -30,9 +30,14 @@ const image = (sequence) =>
       width: 4,
       height: 2,
       config: null,
+      ...more,
     },
-    new Uint8Array([1]),
+    new Uint8Array(payload),
   ).buffer;
+
+/** A tile of one image at a place, in the group of a key frame. */
+const tile = (sequence, group, x, length = 1) =>
+  image(sequence, { type: FrameType.TILES, key: false, group }, [0, x, 0, 0, 0, 0, 0, length, 1]);
 
 const attached = (more) => ({
   type: "attached",
@@ -129,6 +134,35 @@ describe("viewer", () => {
     assert.equal(viewer.state, "lagging", "of a camera");
     sockets.last().say({ type: "caughtUp", stream: 0 });
     assert.equal(viewer.state, "live");
+  });
+
+  it("draws tiles, and asks for a key frame where they cannot be drawn", async (t) => {
+    const clock = performance.now.bind(performance);
+    let ahead = 0;
+    t.mock.method(performance, "now", () => clock() + ahead);
+    const viewer = await seated();
+    const decodesTo = (width) => (globalThis.createImageBitmap = async () => ({ width, height: 2, close() {} }));
+    const shows = async (frame) => {
+      sockets.last().show(frame);
+      await settled();
+      return [viewer.state, viewer.stats().drawn, sockets.last().of("keyFrameRequest").length];
+    };
+    assert.deepEqual(await shows(image(1)), ["live", 1, 0]);
+    decodesTo(2);
+    assert.deepEqual(await shows(tile(2, 1, 2)), ["live", 2, 0]);
+    assert.equal(viewer.stats().codec, "jpeg");
+    // Longer than its frame, and outside the picture: neither is drawn, nor what depends on it.
+    ahead += 2_000;
+    assert.deepEqual(await shows(tile(3, 1, 2, 9)), ["lagging", 2, 1]);
+    assert.deepEqual(await shows(tile(4, 1, 0)), ["lagging", 2, 1]);
+    decodesTo(4);
+    assert.deepEqual(await shows(image(5)), ["live", 3, 1]);
+    decodesTo(2);
+    ahead += 2_000;
+    assert.deepEqual(await shows(tile(6, 5, 3)), ["lagging", 3, 2]);
+    assert.deepEqual(await shows(tile(7, 5, 0)), ["lagging", 3, 2]);
+    decodesTo(4);
+    assert.deepEqual(await shows(image(8)), ["live", 4, 2]);
   });
 
   it("leaves its seat to the next page of its tab, with the newest token, and nothing when it is over", async () => {

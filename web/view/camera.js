@@ -6,6 +6,8 @@ import { PictureDecoder } from "../lib/decoder.js";
 import { isAfter, Stream } from "../lib/frame.js";
 import { Gate } from "../lib/gate.js";
 import { addHost, element, fill } from "../lib/shadow.js";
+import { release } from "../lib/tiles.js";
+import { draw } from "./tiles.js";
 
 /** @import { Frame } from "../lib/frame.js" */
 /** @import { Picture } from "../lib/decoder.js" */
@@ -130,13 +132,13 @@ export class CameraView {
   }
 
   /** @param {Picture} picture */
-  #picture({ image, width, height, frame }) {
+  #picture(picture) {
+    const { width, height, frame } = picture;
     const stale = this.#drawn !== null && isAfter(this.#drawn, frame.sequence) && !frame.key;
-    if (this.#closed || this.#paused || stale) return image.close();
+    if (this.#closed || this.#paused || stale) return release(picture.parts);
     if (this.#canvas.width !== width) this.#canvas.width = width;
     if (this.#canvas.height !== height) this.#canvas.height = height;
-    this.#context?.drawImage(image, 0, 0);
-    image.close();
+    draw(this.#context, picture);
     this.#drawn = frame.sequence;
     this.pictures += 1;
     const now = performance.now();

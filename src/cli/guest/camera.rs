@@ -1,8 +1,9 @@
-//! Pictures of the screen, on a thread of their own: what is shown is compared, encoded as JPEG and framed.
+//! Pictures of the screen, on a thread of their own: what changed is encoded as JPEG and framed.
 //!
-//! Decides when a picture is taken, whether it is worth sending, how sharp it is and how it is numbered. Does not decide
-//! where it goes: each connection brings a queue of one frame, and while that is full no picture is taken. A screen that
-//! stands still sends nothing, after one last picture that is sharper than those of a moving one.
+//! Decides when a picture is taken, how sharp it is and how it is numbered. Does not decide what of it is worth sending
+//! (`shown.rs`), nor where it goes: each connection brings a queue of one frame, and while that is full no picture is taken. A
+//! key frame is a whole image; what follows it are tiles of what changed, and of what stands still, sharper. A screen that
+//! stands still sends nothing.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,8 +13,9 @@ use jpeg_encoder::{ColorType, Encoder};
 use tokio::sync::mpsc as queue;
 
 use super::pace::{Feedback, Pace};
-use super::platform::{Picture, PlatformError, Screen};
-use crate::clock::{Clock, Tick};
+use super::platform::{Area, Picture, PlatformError, Screen};
+use super::shown::{Next, Shown};
+use crate::clock::Clock;
 use crate::limits;
 use crate::wire::frame::{FrameHeader, FrameType, HEADER, flag};
 
@@ -43,9 +45,7 @@ impl Camera {
         let (orders, told) = mpsc::channel();
         let (failing, failed) = queue::channel(1);
         std::thread::Builder::new().name("camera".into()).spawn(move || {
-            let pace = Pace::new(clock.tick());
-            let film = Film { screen, clock, pace, last: None, sharp: false, sequence: 0, group: 0 };
-            if let Err(error) = film.run(&told) {
+            if let Err(error) = Film::new(screen, clock, limits::GUEST_TILES_BYTES).run(&told) {
                 // Whoever dropped the handle does not want to know.
                 let _unheard = failing.blocking_send(error);
             }
@@ -71,15 +71,19 @@ struct Film {
     screen: Box<dyn Screen>,
     clock: Clock,
     pace: Pace,
-    /// What was sent last, and since when the screen shows that.
-    last: Option<(Picture, Tick)>,
-    /// It was sent as sharp as it gets.
-    sharp: bool,
+    shown: Option<Shown>,
+    /// Longest payload of tiles.
+    room: usize,
     sequence: u32,
     group: u32,
 }
 
 impl Film {
+    fn new(screen: Box<dyn Screen>, clock: Clock, room: usize) -> Self {
+        let pace = Pace::new(clock.tick());
+        Self { screen, clock, pace, shown: None, room, sequence: 0, group: 0 }
+    }
+
     fn run(mut self, told: &mpsc::Receiver<Order>) -> Result<(), PlatformError> {
         let mut to: Option<queue::Sender<Bytes>> = None;
         let (mut again, mut rest) = (false, Duration::ZERO);
@@ -127,29 +131,45 @@ impl Film {
         }
     }
 
-    /// The next frame, if there is anything to send.
-    fn shoot(&mut self, again: bool) -> Result<Option<Bytes>, PlatformError> {
+    /// The next frame, if there is anything to send; if it is `asked` for, a whole picture.
+    fn shoot(&mut self, asked: bool) -> Result<Option<Bytes>, PlatformError> {
         let now = self.clock.tick();
         let picture = self.screen.picture()?;
-        let stands = self.last.as_ref().filter(|(last, _)| *last == picture).map(|(_, since)| *since);
-        let still = stands.is_some_and(|since| now.since(since) >= limits::GUEST_STILL);
-        if stands.is_some() && !again && (!still || self.sharp) {
-            return Ok(None);
+        let shown = match self.shown.take() {
+            Some(mut shown) => {
+                shown.becomes(picture, now);
+                shown
+            }
+            None => Shown::new(picture, now),
+        };
+        let shown = self.shown.insert(shown);
+        let (tiles, sharp) = match shown.next(now, asked) {
+            Next::Nothing => return Ok(None),
+            Next::Whole { sharp } => (None, sharp),
+            // Tiles that are too much are a whole picture, which is made to fit.
+            Next::Parts { coarse, sharp } => {
+                let tiles = tiles(shown.picture(), &coarse, &sharp, self.room)?;
+                (tiles, shown.mostly_stands(now))
+            }
+        };
+        let size = |picture: &Picture| (picture.width, picture.height);
+        let (kind, mut flags, (width, height), payload) = if let Some(tiles) = tiles {
+            shown.sends_parts(now);
+            (FrameType::Tiles, 0, size(shown.picture()), tiles)
+        } else {
+            let quality = if sharp { limits::GUEST_QUALITY_STILL } else { limits::GUEST_QUALITY };
+            let (width, height, image) = fitting(shown.picture(), quality, limits::FRAME - HEADER)?;
+            shown.sends_whole(sharp, (width, height) == size(shown.picture()));
+            self.group = self.group.wrapping_add(1);
+            (FrameType::Image, flag::KEY, (width, height), image)
+        };
+        if shown.is_settled(now) {
+            flags |= flag::LAST;
         }
-        let frame = self.frame(&picture, still)?;
-        self.sharp = still;
-        self.last = Some((picture, stands.unwrap_or(now)));
-        Ok(Some(frame))
-    }
-
-    fn frame(&mut self, picture: &Picture, still: bool) -> Result<Bytes, PlatformError> {
-        let quality = if still { limits::GUEST_QUALITY_STILL } else { limits::GUEST_QUALITY };
-        let (width, height, image) = fitting(picture, quality, limits::FRAME - HEADER)?;
-        self.group = self.group.wrapping_add(1);
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let header = FrameHeader {
-            kind: FrameType::Image,
-            flags: if still { flag::KEY | flag::LAST } else { flag::KEY },
+            kind,
+            flags,
             layer: 0,
             stream: 0,
             sequence: self.sequence,
@@ -160,11 +180,37 @@ impl Film {
             config_len: 0,
         };
         self.sequence = self.sequence.wrapping_add(1);
-        let mut frame = BytesMut::with_capacity(HEADER + image.len());
+        let mut frame = BytesMut::with_capacity(HEADER + payload.len());
         header.encode(&mut frame);
-        frame.put_slice(&image);
-        Ok(frame.freeze())
+        frame.put_slice(&payload);
+        Ok(Some(frame.freeze()))
     }
+}
+
+/// The payload of a frame of tiles: where each begins, its length and its JPEG. None if that is more than there is room for.
+fn tiles(
+    picture: &Picture,
+    coarse: &[Area],
+    sharp: &[Area],
+    room: usize,
+) -> Result<Option<Vec<u8>>, PlatformError> {
+    if coarse.len() + sharp.len() > limits::GUEST_TILES {
+        return Ok(None);
+    }
+    let coarse = coarse.iter().map(|area| (area, limits::GUEST_QUALITY));
+    let sharp = sharp.iter().map(|area| (area, limits::GUEST_QUALITY_STILL));
+    let mut payload = Vec::new();
+    for (area, quality) in coarse.chain(sharp) {
+        let image = jpeg(&picture.cropped(*area), quality)?;
+        payload.put_u16(area.x);
+        payload.put_u16(area.y);
+        payload.put_u32(u32::try_from(image.len()).unwrap_or(u32::MAX));
+        payload.put_slice(&image);
+        if payload.len() > room {
+            return Ok(None);
+        }
+    }
+    Ok(Some(payload))
 }
 
 /// A JPEG that has so much room, and its size: at this quality, else at the lowest, else of half the width and height until
@@ -198,6 +244,7 @@ fn jpeg(picture: &Picture, quality: u8) -> Result<Vec<u8>, PlatformError> {
 mod tests {
     use std::sync::Arc;
 
+    use bytes::Buf as _;
     use parking_lot::Mutex;
 
     use super::*;
@@ -214,24 +261,81 @@ mod tests {
         }
     }
 
-    async fn next(frames: &mut queue::Receiver<Bytes>) -> frame::FrameHeader {
+    async fn take(frames: &mut queue::Receiver<Bytes>) -> Bytes {
         let frame = tokio::time::timeout(Duration::from_secs(30), frames.recv()).await;
-        let frame = frame.expect("a frame in time").expect("the camera goes on");
+        frame.expect("a frame in time").expect("the camera goes on")
+    }
+
+    async fn next(frames: &mut queue::Receiver<Bytes>) -> frame::FrameHeader {
+        let frame = take(frames).await;
         let header = frame::parse(&frame).unwrap();
+        assert_eq!(header.kind, FrameType::Image);
         assert_eq!(&frame[HEADER..HEADER + 3], [0xff, 0xd8, 0xff], "a JPEG");
         header
     }
 
+    /// The next frame of a picture so wide.
+    async fn of_width(frames: &mut queue::Receiver<Bytes>, width: u16) -> frame::FrameHeader {
+        loop {
+            let header = frame::parse(&take(frames).await).unwrap();
+            if header.width == width {
+                return header;
+            }
+        }
+    }
+
+    /// A screen on which a test paints.
+    #[derive(Debug, Clone)]
+    struct Board(Arc<Mutex<Picture>>);
+
+    impl Board {
+        /// Text, more or less: what an encoder can neither leave out nor make small.
+        fn new(width: u16, height: u16) -> Self {
+            let mut noise = 1_u32;
+            let mut next = || {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (noise >> 24) as u8
+            };
+            let bytes = (0..usize::from(width) * usize::from(height) * 4).map(|_| next()).collect();
+            Self(Arc::new(Mutex::new(Picture { width, height, bytes })))
+        }
+
+        fn inverts(&self, x: usize, y: usize) {
+            let mut picture = self.0.lock();
+            let at = (y * usize::from(picture.width) + x) * 4;
+            picture.bytes[at] ^= 0xff;
+        }
+    }
+
+    impl Screen for Board {
+        fn picture(&mut self) -> Result<Picture, PlatformError> {
+            Ok(self.0.lock().clone())
+        }
+    }
+
+    /// Where each tile of a frame begins, and its size as its JPEG tells it.
+    fn tiles_of(frame: &[u8]) -> Vec<Area> {
+        let mut at = &frame[HEADER..];
+        let mut areas = Vec::new();
+        while !at.is_empty() {
+            let (x, y, length) = (at.get_u16(), at.get_u16(), at.get_u32() as usize);
+            let (jpeg, rest) = at.split_at(length);
+            assert_eq!(jpeg[..2], [0xff, 0xd8]);
+            // Segments up to the one that begins a frame of the JPEG.
+            let mut segment = &jpeg[2..];
+            while segment[1] != 0xc0 {
+                segment = &segment[2 + usize::from(u16::from_be_bytes([segment[2], segment[3]]))..];
+            }
+            let side = |at: usize| u16::from_be_bytes([segment[at], segment[at + 1]]);
+            areas.push(Area { x, y, width: side(7), height: side(5) });
+            at = rest;
+        }
+        areas
+    }
+
     #[test]
     fn what_is_too_large_for_a_frame_is_shown_coarser_and_then_smaller() {
-        // Noise, which no encoder makes small.
-        let mut noise = 1_u32;
-        let mut next = || {
-            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (noise >> 24) as u8
-        };
-        let bytes = (0..601 * 403 * 4).map(|_| next()).collect();
-        let picture = Picture { width: 601, height: 403, bytes };
+        let picture = Board::new(601, 403).0.lock().clone();
         let whole = fitting(&picture, limits::GUEST_QUALITY, usize::MAX).unwrap();
         let coarse = fitting(&picture, limits::GUEST_QUALITY, whole.2.len() - 1).unwrap();
         let half = fitting(&picture, limits::GUEST_QUALITY, coarse.2.len() - 1).unwrap();
@@ -268,5 +372,68 @@ mod tests {
         *wall.0.lock() = None;
         let failed = tokio::time::timeout(Duration::from_secs(30), camera.failed()).await.unwrap();
         assert_eq!(failed.to_string(), "the wall is down");
+    }
+
+    #[test]
+    fn tiles_that_are_too_large_or_too_many_are_none() {
+        let picture = Board::new(128, 64).0.lock().clone();
+        let left = Area { x: 0, y: 0, width: 64, height: 64 };
+        let right = Area { x: 64, ..left };
+        let both = tiles(&picture, &[left], &[right], usize::MAX).unwrap().unwrap();
+        assert_eq!(tiles_of(&[vec![0; HEADER], both.clone()].concat()), [left, right]);
+        assert_eq!(tiles(&picture, &[left], &[right], both.len()).unwrap(), Some(both.clone()));
+        assert_eq!(tiles(&picture, &[left], &[right], both.len() - 1).unwrap(), None);
+        let many = vec![left; limits::GUEST_TILES];
+        assert_eq!(tiles(&picture, &many, &[right], usize::MAX).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_too_much_for_tiles_is_a_whole_picture() {
+        let board = Board::new(320, 200);
+        let mut films =
+            [usize::MAX, 1_000].map(|room| Film::new(Box::new(board.clone()), Clock::start(), room));
+        let mut shoots = |at: usize| {
+            let frame = films[at].shoot(false).unwrap().expect("a frame");
+            let header = frame::parse(&frame).unwrap();
+            (header.kind, header.is_key(), header.group, header.sequence)
+        };
+        assert_eq!([shoots(0), shoots(1)], [(FrameType::Image, true, 1, 0); 2]);
+        board.inverts(100, 100);
+        assert_eq!(shoots(0), (FrameType::Tiles, false, 1, 1));
+        assert_eq!(shoots(1), (FrameType::Image, true, 2, 1));
+    }
+
+    #[tokio::test]
+    async fn what_changes_of_a_picture_is_sent_as_tiles_of_it() {
+        let board = Board::new(320, 200);
+        let camera = Camera::start(Box::new(board.clone()), Clock::start()).unwrap();
+        let (sender, mut frames) = queue::channel(1);
+        camera.tell(Order::Send(sender));
+        assert_eq!(next(&mut frames).await.flags, flag::KEY);
+        let key = take(&mut frames).await;
+        let whole = frame::parse(&key).unwrap();
+        assert_eq!((whole.kind, whole.flags), (FrameType::Image, flag::KEY | flag::LAST));
+        board.inverts(319, 199);
+        let last = Area { x: 256, y: 192, width: 64, height: 8 };
+        for (flags, sequence) in [(0, 2), (flag::LAST, 3)] {
+            let frame = take(&mut frames).await;
+            let header = frame::parse(&frame).unwrap();
+            assert_eq!((header.kind, header.flags, header.sequence), (FrameType::Tiles, flags, sequence));
+            assert_eq!((header.group, header.width, header.height), (whole.group, 320, 200));
+            assert_eq!(tiles_of(&frame), [last]);
+            assert!(frame.len() * 10 < key.len(), "{} of {} bytes", frame.len(), key.len());
+        }
+        // Who needs a picture gets the whole of it, and what changes then depends on that.
+        camera.tell(Order::Again);
+        let again = next(&mut frames).await;
+        assert_eq!((again.flags, again.group), (flag::KEY | flag::LAST, whole.group + 1));
+        board.inverts(0, 0);
+        let frame = take(&mut frames).await;
+        assert_eq!(frame::parse(&frame).unwrap().group, again.group);
+        assert_eq!(tiles_of(&frame), [Area { x: 0, y: 0, width: 64, height: 64 }]);
+        // Another size begins anew.
+        *board.0.lock() = Board::new(200, 320).0.lock().clone();
+        let turned = of_width(&mut frames, 200).await;
+        assert!(turned.is_key() && turned.height == 320);
     }
 }

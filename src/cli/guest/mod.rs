@@ -17,6 +17,7 @@ mod own_input;
 mod pace;
 pub mod platform;
 mod session;
+mod shown;
 mod words;
 mod x11;
 

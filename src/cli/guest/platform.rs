@@ -57,6 +57,15 @@ impl Picture {
         Self { width: self.width.div_ceil(2), height: self.height.div_ceil(2), bytes }
     }
 
+    /// What an area of it shows. Panics where that is outside.
+    pub(super) fn cropped(&self, area: Area) -> Self {
+        let line = usize::from(self.width) * 4;
+        let (left, right) = (usize::from(area.x) * 4, usize::from(area.x + area.width) * 4);
+        let rows = self.bytes.chunks_exact(line).skip(usize::from(area.y)).take(usize::from(area.height));
+        let bytes = rows.flat_map(|row| &row[left..right]).copied().collect();
+        Self { width: area.width, height: area.height, bytes }
+    }
+
     /// Takes rows of `per_row` bytes, of which the last are a gap.
     ///
     /// # Errors
@@ -72,6 +81,15 @@ impl Picture {
         let bytes = rows.chunks(per_row).take(height).flat_map(|row| &row[..line]).copied().collect();
         Ok(Self { width: wide, height: high, bytes })
     }
+}
+
+/// A rectangle of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Area {
+    pub(super) x: u16,
+    pub(super) y: u16,
+    pub(super) width: u16,
+    pub(super) height: u16,
 }
 
 /// A screen that may be seen.
