@@ -224,7 +224,7 @@ mod tests {
     use crate::pb::v1::admin_client::AdminClient;
     use crate::store::feed::{LeadRow, Posts, PostsQuery};
     use crate::store::sqlite::SqliteStore;
-    use crate::telemetry::{Parent, Traces};
+    use crate::telemetry::Parent;
     use crate::wire::agent::{Delivery, PresenceState};
     use crate::wire::visitor::SessionKind;
     use futures_util::StreamExt as _;
@@ -419,7 +419,7 @@ mod tests {
         let meters = Meters::new().0;
         let hub = Arc::new(Sample::default());
         let service =
-            AdminService::new(hub, accounts, archive, Arc::clone(&meters), syncing, Traces::default());
+            AdminService::new(hub, accounts, archive, Arc::clone(&meters), syncing, Default::default());
         let listener = AdminListener { socket, service, tls: None, reflection: true, meters };
         tokio::spawn(listener.run(CancellationToken::new(), CancellationToken::new()));
         (AdminClient::connect(format!("http://{addr}")).await.unwrap(), keys)
