@@ -166,6 +166,7 @@ impl From<SessionRow> for v1::Session {
         Self {
             session_id: row.session.to_string(),
             kind: v1::SessionKind::from(row.kind).into(),
+            shows: row.shows.map(v1::SessionKind::from).unwrap_or_default().into(),
             state: v1::SessionState::from(row.state).into(),
             visitor_id: row.visitor.map(|id| id.to_string()).unwrap_or_default(),
             created_at: Some(timestamp(row.created)),

@@ -295,6 +295,7 @@ fn session_row(view: View) -> SessionRow {
     SessionRow {
         session: view.id,
         kind: view.kind,
+        shows: view.shows,
         state,
         visitor: view.visitor,
         created: view.created,

@@ -293,6 +293,8 @@ pub struct SessionRow {
     pub session: SessionId,
     /// Whose screen, and how.
     pub kind: SessionKind,
+    /// What is shown, where the visitor shows something else by now.
+    pub shows: Option<SessionKind>,
     /// How far.
     pub state: SessionState,
     /// The visitor, if it has one.

@@ -317,6 +317,7 @@ mod tests {
             Ok(SessionRow {
                 session,
                 kind: SessionKind::Screen,
+                shows: None,
                 state: SessionState::Active,
                 visitor: None,
                 created: Wall(1),

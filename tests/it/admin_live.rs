@@ -211,6 +211,26 @@ async fn a_disconnected_visitor_is_gone_at_once() {
 }
 
 #[tokio::test]
+async fn operators_see_what_a_visitor_shows_instead_of_its_page() {
+    let site = Site::with_cobrowse().await;
+    let (mut client, key) = (client(&site).await, group_key(&site));
+    let engagement = site.engage("C-1", json!({})).await;
+    let watch = v1::WatchSessionsRequest { group: DEMO.into(), visitor_id: "C-1".into() };
+    let mut told = client.watch_sessions(with_key(&key, watch)).await.unwrap().into_inner();
+    let before = next(&mut told).await.session.unwrap();
+    assert_eq!((before.kind(), before.shows()), (v1::SessionKind::Cobrowse, v1::SessionKind::Unspecified));
+    let mut publisher = engagement.publisher;
+    for (kind, shows) in [("screen", v1::SessionKind::Screen), ("cobrowse", v1::SessionKind::Unspecified)] {
+        publisher.ask(json!({"type": "shows", "kind": kind}), "ok").await;
+        let mut session = next(&mut told).await.session.unwrap();
+        while session.shows() != shows {
+            session = next(&mut told).await.session.unwrap();
+        }
+        assert_eq!(session.kind(), v1::SessionKind::Cobrowse);
+    }
+}
+
+#[tokio::test]
 async fn sessions_are_told_from_the_question_to_the_end() {
     let site = Site::start().await;
     let mut client = client(&site).await;

@@ -145,7 +145,11 @@ fn session_state(session: &v1::Session) -> String {
 }
 
 fn session_kind(session: &v1::Session) -> String {
-    word(session.kind().as_str_name(), "SESSION_KIND_")
+    let kind = |kind: v1::SessionKind| word(kind.as_str_name(), "SESSION_KIND_");
+    match session.shows() {
+        v1::SessionKind::Unspecified => kind(session.kind()),
+        shows => format!("{}, now {}", kind(session.kind()), kind(shows)),
+    }
 }
 
 pub(super) const VISITORS: Columns<v1::Visitor, 6> = Columns {

@@ -450,6 +450,9 @@ pub struct View {
     pub request: RequestId,
     /// What is shared.
     pub kind: SessionKind,
+    /// What is shown, where the visitor shows something else by now.
+    #[serde(default)]
+    pub shows: Option<SessionKind>,
     /// The visitor whose screen it is, if it is one's.
     pub visitor: Option<VisitorId>,
     /// Where it stands.

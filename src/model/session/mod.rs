@@ -369,6 +369,7 @@ impl Session {
             id: self.id,
             request: self.request,
             kind: self.kind,
+            shows: self.shows_otherwise(),
             visitor: self.visitor.clone(),
             state: self.state,
             created: self.created,

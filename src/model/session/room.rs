@@ -365,9 +365,10 @@ impl Session {
         Ok(Answer::Done)
     }
 
-    /// Input passes only under a live grant for this very agent.
+    /// Input passes only under a live grant for this very agent, and while there is something to see: who is granted control
+    /// in a pause has it when that is over.
     fn input(&mut self, id: ParticipantId, input: Input, out: &mut Vec<Output>) -> Result<(), SessionError> {
-        if !self.control.permits(id, input.epoch) {
+        if self.paused || !self.control.permits(id, input.epoch) {
             out.push(Output::Happened(Happened::InputRefused));
             return Err(SessionError::ControlNotGranted);
         }

@@ -43,6 +43,7 @@ impl Session {
         let to = self.connections(|_| true);
         out.push(Output::Tell { to, message: ToParticipant::Shows { kind: shows } });
         out.push(Output::Happened(Happened::Shows(shows)));
+        out.push(Output::Moved);
         Ok(())
     }
 

@@ -245,6 +245,7 @@ proptest! {
         let mut seats: Vec<(ParticipantId, ConnectionId, bool)> = Vec::new();
         let mut used: Vec<Secret> = Vec::new();
         let (mut asks, mut granted, mut epoch): (Option<ParticipantId>, Option<ParticipantId>, u64) = (None, None, 0);
+        let mut paused = false;
         let (mut sockets, mut calls) = (100, 0);
         for step in steps {
             let over = session.is_ended();
@@ -338,7 +339,7 @@ proptest! {
             let reached = out.iter().filter_map(heard_input).collect::<Vec<_>>();
             match said {
                 Some((who, Say::Input(input))) => {
-                    let passes = !over && granted == Some(who) && epoch == input.epoch;
+                    let passes = !over && !paused && granted == Some(who) && epoch == input.epoch;
                     prop_assert_eq!(answered.is_ok(), passes, "{:?} {:?}", input, granted);
                     let guest = seats.iter().map(|(_, socket, _)| *socket).find(|socket| session.may_publish(*socket));
                     let expected: Vec<Vec<ConnectionId>> = if passes { vec![vec![guest.unwrap()]] } else { vec![] };
@@ -359,6 +360,7 @@ proptest! {
             for output in &out {
                 match output {
                     Output::Tell { message: ToParticipant::Control(control), .. } => epoch = control.epoch,
+                    Output::Tell { message: ToParticipant::Paused { paused: now }, .. } => paused = *now,
                     Output::Happened(Happened::ControlRevoked) => granted = None,
                     Output::GuestReady { role, ticket, participant, .. } => {
                         prop_assert!(yes, "a ticket without a yes");

@@ -362,7 +362,8 @@ impl Trial {
                 self.enters(*connection, opens, answer);
             }
             Input::Say { participant, what: Say::Input(input) } => {
-                let passes = self.plan.granted == Some(*participant) && self.plan.epoch == input.epoch;
+                let live = self.plan.granted == Some(*participant) && self.plan.epoch == input.epoch;
+                let passes = live && !self.plan.paused;
                 assert_eq!(answer.is_ok(), passes, "{answer:?} {:?}", self.plan);
                 let to: Vec<_> = out.iter().filter_map(heard_input).collect();
                 let expected: Vec<_> = if passes { vec![vec![publisher.unwrap()]] } else { Vec::new() };

@@ -353,6 +353,20 @@ fn an_agent_asks_the_guest_grants_and_takes_back() {
 }
 
 #[test]
+fn control_that_is_granted_in_a_pause_begins_when_it_is_over() {
+    let mut stage = Stage::shared();
+    let alice = stage.id(VIEW_A);
+    stage.says(SHARE, Say::Pause).says(VIEW_A, Say::RequestControl);
+    stage
+        .says(SHARE, Say::GrantControl(alice))
+        .told(["share+view-a+view-b < control Granted alice 1"])
+        .noted([Noted::ControlGranted(alice)]);
+    stage.input(VIEW_A, 1).refused(NO_CONTROL).noted([Noted::InputRefused]);
+    stage.says(SHARE, Say::Resume);
+    stage.input(VIEW_A, 1).told(["share < input 1"]).noted([]);
+}
+
+#[test]
 fn the_guest_refuses_and_may_be_asked_again() {
     let mut stage = Stage::shared();
     let (alice, bob) = (stage.id(VIEW_A), stage.id(VIEW_B));
