@@ -117,6 +117,8 @@ pub struct Member {
     pub address: Arc<str>,
     /// Its profile in the CRM.
     pub profile: Option<Arc<str>>,
+    /// Since when its sessions have the same key each time.
+    pub fixed_key: Option<Wall>,
     /// Tokens of another generation are revoked.
     pub generation: u64,
 }
@@ -294,6 +296,14 @@ impl Accounts {
         self.inner.master.derive("session-keys", &[])
     }
 
+    /// What the fixed session key of an agent is made of, the same on all nodes; none if its sessions have random
+    /// ones.
+    pub fn fixed_key(&self, key: &AgentKey) -> Option<[u8; 32]> {
+        let since = self.member(key)?.fixed_key?.0.to_string();
+        let whose = [key.group.as_str(), key.agent.as_str(), &since];
+        Some(self.inner.master.derive("fixed-session-key", &whose))
+    }
+
     /// The secret that a server-issued visitor comes back with.
     pub fn unique_secret(&self, group: &GroupId, visitor: &VisitorId) -> String {
         unique::secret(&self.inner.master, group, visitor)
@@ -448,6 +458,7 @@ impl Member {
             name: row.agent.name.into(),
             address: row.agent.address.into(),
             profile: row.agent.profile.map(Into::into),
+            fixed_key: row.agent.fixed_key,
             generation: row.generation,
         }
     }

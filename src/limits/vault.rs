@@ -59,3 +59,11 @@ pub const MESSAGES_OUT: usize = 1_024;
 /// How long an agent who shows a screen waits for its session key, which no other session may have: without one the
 /// guests have the link alone, so that a Redis that is slow for a moment is waited for.
 pub const KEY_WAIT: Duration = Duration::from_secs(3);
+
+/// How often an agent's fixed session key is asked for that a session still has: the one before it may be giving it
+/// back at this moment. Then the session has a random one.
+pub const FIXED_KEY_TRIES: usize = 3;
+
+/// The pause before it is asked for again: several times what a vault takes to give one back, and nothing to an agent
+/// who opens a session.
+pub const FIXED_KEY_PAUSE: Duration = Duration::from_millis(100);

@@ -33,6 +33,13 @@ pub fn most(digits: u32) -> u64 {
     10u64.saturating_pow(digits) / 10
 }
 
+/// The key that a secret stands for, always the same of so many digits.
+pub fn of_secret(secret: &[u8; 32], digits: u32) -> String {
+    let (head, _) = secret.split_first_chunk().expect("32 bytes begin with 16");
+    let number = u128::from_be_bytes(*head) % 10u128.pow(digits);
+    format!("{number:0width$}", width = digits as usize)
+}
+
 impl SessionKeys {
     /// None yet. The pepper is a secret.
     pub fn new(pepper: &[u8]) -> Self {
@@ -48,7 +55,7 @@ impl SessionKeys {
         digits: u32,
         mut draw: impl FnMut(u32) -> String,
     ) -> Option<String> {
-        if self.sessions.len() as u64 >= most(digits) {
+        if self.is_full(digits) {
             return None;
         }
         let (key, digest) = (0..DRAWS)
@@ -58,6 +65,20 @@ impl SessionKeys {
         self.sessions.insert(digest, session);
         self.keys.insert(session, digest);
         Some(key)
+    }
+
+    /// This very key for a session that has none. None when another session has it, and as [`SessionKeys::issue`].
+    pub fn claim(&mut self, session: SessionId, key: &str, digits: u32) -> Option<Digest> {
+        let digest = self.digest(key);
+        if self.is_full(digits) || self.sessions.contains_key(&digest) {
+            return None;
+        }
+        self.keep(session, digest);
+        Some(digest)
+    }
+
+    fn is_full(&self, digits: u32) -> bool {
+        self.sessions.len() as u64 >= most(digits)
     }
 
     /// A session that began on another node keeps its key.
@@ -137,6 +158,33 @@ mod tests {
         keys.free(session(1));
         assert_eq!(keys.find("000000042"), None);
         assert_eq!(keys.issue(session(3), 9, counting(42)).as_deref(), Some("000000042"), "free again");
+    }
+
+    #[test]
+    fn a_key_that_is_asked_for_is_given_while_no_other_session_has_it() {
+        let mut keys = SessionKeys::new(&[7]);
+        assert!(keys.claim(session(1), "000000042", 9).is_some());
+        assert_eq!(keys.find("000 000 042"), Some(session(1)));
+        assert_eq!(keys.claim(session(2), "000000042", 9), None);
+        assert_eq!(
+            keys.issue(session(2), 9, counting(42)).as_deref(),
+            Some("000000043"),
+            "none is drawn twice"
+        );
+        keys.free(session(1));
+        assert_eq!(keys.claim(session(3), "000000042", 9), keys.of(session(3)));
+        assert_eq!(keys.find("000000042"), Some(session(3)));
+    }
+
+    #[test]
+    fn a_secret_stands_for_a_key_of_any_length() {
+        let mut secret = [0; 32];
+        secret[15] = 42;
+        assert_eq!(of_secret(&secret, 9), "000000042");
+        for digits in 4..=12 {
+            assert_eq!(of_secret(&[0xff; 32], digits).len(), digits as usize);
+        }
+        assert_eq!(of_secret(&[0xff; 32], 9), "768211455", "the end of 2^128 - 1");
     }
 
     #[test]

@@ -81,6 +81,8 @@ pub struct Agent {
     pub profile: Option<String>,
     /// What it is subscribed to, for the list of users.
     pub subscription: Option<String>,
+    /// Since when its sessions have the same key each time; none where each has a random one.
+    pub fixed_key: Option<Wall>,
 }
 
 /// An agent as stored.

@@ -10,6 +10,7 @@ mod fold;
 mod migrate;
 mod receipts;
 mod records;
+mod rows;
 mod schema;
 mod sync;
 
@@ -17,9 +18,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 pub use engine::OpenError;
+
+use rows::{
+    AGENT, API_KEY, agent_row, all, api_key_row, group_row, json, name, one, settings_of, signed, unreadable,
+    unsigned,
+};
 
 use super::{
     Agent, AgentRow, AgentsPage, ApiKeyRow, CallKey, CallRow, GroupRow, SettingsChange, Store, StoreError,
@@ -27,7 +33,7 @@ use super::{
 use crate::auth::password::PasswordHash;
 use crate::clock::Wall;
 use crate::config::Flush;
-use crate::ids::{AgentId, AgentKey, BadId, GroupId, KeyId};
+use crate::ids::{AgentId, AgentKey, GroupId, KeyId};
 use crate::limits;
 use crate::model::settings::Settings;
 
@@ -193,10 +199,11 @@ impl Store for SqliteStore {
                 }
                 db.execute(
                     "INSERT INTO agents
-                         (grp, agent, address, partner_user_id, name, profile, subscription, created_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                         (grp, agent, address, partner_user_id, name, profile, subscription, fixed_key, created_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                      ON CONFLICT (grp, agent) DO UPDATE SET
-                         address = ?3, partner_user_id = ?4, name = ?5, profile = ?6, subscription = ?7",
+                         address = ?3, partner_user_id = ?4, name = ?5, profile = ?6, subscription = ?7,
+                         fixed_key = ?8",
                     params![
                         group,
                         id,
@@ -205,6 +212,7 @@ impl Store for SqliteStore {
                         agent.name,
                         agent.profile,
                         agent.subscription,
+                        agent.fixed_key.map(|since| signed(since.0)),
                         signed(at.0)
                     ],
                 )?;
@@ -345,13 +353,6 @@ impl Store for SqliteStore {
     }
 }
 
-const AGENT: &str = "
-    SELECT a.grp, a.agent, a.address, a.partner_user_id, a.name, a.profile, a.subscription, a.password,
-           coalesce(t.generation, 0), a.created_at
-    FROM agents a LEFT JOIN token_generations t ON t.grp = a.grp AND t.agent = a.agent";
-
-const API_KEY: &str = "SELECT grp, id, label, created_at, revoked_at, last_used_at FROM api_keys";
-
 fn find_group(db: &Connection, id: &GroupId) -> Result<Option<GroupRow>, StoreError> {
     let sql = "SELECT grp, settings, version, created_at FROM groups WHERE grp = ?1";
     one(db, sql, params![id.as_str()], group_row)
@@ -408,94 +409,6 @@ fn revoke(db: &Connection, group: &GroupId, agent: Option<&AgentId>) -> Result<(
         params![group.as_str(), agent.map(AgentId::as_str)],
     )?;
     Ok(())
-}
-
-fn group_row(row: &Row<'_>) -> Result<GroupRow, StoreError> {
-    Ok(GroupRow {
-        id: name(&row.get::<_, String>(0)?, GroupId::new)?,
-        settings: settings_of(&row.get::<_, String>(1)?)?,
-        version: unsigned(row, 2)?,
-        created_at: Wall(unsigned(row, 3)?),
-    })
-}
-
-fn agent_row(row: &Row<'_>) -> Result<AgentRow, StoreError> {
-    let key = AgentKey {
-        group: name(&row.get::<_, String>(0)?, GroupId::new)?,
-        agent: name(&row.get::<_, String>(1)?, AgentId::new)?,
-    };
-    let password: Option<String> = row.get(7)?;
-    let password = password
-        .map(|text| PasswordHash::parse(&text))
-        .transpose()
-        .map_err(|error| unreadable(format!("password of {}", key.agent), &error))?;
-    Ok(AgentRow {
-        agent: Agent {
-            key,
-            address: row.get(2)?,
-            partner_user_id: row.get(3)?,
-            name: row.get(4)?,
-            profile: row.get(5)?,
-            subscription: row.get(6)?,
-        },
-        password,
-        generation: unsigned(row, 8)?,
-        created_at: Wall(unsigned(row, 9)?),
-    })
-}
-
-fn api_key_row(row: &Row<'_>) -> Result<ApiKeyRow, StoreError> {
-    Ok(ApiKeyRow {
-        group: name(&row.get::<_, String>(0)?, GroupId::new)?,
-        id: name(&row.get::<_, String>(1)?, KeyId::new)?,
-        label: row.get(2)?,
-        created_at: Wall(unsigned(row, 3)?),
-        revoked_at: row.get::<_, Option<i64>>(4)?.map(|at| Wall(at.unsigned_abs())),
-        last_used_at: row.get::<_, Option<i64>>(5)?.map(|at| Wall(at.unsigned_abs())),
-    })
-}
-
-fn all<T>(
-    db: &Connection,
-    sql: &str,
-    values: &[&dyn rusqlite::ToSql],
-    read: fn(&Row<'_>) -> Result<T, StoreError>,
-) -> Result<Vec<T>, StoreError> {
-    db.prepare_cached(sql)?.query_and_then(values, read)?.collect()
-}
-
-fn one<T>(
-    db: &Connection,
-    sql: &str,
-    values: &[&dyn rusqlite::ToSql],
-    read: fn(&Row<'_>) -> Result<T, StoreError>,
-) -> Result<Option<T>, StoreError> {
-    db.prepare_cached(sql)?.query_and_then(values, read)?.next().transpose()
-}
-
-fn name<T>(text: &str, read: fn(&str) -> Result<T, BadId>) -> Result<T, StoreError> {
-    read(text).map_err(|error| unreadable(format!("name {text:?}"), &error))
-}
-
-fn settings_of(text: &str) -> Result<Settings, StoreError> {
-    serde_json::from_str(text).map_err(|error| unreadable("settings".to_owned(), &error))
-}
-
-fn json(settings: &Settings) -> String {
-    serde_json::to_string(settings).expect("settings have text keys only")
-}
-
-fn unreadable(what: String, why: &dyn std::error::Error) -> StoreError {
-    StoreError::Unreadable { what, why: why.to_string() }
-}
-
-/// SQLite's integers are signed; ours stay far below the border.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    row.get::<_, i64>(column).map(i64::unsigned_abs)
 }
 
 #[cfg(test)]

@@ -62,6 +62,7 @@ fn agent(group: &str, id: &str) -> Agent {
         name: id.to_uppercase(),
         profile: Some("Support".to_owned()),
         subscription: None,
+        fixed_key: None,
     }
 }
 
@@ -179,9 +180,11 @@ pub(crate) async fn describing_an_agent_keeps_its_credentials(store: Subject) {
     with_groups(&store, &["a"]).await;
     store.upsert_agent(&agent("a", "alice"), Wall(3)).await.unwrap();
     store.set_password(&key("a", "alice"), Some(hash("c2FsdHNhbHQ"))).await.unwrap();
-    let renamed = Agent { name: "Alice A.".to_owned(), profile: None, ..agent("a", "alice") };
+    let renamed =
+        Agent { name: "Alice A.".to_owned(), profile: None, fixed_key: Some(Wall(5)), ..agent("a", "alice") };
     let row = store.upsert_agent(&renamed, Wall(9)).await.unwrap();
     assert_eq!(row.agent, renamed);
+    assert_eq!(store.agent(&key("a", "alice")).await.unwrap().unwrap().agent, renamed);
     assert_eq!((row.password, row.generation, row.created_at), (Some(hash("c2FsdHNhbHQ")), 1, Wall(3)));
 }
 

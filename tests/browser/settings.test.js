@@ -252,6 +252,7 @@ settingsScene("an agent is added with a password and permissions, and Del takes 
   for (const [name, value] of Object.entries(values)) await dialog.locator(`[name=${name}]`).fill(value);
   await dialog.locator("[name=password]").fill("x");
   await dialog.locator("[name=user]").check();
+  await dialog.locator("[name=fixedSessionKey]").check();
   await dialog.locator("[data-test=save-agent]").click();
   await dialog.locator("#agent-password-error:not([hidden])").waitFor();
   await dialog.locator("[name=password]").fill("a-long-enough-pass-phrase");
@@ -276,7 +277,16 @@ settingsScene("an agent is added with a password and permissions, and Del takes 
   await association.waitFor({ state: "detached" });
   await admin.place.locator("[data-test=agents-table] tr[data-row=erin]").getByText("Single sign-on", { exact: true }).waitFor();
   assert.equal((await signIn()).status, 401);
-  await admin.place.locator("[data-test=agents-table] tr[data-row=erin] [data-test=edit-agent]").click();
+  const fixed = async () => (await s.server.admin("ListAgents", {})).agents.find((agent) => agent.agentId === "erin").fixedSessionKey;
+  assert.equal(await fixed(), true);
+  const edit = admin.place.locator("[data-test=agents-table] tr[data-row=erin] [data-test=edit-agent]");
+  await edit.click();
+  assert.equal(await dialog.locator("[name=fixedSessionKey]").isChecked(), true);
+  await dialog.locator("[name=fixedSessionKey]").uncheck();
+  await dialog.locator("[data-test=save-agent]").click();
+  await dialog.waitFor({ state: "detached" });
+  assert.ok(!(await fixed()));
+  await edit.click();
   await dialog.locator("[data-test=delete-agent]").click();
   await admin.confirms(/cannot be undone/);
   await admin.place.locator("[data-test=agents-table] tr[data-row=erin]").waitFor({ state: "detached" });

@@ -18,6 +18,9 @@ class Agents(Case):
         changed = self.key.UpsertAgent(agent={**agent, "name": "Caroline", "address": "CAROL@example.com"}).agent
         self.assertEqual((changed.name, changed.address), ("Caroline", "carol@example.com"))
         self.assertEqual(changed.created_at, made.created_at)
+        self.assertFalse(changed.fixed_session_key)
+        fixed = self.key.UpsertAgent(agent={**agent, "fixedSessionKey": True}).agent
+        self.assertTrue(fixed.fixed_session_key)
         self.make("dan")
         items, pages = self.pages(self.key.ListAgents, "agents", 2)
         names = [item.agent_id for item in items]

@@ -237,6 +237,7 @@ async fn lists_are_followed_to_their_end() {
             name,
             profile: None,
             subscription: None,
+            fixed_key: None,
         };
         accounts.upsert_agent(&agent).await.unwrap();
     }

@@ -4,13 +4,17 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use porchlight::clock::wall;
 use porchlight::config::Secret;
 use porchlight::hub::accounts::{AdminCaller, Begun, ManageError, SignIn, SignInError};
 use porchlight::hub::guests::{Knock, LetIn, NotLetIn, Way};
+use porchlight::ids::{AgentId, AgentKey};
 use porchlight::limits;
 use porchlight::model::lead::Guest;
 use porchlight::pb::v1;
 use porchlight::pb::v1::admin_client::AdminClient;
+use porchlight::store::Agent;
+use serde_json::Value;
 use tonic::Code;
 
 use crate::admin::{channel, operator, with_key};
@@ -101,6 +105,57 @@ async fn a_guest_types_the_key_on_any_node() {
         held == 0
     })
     .await;
+}
+
+/// Whether guests come into the sessions of alice by the same key each time, on both nodes.
+async fn fix_key([one, other]: &[Site; 2], fixed: bool) {
+    let key = AgentKey { group: group_id(DEMO), agent: AgentId::new("alice").unwrap() };
+    let agent = one.running.accounts.agent(&key).await.unwrap().unwrap().agent;
+    let agent = Agent { fixed_key: fixed.then(wall), ..agent };
+    one.running.accounts.upsert_agent(&agent).await.unwrap();
+    let known = async || other.running.accounts.fixed_key(&key) == one.running.accounts.fixed_key(&key);
+    until("the other node knows", known).await;
+    assert_eq!(one.running.accounts.fixed_key(&key).is_some(), fixed);
+}
+
+#[tokio::test]
+async fn an_agents_fixed_key_leads_into_its_sessions_of_any_node_one_after_the_other() {
+    let redis = Redis::start().await;
+    let sites = sites(&redis).await;
+    fix_key(&sites, true).await;
+    let [one, other] = &sites;
+    let (mut here, mut there) = (one.agent("alice").await, other.agent("alice").await);
+    let mut bob = one.agent("bob").await;
+    let key_of = |told: &Value| told["sessionKey"].as_str().unwrap().to_owned();
+    let first = show(&mut here, json!({})).await;
+    let fixed = key_of(&first);
+    // Who has it keeps it: sessions beside it have random ones.
+    for beside in [show(&mut here, json!({})).await, show(&mut there, json!({})).await] {
+        assert_ne!(key_of(&beside), fixed);
+    }
+    for site in [one, other] {
+        assert_eq!(enter(site, &json!({"sessionKey": fixed})).await["sessionId"], first["sessionId"]);
+    }
+    here.ask(json!({"type": "endSession", "sessionId": first["sessionId"]}), "ok").await;
+    assert_eq!(knock(other, None, &fixed, fresh_address()).await.unwrap_err(), NotLetIn::NotFound);
+    // Of the other kind too, and on the other node.
+    let waiting = there.ask(json!({"type": "view"}), "waiting").await;
+    assert_eq!(key_of(&waiting), fixed);
+    assert_eq!(enter(one, &json!({"sessionKey": fixed})).await["sessionId"], waiting["sessionId"]);
+    assert_ne!(key_of(&show(&mut bob, json!({})).await), fixed);
+    there.ask(json!({"type": "endSession", "sessionId": waiting["sessionId"]}), "ok").await;
+    // Described again it stays; taken off, sessions have random ones; set again, it is another.
+    fix_key(&sites, true).await;
+    let again = show(&mut here, json!({})).await;
+    assert_eq!(key_of(&again), fixed);
+    here.ask(json!({"type": "endSession", "sessionId": again["sessionId"]}), "ok").await;
+    fix_key(&sites, false).await;
+    assert_ne!(key_of(&show(&mut here, json!({})).await), fixed);
+    fix_key(&sites, true).await;
+    let renewed = show(&mut there, json!({})).await;
+    assert_ne!(key_of(&renewed), fixed);
+    there.ask(json!({"type": "endSession", "sessionId": renewed["sessionId"]}), "ok").await;
+    assert_eq!(key_of(&show(&mut here, json!({})).await), key_of(&renewed));
 }
 
 #[tokio::test]

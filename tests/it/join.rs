@@ -247,6 +247,7 @@ async fn join_is_refused_without_permission_profile_or_button() {
         name: "Frank".to_owned(),
         profile: None,
         subscription: None,
+        fixed_key: None,
     };
     site.running.accounts.upsert_agent(&nameless).await.unwrap();
     let password = crate::common::site::PASSWORD.to_owned();
@@ -415,6 +416,7 @@ async fn a_session_opens_where_the_profile_of_its_agent_says_as_it_joins() {
         name: "dave".into(),
         profile: Some("Phone".into()),
         subscription: None,
+        fixed_key: None,
     };
     site.running.accounts.upsert_agent(&agent).await.unwrap();
     site.settings(|settings| {

@@ -159,6 +159,7 @@ async fn nodes_that_write_at_once_end_with_what_is_stored() {
                         name: format!("{id} of {node} {task} {step}"),
                         profile: None,
                         subscription: None,
+                        fixed_key: None,
                     };
                     match step % 5 {
                         3 => accounts.revoke_tokens(&key.group, Some(id)).await.unwrap(),

@@ -68,6 +68,7 @@
  * @property {string} name
  * @property {string} profile
  * @property {string} subscription
+ * @property {boolean} fixedSessionKey
  * @property {Permissions} permissions
  * @property {boolean} hasPassword
  * @property {string} [createdAt]

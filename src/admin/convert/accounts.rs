@@ -29,7 +29,7 @@ pub(in super::super) fn api_key_message(row: ApiKeyRow) -> v1::ApiKey {
 /// An agent with what it may do, which is no part of its row.
 pub(in super::super) fn agent_message(row: AgentRow, permissions: Permissions) -> v1::Agent {
     let AgentRow { agent, password, generation: _, created_at } = row;
-    let Agent { key, address, partner_user_id, name, profile, subscription } = agent;
+    let Agent { key, address, partner_user_id, name, profile, subscription, fixed_key } = agent;
     let Permissions { user, admin, agent_video } = permissions;
     v1::Agent {
         agent_id: key.agent.to_string(),
@@ -41,12 +41,15 @@ pub(in super::super) fn agent_message(row: AgentRow, permissions: Permissions) -
         permissions: Some(v1::Permissions { user, admin, agent_video }),
         has_password: password.is_some(),
         created_at: Some(timestamp(created_at)),
+        fixed_session_key: fixed_key.is_some(),
     }
 }
 
 /// An agent as described by a caller, with its new password; what the server tells of it is passed over.
 pub(in super::super) fn described(agent: v1::Agent, password: String) -> Description {
-    let v1::Agent { agent_id, address, partner_user_id, name, profile, subscription, .. } = agent;
+    let v1::Agent {
+        agent_id, address, partner_user_id, name, profile, subscription, fixed_session_key, ..
+    } = agent;
     let some = |text: String| Some(text).filter(|text| !text.is_empty());
     Description {
         id: agent_id,
@@ -55,6 +58,7 @@ pub(in super::super) fn described(agent: v1::Agent, password: String) -> Descrip
         name,
         profile: some(profile),
         subscription: some(subscription),
+        fixed_key: fixed_session_key,
         password: some(password).map(Into::into),
     }
 }

@@ -69,6 +69,9 @@ pub(super) struct Description {
     /// What it is subscribed to.
     #[arg(long)]
     subscription: Option<String>,
+    /// Whether guests come into its sessions by the same key each time; taken off and set again, by another.
+    #[arg(long, value_name = "BOOL")]
+    fixed_session_key: Option<bool>,
     /// File that holds its new password; `-` for standard input.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -140,6 +143,7 @@ impl Description {
             name: self.name.unwrap_or(name),
             profile: self.profile.unwrap_or(now.profile),
             subscription: self.subscription.unwrap_or(now.subscription),
+            fixed_session_key: self.fixed_session_key.unwrap_or(now.fixed_session_key),
             ..v1::Agent::default()
         }
     }
@@ -216,6 +220,7 @@ mod tests {
             profile: "Support".into(),
             name: "Alice".into(),
             has_password: true,
+            fixed_session_key: true,
             ..Default::default()
         };
         let given = Description {
@@ -225,6 +230,7 @@ mod tests {
             name: None,
             profile: Some(String::new()),
             subscription: None,
+            fixed_session_key: None,
             password_file: None,
         };
         let wanted = v1::Agent {
@@ -232,6 +238,7 @@ mod tests {
             address: "alice@example.com".into(),
             partner_user_id: "005".into(),
             name: "Alice".into(),
+            fixed_session_key: true,
             ..Default::default()
         };
         assert_eq!(given.over(now), wanted);
@@ -242,6 +249,7 @@ mod tests {
             name: None,
             profile: None,
             subscription: None,
+            fixed_session_key: None,
             password_file: None,
         };
         assert_eq!(new.over(v1::Agent::default()).name, "bob");

@@ -83,6 +83,7 @@ impl Accounts {
                     name: name[..1].to_uppercase() + &name[1..],
                     profile: Some(PROFILE.to_owned()),
                     subscription: None,
+                    fixed_key: None,
                 };
                 self.upsert_agent(&agent).await.map_err(stored)?
             }

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{Accounts, Changed, Group, Member, to_the_end};
 use crate::auth::password::{self, PasswordError, PasswordHash};
 use crate::auth::permissions::Permissions;
+use crate::clock::Wall;
 use crate::ids::{AgentId, AgentKey, GroupId, KeyId};
 use crate::limits;
 use crate::model::event::{Actor, told};
@@ -160,19 +161,27 @@ impl Accounts {
         self.inner.store.agent_by_address(group, &normal_address(address)).await
     }
 
-    /// Creates an agent or changes its description; its credentials stay. The address is kept in lower
-    /// case.
+    /// Creates an agent or changes its description; its credentials stay, and so does a fixed session key that it
+    /// has. The address is kept in lower case.
     pub async fn upsert_agent(&self, agent: &Agent) -> Result<AgentRow, ManageError> {
         let agent = Agent { address: normal_address(&agent.address), ..agent.clone() };
         check_agent(&agent)?;
         let this = self.clone();
         to_the_end(async move {
             let _writing = this.inner.writing.lock().await;
+            let agent = Agent { fixed_key: this.fixed_since(&agent).await?, ..agent };
             let row = this.inner.store.upsert_agent(&agent, this.inner.clock.now().wall).await?;
             this.remember(&row);
             Ok(row)
         })
         .await
+    }
+
+    /// Since when an agent that is about to be stored has the key it will have.
+    async fn fixed_since(&self, agent: &Agent) -> Result<Option<Wall>, StoreError> {
+        let Some(asked) = agent.fixed_key else { return Ok(None) };
+        let known = self.inner.store.agent(&agent.key).await?;
+        Ok(known.and_then(|row| row.agent.fixed_key).or(Some(asked)))
     }
 
     /// As [`Accounts::upsert_agent`] for an agent as a caller describes it, and sets a password if one is
@@ -182,7 +191,7 @@ impl Accounts {
         group: &GroupId,
         described: Description,
     ) -> Result<AgentRow, ManageError> {
-        let (agent, password) = described.check(group)?;
+        let (agent, password) = described.check(group, self.inner.clock.now().wall)?;
         let Some(password) = password else {
             return self.upsert_agent(&agent).await;
         };
@@ -374,14 +383,16 @@ pub struct Description {
     pub profile: Option<String>,
     /// Its subscription.
     pub subscription: Option<String>,
+    /// Whether its sessions have the same key each time.
+    pub fixed_key: bool,
     /// Its new password.
     pub password: Option<SecretString>,
 }
 
 impl Description {
     /// The agent and its new password, or all that can't be taken.
-    fn check(self, group: &GroupId) -> Result<(Agent, Option<SecretString>), ManageError> {
-        let Self { id, address, partner_user_id, name, profile, subscription, password } = self;
+    fn check(self, group: &GroupId, now: Wall) -> Result<(Agent, Option<SecretString>), ManageError> {
+        let Self { id, address, partner_user_id, name, profile, subscription, fixed_key, password } = self;
         let address = normal_address(&address);
         let mut found = Vec::new();
         let mut add = |field: &str, message: String| {
@@ -397,7 +408,11 @@ impl Description {
         match id {
             Ok(id) if found.is_empty() => {
                 let key = AgentKey { group: group.clone(), agent: id };
-                Ok((Agent { key, address, partner_user_id, name, profile, subscription }, password))
+                let fixed_key = fixed_key.then_some(now);
+                Ok((
+                    Agent { key, address, partner_user_id, name, profile, subscription, fixed_key },
+                    password,
+                ))
             }
             _ => Err(ManageError::Invalid(found)),
         }

@@ -389,6 +389,7 @@ async fn what_is_out_of_range_is_not_stored() {
         name: name.to_owned(),
         profile: None,
         subscription: None,
+        fixed_key: None,
     };
     for (row, field) in [
         (agent("", "Carol"), "address"),

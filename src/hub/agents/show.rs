@@ -21,7 +21,7 @@ use crate::wire::visitor::SessionKind;
 impl AgentSeat {
     pub(super) async fn show(&mut self, show: Show, id: Option<u64>) -> Result<Text, Refusal> {
         self.may_show(&show)?;
-        let key = self.hub.draw_key().await?;
+        let key = self.hub.draw_key(&self.me()).await?;
         // Whatever changed meanwhile counts.
         self.show_with(show, key, id)
     }

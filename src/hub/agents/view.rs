@@ -16,7 +16,7 @@ use crate::wire::visitor::SessionKind;
 impl AgentSeat {
     pub(super) async fn view(&mut self, view: View, id: Option<u64>) -> Result<Text, Refusal> {
         self.may_view(&view)?;
-        let key = self.hub.draw_key().await?;
+        let key = self.hub.draw_key(&self.me()).await?;
         // Whatever changed meanwhile counts.
         self.view_with(view, key, id)
     }

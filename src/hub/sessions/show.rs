@@ -6,7 +6,7 @@ use super::{About, Begun, LiveSession};
 use crate::auth::random;
 use crate::cluster::vault::{Held, VaultError};
 use crate::hub::{Hub, SystemChance};
-use crate::ids::{GroupId, RequestId, SessionId};
+use crate::ids::{AgentKey, GroupId, RequestId, SessionId};
 use crate::limits;
 use crate::model::lead::Guest;
 use crate::model::session::{Asker, HostTicket, Session, Showing};
@@ -61,19 +61,27 @@ impl Drop for DrawnKey {
 }
 
 impl Hub {
-    /// Draws the key of a session to be, which no session of any node has. A vault that does not answer gives none
-    /// out: guests come by links.
-    pub(in crate::hub) async fn draw_key(self: &Arc<Self>) -> Result<DrawnKey, Refusal> {
+    /// Draws the key of a session to be, which no session of any node has: the agent's fixed one, if it has one and
+    /// no session has that, or a random one. A vault that does not answer gives none out: guests come by links.
+    pub(in crate::hub) async fn draw_key(self: &Arc<Self>, agent: &AgentKey) -> Result<DrawnKey, Refusal> {
         let full = || Refusal::new(ErrorCode::TooMany, "there is no session key left");
         let session = SessionId::fresh();
         let mut drawn = DrawnKey { hub: Arc::clone(self), session, key: None, begun: false };
         let digits = self.limits.guest_key_digits;
+        let fixed = self.accounts.fixed_key(agent).map(|secret| session_key::of_secret(&secret, digits));
+        let mut fixed = fixed.into_iter().flat_map(|key| std::iter::repeat_n(key, limits::FIXED_KEY_TRIES));
         loop {
-            let (key, digest) = {
+            let (key, digest, own) = {
                 let mut keys = self.session_keys.lock();
-                let key = keys.issue(session, digits, random::digits).ok_or_else(full)?;
-                let digest = keys.digest_of(&key);
-                (key, digest)
+                let claimed = fixed.next().and_then(|key| Some((keys.claim(session, &key, digits)?, key)));
+                match claimed {
+                    Some((digest, key)) => (key, digest, true),
+                    None => {
+                        let key = keys.issue(session, digits, random::digits).ok_or_else(full)?;
+                        let digest = keys.digest_of(&key);
+                        (key, digest, false)
+                    }
+                }
             };
             let held = self.saves.vault.hold_key(&digest, session, session_key::most(digits));
             match tokio::time::timeout(limits::KEY_WAIT, held).await {
@@ -81,7 +89,12 @@ impl Hub {
                     drawn.key = Some(key);
                     return Ok(drawn);
                 }
-                Ok(Ok(Held::Taken)) => drop(self.session_keys.lock().free(session)),
+                Ok(Ok(Held::Taken)) => {
+                    self.session_keys.lock().free(session);
+                    if own {
+                        tokio::time::sleep(limits::FIXED_KEY_PAUSE).await;
+                    }
+                }
                 Ok(Ok(Held::Full)) => {
                     self.session_keys.lock().free(session);
                     return Err(full());

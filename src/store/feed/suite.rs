@@ -216,6 +216,7 @@ pub(crate) async fn an_agent_of_the_same_name_follows_nothing(store: Arc<impl Su
         name: "Alice".into(),
         profile: None,
         subscription: None,
+        fixed_key: None,
     };
     store.agents().upsert_agent(&agent, Wall(1)).await.unwrap();
     store.follow(&agent.key, &place("1")).await.unwrap();

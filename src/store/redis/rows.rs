@@ -24,12 +24,15 @@ pub(super) struct Described {
     profile: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     subscription: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fixed_key: Option<Wall>,
 }
 
 impl From<&Agent> for Described {
     fn from(agent: &Agent) -> Self {
-        let Agent { key: _, address, partner_user_id, name, profile, subscription } = agent.clone();
-        Self { address, partner_user_id, name, profile, subscription }
+        let Agent { key: _, address, partner_user_id, name, profile, subscription, fixed_key } =
+            agent.clone();
+        Self { address, partner_user_id, name, profile, subscription, fixed_key }
     }
 }
 
@@ -38,7 +41,8 @@ pub(super) fn agent_row(
     (id, text, password, generation): RawAgent,
 ) -> Result<AgentRow, StoreError> {
     let (created, text) = text.split_once('\n').unwrap_or_default();
-    let Described { address, partner_user_id, name: own, profile, subscription } = read("agent", text)?;
+    let Described { address, partner_user_id, name: own, profile, subscription, fixed_key } =
+        read("agent", text)?;
     let key = AgentKey { group: group.clone(), agent: name(&id, AgentId::new)? };
     let password = Some(password).filter(|text| !text.is_empty());
     let password = password
@@ -46,7 +50,7 @@ pub(super) fn agent_row(
         .transpose()
         .map_err(|error| unreadable(&format!("password of {id}"), &error))?;
     Ok(AgentRow {
-        agent: Agent { key, address, partner_user_id, name: own, profile, subscription },
+        agent: Agent { key, address, partner_user_id, name: own, profile, subscription, fixed_key },
         password,
         generation,
         created_at: Wall(number("agent", created)?),

@@ -558,6 +558,7 @@ async fn what_one_node_changes_the_others_hear() {
         name: "Alice".into(),
         profile: None,
         subscription: None,
+        fixed_key: None,
     };
     here.upsert_agent(&agent, Wall(1)).await.unwrap();
     // What it heard as it began to listen comes first.

@@ -225,6 +225,7 @@ mod tests {
                 name: "A".to_owned(),
                 profile: None,
                 subscription: None,
+                fixed_key: None,
             };
             store.upsert_agent(&row, Wall(1)).await.unwrap();
             // What was revoked stays so when the agent is gone.

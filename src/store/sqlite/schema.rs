@@ -2,8 +2,15 @@
 
 use rusqlite_migration::{M, Migrations};
 
-const STEPS: &[M<'_>] =
-    &[M::up(ACCOUNTS), M::up(CALLS), M::up(EVENTS), M::up(FEED), M::up(SYNC), M::up(RETENTION)];
+const STEPS: &[M<'_>] = &[
+    M::up(ACCOUNTS),
+    M::up(CALLS),
+    M::up(EVENTS),
+    M::up(FEED),
+    M::up(SYNC),
+    M::up(RETENTION),
+    M::up(FIXED_KEYS),
+];
 
 const ACCOUNTS: &str = "
     CREATE TABLE groups (
@@ -249,6 +256,11 @@ const RETENTION: &str = "
         at INTEGER NOT NULL,
         line TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
+    ";
+
+const FIXED_KEYS: &str = "
+    -- Since when an agent's sessions have the same key each time.
+    ALTER TABLE agents ADD COLUMN fixed_key INTEGER;
     ";
 
 /// All steps, oldest first.

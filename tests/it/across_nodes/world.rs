@@ -177,6 +177,7 @@ impl World {
             name: "Carol".to_owned(),
             profile: Some("Support".to_owned()),
             subscription: None,
+            fixed_key: None,
         };
         accounts.upsert_agent(&agent).await.unwrap();
         accounts.set_password(&key, PASSWORD.to_owned().into()).await.unwrap();

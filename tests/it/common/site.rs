@@ -158,6 +158,7 @@ impl Site {
             name: name.to_owned(),
             profile: Some("Support".to_owned()),
             subscription: None,
+            fixed_key: None,
         };
         self.running.accounts.upsert_agent(&agent).await.unwrap();
         self.running.accounts.set_password(&key, PASSWORD.to_owned().into()).await.unwrap();

@@ -29,6 +29,11 @@ const LINES = [
   { name: "subscription", label: "Subscription", help: "Shown in the list of users." },
 ];
 
+const FIXED_KEY = {
+  label: "The same key every time",
+  help: "Guests of this agent’s sessions type one key that stays, instead of a new one each time. Whoever was told it can try it again: taken off and set again, it is another.",
+};
+
 /**
  * @param {object} options
  * @param {Agent | null} options.agent null: a new one
@@ -87,20 +92,10 @@ export function agentDialog({ agent, company, onDone }) {
   const passwordHelp = agent?.hasPassword
     ? "Leave empty to keep the one there is; a new one signs the agent out everywhere."
     : "Leave empty for an agent who only comes by single sign-on.";
-  const boxes = Object.entries(PERMISSIONS).map(([name, { label, help }]) => {
-    const input = h("input", { type: "checkbox", class: "check", name });
-    input.checked = held[/** @type {keyof Permissions} */ (name)];
-    return {
-      name,
-      input,
-      element: h(
-        "label",
-        { class: "permission" },
-        input,
-        h("span", {}, h("strong", {}, label), h("span", { class: "help" }, help)),
-      ),
-    };
-  });
+  const boxes = Object.entries(PERMISSIONS).map(([name, { label, help }]) =>
+    box(name, label, help, held[/** @type {keyof Permissions} */ (name)]),
+  );
+  const fixedKey = box("fixedSessionKey", FIXED_KEY.label, FIXED_KEY.help, agent?.fixedSessionKey ?? false);
   const problem = h("p", { class: "problem", role: "alert", hidden: true, "data-test": "agent-problem" });
   const save = h(
     "button",
@@ -125,6 +120,7 @@ export function agentDialog({ agent, company, onDone }) {
         { id: "profiles" },
         ...company.edition.settings.profiles.map(({ name }) => h("option", { value: name })),
       ),
+      h("fieldset", { class: "permissions" }, h("legend", { class: "label" }, "Session keys"), fixedKey.element),
       h(
         "fieldset",
         { class: "permissions" },
@@ -165,7 +161,8 @@ export function agentDialog({ agent, company, onDone }) {
   const value = (/** @type {string} */ name) => fields.get(name)?.input.value.trim() ?? "";
 
   async function store() {
-    const described = Object.fromEntries(LINES.map(({ name }) => [name, value(name)]));
+    const texts = Object.fromEntries(LINES.map(({ name }) => [name, value(name)]));
+    const described = { ...texts, agentId: value("agentId"), fixedSessionKey: fixedKey.input.checked };
     if (!agent) {
       // The call would change an agent that is there already, and give it this password.
       await company.reloadAgents();
@@ -192,7 +189,7 @@ export function agentDialog({ agent, company, onDone }) {
       permits.failed(error);
       const { message } = /** @type {Error} */ (error);
       // It is there now: pressing again may change it.
-      agent ??= /** @type {Agent} */ ({ ...described, permissions: held, hasPassword: false });
+      agent ??= /** @type {Agent} */ ({ ...texts, ...described, permissions: held, hasPassword: false });
       throw new Error(`The agent was saved, the permissions were not: ${message}`);
     }
   }
@@ -259,6 +256,14 @@ export function agentDialog({ agent, company, onDone }) {
       }),
     );
   }
+}
+
+/** @param {string} name @param {string} label @param {string} help @param {boolean} checked */
+function box(name, label, help, checked) {
+  const input = h("input", { type: "checkbox", class: "check", name });
+  input.checked = checked;
+  const words = h("span", {}, h("strong", {}, label), h("span", { class: "help" }, help));
+  return { name, input, element: h("label", { class: "permission" }, input, words) };
 }
 
 /** @param {Permissions} from */

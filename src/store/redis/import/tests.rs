@@ -266,6 +266,7 @@ async fn peopled() -> Arc<SqliteStore> {
             name: format!("Zoë {number}"),
             profile: (number % 3 == 0).then(|| "Support".to_owned()),
             subscription: (number % 5 == 0).then(|| "pro".to_owned()),
+            fixed_key: (number % 6 == 0).then(|| Wall(6_000 + u64::try_from(number).unwrap())),
         };
         store.upsert_agent(&row, Wall(number as u64)).await.unwrap();
     }
