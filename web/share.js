@@ -108,6 +108,8 @@ export class Share {
   #hands = null;
   /** Whose they are. */
   #controller = "";
+  /** Whether the visitor was asked for control of this page, and gave it. */
+  #forPage = false;
   /** What agents point at. */
   #marks;
   /** Seeing an agent's camera; an agent who shows its screen may show its own. */
@@ -397,6 +399,7 @@ export class Share {
     const dialog = (this.#wish = openDialog({ agentName: name, strings, nonce }));
     const yes = await dialog.choose("control");
     dialog.close();
+    this.#forPage = yes;
     if (yes) grant();
     else reject();
   }
@@ -407,6 +410,9 @@ export class Share {
     this.#wish = null;
     this.#hands?.close();
     this.#hands = null;
+    // What was given for this page ends where another tab was let be shown meanwhile.
+    if (state === "granted" && this.#forPage && !this.#isHere) this.revokeControl();
+    if (state !== "granted") this.#forPage = false;
     if (state !== "granted" || !this.#isHere) return;
     const { strings, nonce } = this.#options;
     this.#controller = this.#participants.get(participantId)?.name ?? "";
